@@ -1,0 +1,34 @@
+"""Models that the golden tests share: shapes, the story model, its documents."""
+
+import functools
+import os
+
+from golden.model.checkpoint import Checkpoint, load_checkpoint
+from golden.model.config import ModelConfig
+from golden.model.perplexity import split_documents
+from golden.model.tokenizer import load_tokenizer
+from tests.shared import shared_file
+
+SEED = int(os.environ.get("SPIKELET_SEED", "1"))
+
+TINY = ModelConfig(dim=16, hidden=24, layers=2, heads=4, kv_heads=2, head_dim=4, vocab=64,
+                   context=32)
+# Nothing equal, nothing a power of two: grouped heads, biases, untied head, wide heads.
+ODD = ModelConfig(dim=40, hidden=52, layers=3, heads=6, kv_heads=2, head_dim=12, vocab=91,
+                  context=48, rope_theta=5000.0, norm_epsilon=1e-6, tied=False, qkv_bias=True)
+WIDE_HEADS = ModelConfig(dim=96, hidden=200, layers=2, heads=4, kv_heads=4, head_dim=64, vocab=300,
+                         context=64, tied=False, qkv_bias=True)
+
+
+@functools.cache
+def stories() -> Checkpoint:
+    """The pretrained story model; skips the test where it is absent."""
+    return load_checkpoint(shared_file("models/stories260K.bin"))
+
+
+@functools.cache
+def stories_documents() -> list[list[int]]:
+    """The evaluation documents as token ids; skips the test where they are absent."""
+    tokenizer = load_tokenizer(shared_file("models/tok512.bin"), stories().config.vocab)
+    text = shared_file("data/tinystories_eval.txt").read_text(encoding="utf-8")
+    return split_documents(text, tokenizer)
