@@ -1,0 +1,33 @@
+"""RMSNorm's scalar: 1/rms of a coded vector, from the sum of squares of its codes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.units.fixed import rshift
+from golden.units.functions import Tables, rsqrt
+
+
+@dataclass(frozen=True)
+class NormConstants:
+    """mean_mantissa * 2**-mean_shift ~= 2**4 / dimension; epsilon_mantissa * 2**-epsilon_shift is
+    epsilon * 2**(2 * fraction + 4), in units of the mean square at exponent 0."""
+
+    mean_mantissa: int
+    mean_shift: int
+    epsilon_mantissa: int
+    epsilon_shift: int
+
+
+def norm_scalar(codes: np.ndarray, exponent: int, c: NormConstants, tables: Tables):
+    """(mantissa, exponent) of 1/sqrt(mean(code**2) * 16 + epsilon term), exactly as in hardware.
+
+    The epsilon term is rshift(epsilon_mantissa, epsilon_shift + 2 * exponent): the norm's epsilon
+    seen from codes at this exponent. The sum is cut at 2**32 - 1 (a left shift by 24 at most).
+    """
+    squares = int(np.sum(np.asarray(codes, dtype=np.int64) ** 2))
+    shift = max(c.epsilon_shift + 2 * exponent, -24)
+    mean = int(rshift(squares * c.mean_mantissa, c.mean_shift))
+    mean = min(mean + int(rshift(c.epsilon_mantissa, shift)), 2**32 - 1)
+    mantissa, e = rsqrt(np.int64(mean), tables)
+    return int(mantissa), int(e)

@@ -1,0 +1,112 @@
+"""Shapes that cross unit borders, made from a configuration, and the small ports units share."""
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.lib.wiring import In, Out, Signature
+
+from isa.configurations import Configuration
+from isa.formats import CODE, EXPONENT, GAIN, VECTOR
+from isa.registers import SETTINGS
+
+POSITION_BITS = 16
+TOKEN_BITS = 18
+SCALAR_EXPONENT_BITS = 10
+
+
+def settings_layout() -> StructLayout:
+    """The configuration registers as one struct; constant while a token runs."""
+    return StructLayout({r.name: signed(r.bits) if r.signed else unsigned(r.bits) for r in SETTINGS})
+
+
+def word_layout(c: Configuration) -> ArrayLayout:
+    """A vector memory word: V elements."""
+    return ArrayLayout(signed(VECTOR.bits), c.vector_lanes)
+
+
+def codes_layout(c: Configuration) -> ArrayLayout:
+    """V spike codes, as the key/value store takes them."""
+    return ArrayLayout(signed(CODE.bits), c.vector_lanes)
+
+
+def exponents_layout(c: Configuration) -> ArrayLayout:
+    """An exponent memory word: the exponents of V neighbouring positions."""
+    return ArrayLayout(signed(EXPONENT.bits), c.vector_lanes)
+
+
+def sums_layout(c: Configuration) -> ArrayLayout:
+    """V accumulators, joined over the cores."""
+    return ArrayLayout(signed(c.accumulator_bits), c.vector_lanes)
+
+
+def parameter_layout(c: Configuration) -> ArrayLayout:
+    """A parameter memory word: V times 16 bits (gain in the low byte, drop above it)."""
+    return ArrayLayout(unsigned(16), c.vector_lanes)
+
+
+def tile_layout() -> StructLayout:
+    """What FIRE hands to POST with every gathered tile."""
+    return StructLayout(
+        {
+            "exponent": signed(EXPONENT.bits),  # of the vector that fired
+            "norm_mantissa": unsigned(GAIN.bits),
+            "norm_exponent": signed(SCALAR_EXPONENT_BITS),
+            "rows": unsigned(16),  # rows of the row ring to free when the tile is drained
+        }
+    )
+
+
+def event_layout(c: Configuration) -> StructLayout:
+    """An address event at one synapse core: which row, sign and amplitude; or the tile's end."""
+    return StructLayout(
+        {
+            "row": unsigned(20),
+            "negative": unsigned(1),
+            "amplitude": unsigned(3),
+            "end": unsigned(1),  # no spike: the tile is complete
+        }
+    )
+
+
+def row_write_layout(c: Configuration) -> StructLayout:
+    """A write into row memory. Lanes named by `lanes` of the cores named by `cores` are written.
+
+    spread 0: lane l of every core takes data[l mod V] (rows, values);
+    spread 1: all lanes of core k take data[k] (keys: one dimension a core).
+    """
+    return StructLayout(
+        {
+            "address": unsigned(20),
+            "cores": unsigned(c.cores),
+            "lanes": unsigned(c.lanes),
+            "spread": unsigned(1),
+            "data": ArrayLayout(unsigned(8), c.vector_lanes),
+        }
+    )
+
+
+def read_port(address_bits: int, data) -> Signature:
+    """A memory's read port as the reading unit sees it: data comes one cycle after address.
+
+    The address is taken in every cycle; there is no enable and no back-pressure.
+    """
+    return Signature({"address": Out(address_bits), "data": In(data)})
+
+
+def register_read(address_bits: int, data) -> Signature:
+    """A register file's read port as the reader sees it: data in the same cycle."""
+    return Signature({"address": Out(address_bits), "data": In(data)})
+
+
+def write_port(address_bits: int, data) -> Signature:
+    """A write port as the writer sees it: taken in the cycle in which enable is set."""
+    return Signature({"enable": Out(1), "address": Out(address_bits), "data": Out(data)})
+
+
+def table_write() -> Signature:
+    """The loader's broadcast, seen from the loader: units keep what is of their space.
+
+    space: isa.packets.Space; address: entry; data: one link word.
+    """
+    return Signature(
+        {"enable": Out(1), "space": Out(8), "address": Out(16), "data": Out(32)}
+    )
