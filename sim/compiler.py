@@ -1,0 +1,125 @@
+"""Verilog to objects: Verilator, then the C++ compiler on several files at a time."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from isa.errors import SpikeletError
+from sim.cache import cached, content_key
+from sim.toolchain import Verilator, find_compiler, find_verilator, verilator_version
+
+Progress = Callable[[str, float], None]
+"""Called with a stage ("verilate", "compile 3/20", ...) and how much of the build is done, 0..1."""
+
+_RUNTIME_FLAGS = ("-O2",)
+
+
+def run_logged(command: Sequence[str | Path], log: Path, stage: str, **options) -> None:
+    """Runs a command with its output appended to the log; SpikeletError when it fails."""
+    with open(log, "a") as out:
+        print("$", *command, file=out, flush=True)
+        try:
+            status = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False, **options
+            ).returncode
+        except OSError as error:
+            raise SpikeletError(
+                f"the simulator build failed ({stage}: cannot run {command[0]}: {error.strerror}); "
+                f"see {log}"
+            ) from None
+    if status:
+        raise SpikeletError(
+            f"the simulator build failed ({stage} ended with code {status}); see {log}"
+        )
+
+
+def verilate(
+    sources: Iterable[Path], top: str, folder: Path, flags: Sequence[str], log: Path
+) -> list[Path]:
+    """Runs Verilator; the C++ files it wrote (class Vtop, header Vtop.h) in `folder`."""
+    tool = find_verilator()
+    command = [tool.program, "--cc", "--prefix", "Vtop", "--top-module", top, "--Mdir", folder]
+    command += ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--timescale", "1ns/1ps", *flags, *sources]
+    run_logged(
+        command, log, "verilator", env=tool.environment(), preexec_fn=_unlimited_stack
+    )
+    return sorted(folder.glob("Vtop*.cpp"))
+
+
+def _unlimited_stack() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)  # deep recursion on large designs
+    resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
+
+
+def merge_sources(sources: Sequence[Path], folder: Path, groups: int) -> list[Path]:
+    """At most `groups` files of similar size which include all the sources.
+
+    Reading the headers takes longer than most of the small files that Verilator writes.
+    """
+    bins: list[list[Path]] = [[] for _ in range(min(groups, len(sources)))]
+    sizes = [0] * len(bins)
+    for source in sorted(sources, key=lambda path: (-path.stat().st_size, path.name)):
+        smallest = sizes.index(min(sizes))
+        bins[smallest].append(source)
+        sizes[smallest] += source.stat().st_size
+    merged = []
+    for index, members in enumerate(bins):
+        path = folder / f"merged_{index}.cpp"
+        path.write_text("".join(f'#include "{member}"\n' for member in members))
+        merged.append(path)
+    return merged
+
+
+def compile_objects(
+    sources: Sequence[Path],
+    folder: Path,
+    flags: Sequence[str],
+    log: Path,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Compiles every source into `folder`, as many at a time as there are processors.
+
+    `progress` gets "compile i/n" and i/n. The first failure stops what has not started.
+    """
+    compiler = find_compiler()
+    jobs = []
+    for source in sources:
+        target = folder / (source.name.removesuffix(source.suffix) + ".o")
+        jobs.append(([compiler, *flags, "-c", source, "-o", target], target))
+    workers = max(1, min(len(os.sched_getaffinity(0)), 8))
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(run_logged, command, log, "C++ compiler") for command, _ in jobs]
+        for done, future in enumerate(as_completed(futures), 1):
+            if future.exception() is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
+            future.result()
+            if progress is not None:
+                progress(f"compile {done}/{len(jobs)}", done / len(jobs))
+    return [target for _, target in jobs]
+
+
+def model_flags(tool: Verilator, vpi: bool = False, trace: bool = False) -> list[str]:
+    """Compiler flags that both Verilator's runtime and the generated C++ need."""
+    defines = {"VERILATOR": 1, "VM_COVERAGE": 0, "VM_SC": 0, "VM_TIMING": 0, "VM_TRACE": int(trace)}
+    defines |= {"VM_TRACE_FST": 0, "VM_TRACE_SAIF": 0, "VM_TRACE_VCD": int(trace)}
+    flags = [f"-D{name}={value}" for name, value in defines.items()]
+    flags += [f"-I{tool.include}", f"-I{tool.include / 'vltstd'}", "-std=c++17", "-fPIC", "-w"]
+    return flags + (["-DVM_VPI=1"] if vpi else [])
+
+
+def runtime_objects(vpi: bool = False, trace: bool = False) -> list[Path]:
+    """Verilator's own runtime as objects, compiled once for all designs (10 to 20 s)."""
+    names = ["verilated", "verilated_threads"]
+    names += ["verilated_dpi", "verilated_vpi"] if vpi else []
+    names += ["verilated_vcd_c"] if trace else []
+
+    def build(folder: Path, log: Path) -> None:
+        tool = find_verilator()
+        flags = [*model_flags(tool, vpi, trace), *_RUNTIME_FLAGS]
+        compile_objects([tool.include / f"{name}.cpp" for name in names], folder, flags, log)
+
+    key = content_key(Path(__file__), verilator_version(), *os.uname()[::4], *names)
+    return sorted(cached("runtime", key, build).glob("*.o"))

@@ -1,0 +1,33 @@
+"""An Amaranth component as Verilog text."""
+
+from amaranth.back import verilog
+from amaranth.hdl import ClockDomain, Const, Module, Value
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+
+
+def to_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of `component` as the module `name`.
+
+    Ports: clk and rst (always, also of a combinational component), then one for each member of
+    the signature, its path joined by two underscores: a stream `i` has i__payload, i__valid and
+    i__ready, the stream [1] of an array `o` has o__1__payload and so on. A payload is one vector
+    whatever its layout; constants (always_ready) and members of no width have no port.
+    """
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        value = Value.cast(value)
+        if not isinstance(value, Const) and len(value):
+            is_input = member.flow == wiring.In
+            direction = PortDirection.Input if is_input else PortDirection.Output
+            ports["__".join(map(str, path))] = (value, direction)
+    if name in ports or name in ("clk", "rst"):
+        raise ValueError(f"the module name {name!r} is also the name of a port")
+    sync = ClockDomain("sync")
+    ports["clk"] = (sync.clk, PortDirection.Input)
+    ports["rst"] = (sync.rst, PortDirection.Input)
+    top = Module()
+    top.domains.sync = sync
+    top.submodules.dut = component
+    # Source locations would change the text, and so every cache key, with each moved line.
+    return verilog.convert(top, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)

@@ -1,0 +1,16 @@
+"""Settings of the whole test run."""
+
+import os
+import random
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SPIKELET_SEED=random becomes a fresh number, which child processes inherit."""
+    if os.environ.get("SPIKELET_SEED", "") == "random":
+        os.environ["SPIKELET_SEED"] = str(random.SystemRandom().randrange(1 << 31))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"SPIKELET_SEED={os.environ.get('SPIKELET_SEED', '1')}"
