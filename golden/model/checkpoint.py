@@ -19,7 +19,7 @@ from isa.errors import SpikeletError
 class Checkpoint:
     """A model's shape and its float32 weights, named as `ModelConfig.weight_shapes` names them.
 
-    A tied head is not stored twice: `head` gives the embedding.
+    A tied head is the same array as the embedding under a second name.
     """
 
     config: ModelConfig
@@ -49,7 +49,7 @@ class Checkpoint:
     @property
     def head(self) -> np.ndarray:
         """(vocab, dim); the embedding where the head is tied."""
-        return self.weights["embedding" if self.config.tied else "head"]
+        return self.weights["head"]
 
     def layer(self, n: int) -> dict[str, np.ndarray]:
         """The weights of layer n by their short names: attention_norm, wq, wk, wv, wo, ..."""
@@ -119,4 +119,6 @@ def random_checkpoint(config: ModelConfig, seed: int) -> Checkpoint:
         else:
             value = rng.normal(0.0, scale.get(short, 1.0) / np.sqrt(shape[1]), shape)
         weights[name] = value.astype(np.float32)
+    if config.tied:
+        weights["head"] = weights["embedding"]
     return Checkpoint(config, weights)

@@ -71,7 +71,7 @@ class ModelConfig:
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Canonical name -> shape of every weight; matrices are (outputs, inputs).
 
-        Layer weights are named `layers.<n>.<name>`. A tied head is not listed: it is `embedding`.
+        Layer weights are named `layers.<n>.<name>`. `head` is there for tied heads too.
         """
         layer: dict[str, tuple[int, ...]] = {
             "attention_norm": (self.dim,),
@@ -92,6 +92,5 @@ class ModelConfig:
         for n in range(self.layers):
             shapes |= {f"layers.{n}.{name}": shape for name, shape in layer.items()}
         shapes["final_norm"] = (self.dim,)
-        if not self.tied:
-            shapes["head"] = (self.vocab, self.dim)
+        shapes["head"] = (self.vocab, self.dim)
         return shapes

@@ -100,7 +100,6 @@ class FloatModel(nn.Module):
             path, _, short = name.rpartition(".")
             leaf = f"{bias_of[short]}.bias" if short in bias_of else f"{short}.weight"
             state[f"{path}.{leaf}" if path else leaf] = torch.tensor(weight)
-        state["head.weight"] = torch.tensor(checkpoint.head)
         self.load_state_dict(state | {"cosine": self.cosine, "sine": self.sine})
 
     def forward(self, ids: torch.Tensor,

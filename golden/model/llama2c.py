@@ -78,6 +78,8 @@ def read(path: Path) -> tuple[ModelConfig, dict[str, np.ndarray]]:
                     weights[f"layers.{n}.{name}"] = values[n]
             elif name:
                 weights[name] = values
+    if config.tied:
+        weights["head"] = weights["embedding"]
     return config, weights
 
 
