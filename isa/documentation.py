@@ -50,27 +50,35 @@ _SPACE_WORDS = {"ROW": "P / 4", "PARAMETER": "V / 2", "ROTATION": "V / 2", "VECT
                 "PROGRAM": str(instructions.INSTRUCTION_LINK_WORDS)}
 
 
-_MEANINGS: dict[IntEnum, str] = {
-    packets.Kind.WRITE: "payload to memory `space`, from link word `value` on",
-    packets.Kind.READ: "no payload: `length` words wanted from link word `value` on; gives DATA",
-    packets.Kind.STREAM: "payload to the ring of ROW or PARAMETER",
-    packets.Kind.RUN: "payload: prompt tokens; `value`: tokens to generate; `flags`: see below",
-    packets.Kind.STOP: "end the run after the present token",
-    packets.Kind.DATA: "answer to READ",
-    packets.Kind.TOKEN: "`value`: the argmax after a position; `flags`: low 16 bits of the position",
-    packets.Kind.LOGITS: "payload: the logits, sign-extended vector elements; `value`: how many",
-    packets.Kind.DONE: "the run ended; `value`: the reason",
-    packets.Kind.ERROR: "`value`: the fault; the rest of the packet was dropped",
-    packets.Fault.UNKNOWN_KIND: "a packet of a kind that the device does not take",
-    packets.Fault.UNKNOWN_SPACE: "no such memory, or not one for this kind of packet",
-    packets.Fault.RUN_BUSY: "RUN while a run goes on",
-    packets.Fault.PROMPT_TOO_LONG: "a prompt longer than the prompt memory (the context)",
-    registers.Stop.COUNT: "as many tokens as were asked for",
-    registers.Stop.END_TOKEN: "the end token came out",
-    registers.Stop.CONTEXT_FULL: "no position is left",
-    registers.Stop.STOPPED: "the host sent STOP",
-    instructions.Opcode.END: "the position is done",
-    instructions.Opcode.HEAD: "what follows is skipped for prompt tokens but the last",
+_MEANINGS = {
+    packets.Kind: {
+        "WRITE": "payload to memory `space`, from link word `value` on",
+        "READ": "no payload: `length` words wanted from link word `value` on; gives DATA",
+        "STREAM": "payload to the ring of ROW or PARAMETER",
+        "RUN": "payload: prompt tokens; `value`: tokens to generate; `flags`: see below",
+        "STOP": "end the run after the present token",
+        "DATA": "answer to READ",
+        "TOKEN": "`value`: the argmax after a position; `flags`: the position, 16 bits",
+        "LOGITS": "payload: the logits, sign-extended vector elements; `value`: how many",
+        "DONE": "the run ended; `value`: the reason",
+        "ERROR": "`value`: the fault; the rest of the packet was dropped",
+    },
+    packets.Fault: {
+        "UNKNOWN_KIND": "a packet of a kind that the device does not take",
+        "UNKNOWN_SPACE": "no such memory, or not one for this kind of packet",
+        "RUN_BUSY": "RUN while a run goes on",
+        "PROMPT_TOO_LONG": "a prompt longer than the prompt memory (the context)",
+    },
+    registers.Stop: {
+        "COUNT": "as many tokens as were asked for",
+        "END_TOKEN": "the end token came out",
+        "CONTEXT_FULL": "no position is left",
+        "STOPPED": "the host sent STOP",
+    },
+    instructions.Opcode: {
+        "END": "the position is done",
+        "HEAD": "what follows is skipped for prompt tokens but the last",
+    },
 }  # fmt: skip
 
 
@@ -106,7 +114,7 @@ def _registers(title: str, group: Iterable[Register]) -> list[str]:
 
 
 def _enumeration(title: str, members: type[IntEnum]) -> list[str]:
-    rows = [(f"0x{int(m):02X}", f"`{m.name}`", _MEANINGS.get(m, "")) for m in members]
+    rows = [(f"0x{int(m):02X}", f"`{m.name}`", _MEANINGS.get(members, {}).get(m.name, "")) for m in members]
     head = ("code", "name", "meaning")
     if not any(meaning for _, _, meaning in rows):
         head, rows = head[:2], [row[:2] for row in rows]

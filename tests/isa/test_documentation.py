@@ -42,6 +42,8 @@ def test_every_meaning_is_there(enumeration):
         line = next(line for line in CURRENT.splitlines()
                     if line.startswith(f"| 0x{int(member):02X} | `{member.name}` |"))
         assert len(line.split("|")[3].strip()) > 10
+    assert "| 0x01 | `END_TOKEN` | the end token came out |" in CURRENT
+    assert "| 0x01 | `FIRE` |  |" in CURRENT
 
 
 def test_bit_positions_add_up():
