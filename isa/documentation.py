@@ -114,9 +114,10 @@ def _registers(title: str, group: Iterable[Register]) -> list[str]:
 
 
 def _enumeration(title: str, members: type[IntEnum]) -> list[str]:
-    rows = [(f"0x{int(m):02X}", f"`{m.name}`", _MEANINGS.get(members, {}).get(m.name, "")) for m in members]
+    meanings = _MEANINGS.get(members, {})
+    rows = [(f"0x{int(m):02X}", f"`{m.name}`", meanings.get(m.name, "")) for m in members]
     head = ("code", "name", "meaning")
-    if not any(meaning for _, _, meaning in rows):
+    if not meanings:
         head, rows = head[:2], [row[:2] for row in rows]
     return [f"### {title}", "", *table(head, rows)]
 
