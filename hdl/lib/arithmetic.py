@@ -5,6 +5,10 @@ digit of the smaller factor.
 """
 
 from amaranth.hdl import Cat, Const, Mux, Value, ValueCastable
+from amaranth.lib.data import ArrayLayout, StructLayout
+
+DIGIT = StructLayout({"one": 1, "two": 1, "negative": 1})
+"""A digit -2..2: |digit| is 1, |digit| is 2, digit below 0 (0 may come as "negative")."""
 
 
 def _signed(value) -> Value:
@@ -14,24 +18,56 @@ def _signed(value) -> Value:
     return Cat(value, Const(0, 1)).as_signed()
 
 
+def digits_layout(bits: int, signed: bool = False) -> ArrayLayout:
+    """Layout of the digits of a code of `bits` bits: what `recode` gives."""
+    return ArrayLayout(DIGIT, (bits + (not signed) + 1) // 2)
+
+
+def recode(code) -> Value:
+    """The signed radix-4 digits of `code`, least significant first (bits of a digits_layout)."""
+    code = _signed(code)
+    bits = len(code)
+    digits = []
+    for k in range(0, bits, 2):
+        below = code[k - 1] if k else Const(0, 1)
+        low = code[k]
+        high = code[k + 1] if k + 1 < bits else code[bits - 1]
+        one = low ^ below
+        two = (high & ~low & ~below) | (~high & low & below)
+        digits.append(Cat(one, two, high))
+    return Cat(*digits)
+
+
+def modulate_digits(value, digits, bits: int) -> Value:
+    """value * code for the digits of a code of `bits` bits, signed, of len(value) + bits bits.
+
+    One adder less than there are digits: a negative digit adds the complement, and the one that
+    this lacks sits in the bits that the next digit's copy leaves free.
+    """
+    value = _signed(value)
+    width = len(value) + bits
+    digits = Value.cast(digits)
+    total, borrow = None, None
+    for index in range(len(digits) // 3):
+        one, two, negative = digits[3 * index : 3 * index + 3]
+        size = Mux(two, value << 1, Mux(one, value, 0))[: len(value) + 1].as_signed()
+        term = size ^ negative.replicate(len(size)).as_signed()
+        if borrow is not None:
+            below = Const(0, 2 * index - 2)
+            term = Cat(below, borrow, Const(0, 1), term).as_signed()
+        total = term if total is None else total + term
+        borrow = negative
+    total = total + (borrow << (2 * index))
+    return total[:width].as_signed()
+
+
 def modulate(value, code) -> Value:
     """value * code as a sum of shifted copies of `value`; both may be signed or unsigned.
 
     The result is signed and wide enough for every input. Cost: ceil(bits(code) / 2) adders.
     """
-    value, code = _signed(value), _signed(code)
-    bits = len(code)
-    total = None
-    for k in range(0, bits, 2):
-        below = code[k - 1] if k else Const(0, 1)
-        low = code[k]
-        high = code[k + 1] if k + 1 < bits else code[bits - 1]
-        one = low ^ below  # |digit| == 1
-        two = (high & ~low & ~below) | (~high & low & below)
-        size = Mux(two, value << 1, Mux(one, value, 0))
-        term = Mux(high, -size, size) << k
-        total = term if total is None else total + term
-    return total[: len(value) + bits].as_signed()
+    code = _signed(code)
+    return modulate_digits(value, recode(code), len(code))
 
 
 def round_shift_right(value, amount, limit: int) -> Value:
@@ -51,10 +87,13 @@ def round_shift_right(value, amount, limit: int) -> Value:
 def saturate(value, bits: int) -> tuple[Value, Value]:
     """(value clipped to +-(2**(bits-1) - 1), whether it was clipped)."""
     value = _signed(value)
-    maximum = (1 << (bits - 1)) - 1
-    high, low = value > maximum, value < -maximum
-    clipped = Mux(high, maximum, Mux(low, -maximum, value))
-    return clipped[:bits].as_signed(), high | low
+    if len(value) < bits:
+        return value, Const(0, 1)
+    sign, top, rest = value[-1], value[bits - 1 :], value[: bits - 1]
+    # Beyond the range where the top bits differ; and -2**(bits-1), which has no counterpart.
+    beyond = (top.any() & ~top.all()) | (sign & ~rest.any())
+    limit = Cat(Const(1, 1), (~sign).replicate(bits - 2), sign)
+    return Mux(beyond, limit, value[:bits])[:bits].as_signed(), beyond
 
 
 def absolute(value) -> Value:
