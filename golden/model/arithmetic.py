@@ -7,9 +7,10 @@ products are carried in floating point by BLAS, in a type in which the bound is 
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from golden.units.functions import EXP2_SHIFT, SILU_LIMIT, SILU_SHIFT
+from golden.units.functions import SILU_LIMIT, SILU_SHIFT, exp2_negative
 from golden.units.functions import Tables as NumpyTables
 from golden.units.norm import NormConstants
 from isa.formats import (
@@ -17,7 +18,6 @@ from isa.formats import (
     EXP2_CLAMP,
     MAXIMUM_LEFT_SHIFT,
     RECIPROCAL_ENTRIES,
-    SCORE_FRACTION,
     SILU_FRACTION,
     SILU_PIECES,
     SILU_SLOPE_FRACTION,
@@ -28,24 +28,21 @@ from isa.formats import (
 Tensor = torch.Tensor
 Shift = Tensor | int
 
+# Non-zero digits of the non-adjacent form of q: the bits in which 3 q and q differ.
+SPIKES_OF_CODE = torch.tensor([((3 * q) ^ q).bit_count() for q in range(CODE.maximum + 1)])
 
-def matmul(a: Tensor, b: Tensor, bound: int) -> Tensor:
-    """Exact integer a @ b; `bound` is a proven limit of every partial sum's magnitude.
 
-    float32 holds integers below 2^24 exactly and float64 below 2^53, in any order of summation.
+def exact_type(bound: int) -> torch.dtype:
+    """The float type that holds every integer up to `bound`, a limit of all partial sums.
+
+    float32 is exact below 2^24 and float64 below 2^53, in any order of summation.
 
     Raises:
         OverflowError: a bound that not even float64 holds.
     """
     if bound >= 1 << 53:
         raise OverflowError(f"sums up to {bound} are not exact in float64")
-    kind = torch.float32 if bound < 1 << 24 else torch.float64
-    return (a.to(kind) @ b.to(kind)).to(torch.int64)
-
-
-def code_matmul(codes: Tensor, rows: Tensor) -> Tensor:
-    """codes (..., n) @ rows (n, outputs), both within +-127."""
-    return matmul(codes, rows, codes.shape[-1] * CODE.maximum * CODE.maximum)
+    return torch.float32 if bound < 1 << 24 else torch.float64
 
 
 def rshift(value: Tensor, shift: Shift) -> Tensor:
@@ -55,14 +52,18 @@ def rshift(value: Tensor, shift: Shift) -> Tensor:
             return value << min(-shift, 62)
         right = min(shift, 62)
         return (value + (1 << (right - 1))) >> right
-    right, left = shift.clamp(0, 62), (-shift).clamp(0, 62)
-    half = (torch.ones_like(right) << right) >> 1
-    return ((value + half) >> right) << left
+    lowest, highest = (int(limit) for limit in shift.aminmax())
+    right = shift if lowest >= 0 and highest <= 62 else shift.clamp(0, 62)
+    value = (value + ((1 << right) >> 1)) >> right
+    return value << (-shift).clamp(0, 62) if lowest < 0 else value
 
 
 def saturate(value: Tensor, bits: int = VECTOR.bits) -> tuple[Tensor, int]:
     """(value clipped to the symmetric range of `bits` bits, how many elements were clipped)."""
     maximum = (1 << (bits - 1)) - 1
+    lowest, highest = value.aminmax()
+    if int(lowest) >= -maximum and int(highest) <= maximum:
+        return value, 0
     clipped = value.clamp(-maximum, maximum)
     return clipped, int(torch.count_nonzero(clipped != value))
 
@@ -110,18 +111,19 @@ def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift:
 class Tables:
     """The function neurons' tables as int64 tensors."""
 
-    exp2_base: Tensor
-    exp2_slope: Tensor
     silu_base: Tensor
     silu_slope: Tensor
     rsqrt: Tensor
     reciprocal: Tensor
+    exp2: Tensor  # 2**-t itself, for every t up to where it is 0
 
     @classmethod
     def of(cls, tables: NumpyTables) -> "Tables":
         """The same tables as tensors."""
-        return cls(**{name: torch.tensor(getattr(tables, name), dtype=torch.int64)
-                      for name in cls.__dataclass_fields__})
+        every = exp2_negative(np.arange(EXP2_CLAMP + 1), tables)
+        return cls(**{name: torch.tensor(getattr(tables, name))
+                      for name in ("silu_base", "silu_slope", "rsqrt", "reciprocal")},
+                   exp2=torch.tensor(every))
 
 
 def _top8(value: Tensor, exponent: Tensor) -> Tensor:
@@ -143,12 +145,9 @@ def reciprocal(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     return tables.reciprocal[_top8(value, e) - RECIPROCAL_ENTRIES], -e - 7
 
 
-def exp2_negative(t: Tensor, tables: Tables) -> Tensor:
+def exp2(t: Tensor, tables: Tables) -> Tensor:
     """2**-t, t >= 0 with 8 fraction bits -> 15 fraction bits."""
-    t = t.clamp(max=EXP2_CLAMP)
-    whole, fraction = t >> SCORE_FRACTION, t & ((1 << SCORE_FRACTION) - 1)
-    piece, delta = fraction >> EXP2_SHIFT, fraction & ((1 << EXP2_SHIFT) - 1)
-    return rshift(tables.exp2_base[piece] + tables.exp2_slope[piece] * delta, whole)
+    return tables.exp2[t.clamp(max=EXP2_CLAMP)]
 
 
 def silu(g: Tensor, fraction: int, tables: Tables) -> Tensor:
@@ -163,10 +162,9 @@ def silu(g: Tensor, fraction: int, tables: Tables) -> Tensor:
     return torch.where(wide < -SILU_LIMIT, torch.zeros_like(y), y)
 
 
-def norm_scalar(codes: Tensor, exponent: Tensor, constants: NormConstants,
+def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,
                 tables: Tables) -> tuple[Tensor, Tensor]:
-    """(mantissa, exponent) of 1/rms of codes (..., n) at exponents (..., 1)."""
-    squares = codes.square().sum(-1, keepdim=True)
+    """(mantissa, exponent) of 1/rms from sums of squared codes and their exponents."""
     shift = (constants.epsilon_shift + 2 * exponent).clamp(min=-MAXIMUM_LEFT_SHIFT)
     mean = rshift(squares * constants.mean_mantissa, constants.mean_shift)
     epsilon = rshift(torch.full_like(shift, constants.epsilon_mantissa), shift)
@@ -181,8 +179,6 @@ def rotate(head: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, int]:
     return saturate(torch.stack([first, second], -1).flatten(-2))
 
 
-def spike_count(codes: Tensor) -> int:
-    """Spikes of the phase schedule: the non-zero digits of the codes' non-adjacent forms."""
-    q = codes.abs()
-    bits = (3 * q) ^ q                     # one bit for each non-zero digit, at most 9 bits
-    return int(sum(((bits >> k) & 1).sum() for k in range(CODE.bits + 1)))
+def spike_counts(codes: Tensor) -> Tensor:
+    """Each code's spikes in the phase schedule: the non-zero digits of its non-adjacent form."""
+    return SPIKES_OF_CODE[codes.abs()]
