@@ -14,7 +14,7 @@ from enum import IntEnum
 from isa.record import Field, Record
 
 INSTRUCTION_BITS = 192
-INSTRUCTION_LINK_WORDS = INSTRUCTION_BITS // 32
+INSTRUCTION_LINK_WORDS = 8  # link words an instruction takes; the last two are not stored
 
 
 class Opcode(IntEnum):
@@ -104,6 +104,7 @@ POST = Record(
         Field("magnitude", 8, "magnitude register of the first segment written"),
         Field("segment", 8, "words of V elements a magnitude register; 0: one for all"),
         Field("maximum", 4, "maximum register"),
+        Field("join_magnitude", 1, "OR into the magnitude register instead of replacing it"),
     ),
 )
 

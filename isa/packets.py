@@ -24,7 +24,7 @@ HEADER_WORDS = HEADER.bits // 32
 class Kind(IntEnum):
     """Host to device below 0x80, device to host from 0x80."""
 
-    WRITE = 0x01  # payload to memory `space` from link word `value`
+    WRITE = 0x01  # payload to memory `space` from link word `value` on
     READ = 0x02  # no payload after it: `length` words wanted, from link word `value`; gives DATA
     STREAM = 0x03  # payload to the ring of ROW or PARAMETER
     RUN = 0x04  # payload: prompt tokens; value: tokens to generate
@@ -47,7 +47,8 @@ class Space(IntEnum):
     ROW: row r of core c is entry r * G + c, P / 4 words, lane 0 in the lowest byte.
     PARAMETER: V / 2 words, lane 0 in the lowest 16 bits: gain (8), drop (8); or half of a bias.
     ROTATION: V / 2 words: for each pair, cosine (16 bits, signed) then sine.
-    PROGRAM: 6 words, low first. VECTOR: V words, sign-extended. The others: one word each.
+    PROGRAM: 8 words, low first, the last two 0. VECTOR: V words, sign-extended, READ only.
+    The others: one word each. READ works on ROW (not while a run goes on), VECTOR and REGISTER.
     """
 
     ROW = 0
@@ -65,6 +66,6 @@ class Space(IntEnum):
 
 class Fault(IntEnum):
     UNKNOWN_KIND = 1
-    UNKNOWN_SPACE = 2
-    RUN_BUSY = 3  # RUN while a run goes on
+    UNKNOWN_SPACE = 2  # or one that this kind of packet does not work on
+    RUN_BUSY = 3  # RUN, or READ of ROW, while a run goes on
     PROMPT_TOO_LONG = 4  # longer than the prompt memory (the context)

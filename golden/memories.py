@@ -1,0 +1,137 @@
+"""The golden device's memories, loaded and read through the same link words as the hardware's."""
+
+import numpy as np
+
+from golden.units.functions import Tables, default_tables
+from golden.units.neuron import total
+from golden.units.norm import NormConstants
+from isa.configurations import Configuration
+from isa.formats import (
+    CODE,
+    EXP2_PIECES,
+    RECIPROCAL_ENTRIES,
+    RSQRT_ENTRIES,
+    SCHEDULE_STEPS,
+    SILU_PIECES,
+)
+from isa.instructions import INSTRUCTION_LINK_WORDS
+from isa.packets import Space
+from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY_MAGIC, SETTINGS
+from isa.schedule import STEP, Reset, Schedule, Step
+
+
+def _sign(values: np.ndarray, bits: int) -> np.ndarray:
+    """The low `bits` bits of each word, sign-extended, as int64."""
+    values = values.astype(np.int64) & ((1 << bits) - 1)
+    return values - ((values >> (bits - 1)) << bits)
+
+
+class Memories:
+    """Every memory and register of a device, as arrays of plain integers.
+
+    `link[space]` is the raw content in link words; the typed arrays below are derived on use.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        words = {
+            Space.ROW: c.row_depth * c.cores * c.lanes // 4,
+            Space.PARAMETER: c.parameter_depth * c.vector_lanes // 2,
+            Space.ROTATION: c.rotation_depth * c.vector_lanes // 2,
+            Space.PROGRAM: c.program_depth * INSTRUCTION_LINK_WORDS,
+            Space.SCHEDULE: SCHEDULE_STEPS,
+            Space.EXP2: EXP2_PIECES,
+            Space.SILU: SILU_PIECES,
+            Space.RSQRT: RSQRT_ENTRIES,
+            Space.RECIPROCAL: RECIPROCAL_ENTRIES,
+            Space.REGISTER: 0x100,
+        }
+        self.link = {space: np.zeros(n, dtype=np.uint32) for space, n in words.items()}
+        self.rows = self.link[Space.ROW].view(np.int8).reshape(c.row_depth, c.cores, c.lanes)
+        self.parameters = self.link[Space.PARAMETER].view(np.uint16).reshape(-1, c.vector_lanes)
+        self.rotation = self.link[Space.ROTATION].view(np.int16).reshape(-1, c.vector_lanes)
+        self.vector = np.zeros(c.vector_depth * c.vector_lanes, dtype=np.int64)
+        self.key_exponents = np.zeros(c.exponent_depth * c.vector_lanes, dtype=np.int64)
+        self.value_exponents = np.zeros(c.exponent_depth * c.vector_lanes, dtype=np.int64)
+        self.alignments = np.zeros(c.alignments, dtype=np.int64)
+        self.magnitudes = np.zeros(c.magnitudes, dtype=np.int64)
+        self.maxima = np.zeros(c.maxima, dtype=np.int64)
+        self.scalars = np.zeros((c.scalars, 2), dtype=np.int64)
+        self.counters = {r.name: 0 for r in COUNTERS}
+
+    def write(self, space: Space, address: int, words: np.ndarray) -> None:
+        """Link words into a memory; what falls outside it is dropped, as in hardware."""
+        memory = self.link[space]
+        keep = words[: max(0, len(memory) - address)]
+        memory[address : address + len(keep)] = keep
+
+    def read(self, space: Space, address: int, length: int) -> np.ndarray:
+        """Link words out of a memory; 0 beyond its end."""
+        if space is Space.VECTOR:
+            memory = self.vector.astype(np.uint32)
+        elif space is Space.REGISTER:
+            memory = self.link[space].copy()
+            memory[0x40:0x43] = (IDENTITY_MAGIC, CONTRACT_VERSION, self.c.identity)
+            for r in COUNTERS:
+                memory[r.address] = self.counters[r.name] & 0xFFFFFFFF
+        else:
+            memory = self.link[space]
+        result = np.zeros(length, dtype=np.uint32)
+        part = memory[address : address + length]
+        result[: len(part)] = part
+        return result
+
+    def settings(self) -> dict[str, int]:
+        """The configuration registers, each cut to its width."""
+        raw = self.link[Space.REGISTER]
+        values = {}
+        for r in SETTINGS:
+            value = int(raw[r.address]) & ((1 << r.bits) - 1)
+            values[r.name] = value - (1 << r.bits) if r.signed and value >> (r.bits - 1) else value
+        return values
+
+    def tables(self) -> Tables:
+        """The function neurons' tables as they were loaded."""
+        exp2, silu = self.link[Space.EXP2], self.link[Space.SILU]
+        reciprocal = self.link[Space.RECIPROCAL].astype(np.int64) & 0xFF
+        return Tables(
+            exp2_base=exp2.astype(np.int64) & 0xFFFF,
+            exp2_slope=_sign(exp2 >> np.uint32(16), 8),
+            silu_base=_sign(silu, 24),
+            silu_slope=_sign(silu >> np.uint32(24), 8),
+            rsqrt=self.link[Space.RSQRT].astype(np.int64) & 0xFF,
+            reciprocal=reciprocal,
+        )
+
+    def norm_constants(self, settings: dict[str, int]) -> NormConstants:
+        names = ("mean_mantissa", "mean_shift", "epsilon_mantissa", "epsilon_shift")
+        return NormConstants(*(settings[n] for n in names))
+
+    def schedule(self, settings: dict[str, int]) -> Schedule:
+        """The firing schedule as it was loaded."""
+        steps = []
+        for word in self.link[Space.SCHEDULE]:
+            f = STEP.unpack(int(word))
+            steps.append(
+                Step(
+                    max(f["threshold"], 1), f["amplitude"], f["leak"], Reset(f["reset"] % 3),
+                    bool(f["integrate"]), bool(f["final_when_zero"]),
+                )
+            )  # fmt: skip
+            if f["last"]:
+                break
+        start = tuple(min(settings[f"start_{b}"], len(steps) - 1) for b in range(CODE.bits))
+        return Schedule("loaded", tuple(steps), start, bool(settings["skip_silent"]))
+
+
+def spike_response(schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """(sum of weighted spikes, number of spikes) of every code -127..127, index code + 127.
+
+    A neuron's spikes depend on its own code only (what a group skips is silent), so the device
+    may look them up instead of stepping.
+    """
+    pairs = [total(np.array([q]), schedule) for q in range(-CODE.maximum, CODE.maximum + 1)]
+    return np.array([int(s[0]) for s, _ in pairs]), np.array([n for _, n in pairs])
+
+
+assert default_tables().silu_base.max() < 1 << 23

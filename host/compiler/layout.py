@@ -1,0 +1,291 @@
+"""Where everything of a model lies in a device's memories, and whether it fits."""
+
+from dataclasses import dataclass, field
+
+from golden.model.quantise import QuantisedModel
+from isa.configurations import CONFIGURATIONS, Configuration
+from isa.errors import SpikeletError
+
+SCORE_BUFFERS = 3  # heads whose scores and probabilities are alive at the same time
+MINIMUM_CONTEXT = 8
+
+
+def ceil(a: int, b: int) -> int:
+    """a / b rounded up."""
+    return -(-a // b)
+
+
+def power_of_two_from(n: int) -> int:
+    """The smallest power of two that is not below n."""
+    return 1 << max(0, (n - 1).bit_length())
+
+
+def power_of_two_to(n: int) -> int:
+    """The largest power of two that is not above n (n >= 1)."""
+    return 1 << (n.bit_length() - 1)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes of a model on a configuration, heads padded so that they lie well in rows.
+
+    A padded head is a multiple of V elements and divides P or is a multiple of it.
+    """
+
+    c: Configuration
+    dim: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    head: int  # padded head size
+
+    @classmethod
+    def of(cls, q: QuantisedModel, c: Configuration) -> "Shapes":
+        m = q.config
+        head = ceil(m.head_dim, c.vector_lanes) * c.vector_lanes
+        head = power_of_two_from(head) if head <= c.lanes else ceil(head, c.lanes) * c.lanes
+        return cls(c, m.dim, m.hidden, m.layers, m.heads, m.kv_heads, m.vocab, head)
+
+    @property
+    def kv(self) -> int:
+        """Elements of all key heads (or value heads) of a layer."""
+        return self.kv_heads * self.head
+
+    @property
+    def qkv(self) -> int:
+        return (self.heads + 2 * self.kv_heads) * self.head
+
+    def matrix_rows(self, outputs: int, inputs: int) -> int:
+        return ceil(outputs, self.c.lanes) * ceil(inputs, self.c.cores)
+
+    def tile_words(self, outputs: int) -> int:
+        """Parameter words of a map without biases."""
+        return ceil(outputs, self.c.vector_lanes)
+
+    @property
+    def weight_rows(self) -> int:
+        """Rows of all resident weights."""
+        layer = (
+            self.matrix_rows(self.qkv, self.dim)
+            + self.matrix_rows(self.dim, self.heads * self.head)
+            + 2 * self.matrix_rows(self.hidden, self.dim)
+            + self.matrix_rows(self.dim, self.hidden)
+        )
+        embedding = self.matrix_rows(self.dim, self.vocab)
+        return layer * self.layers + embedding + self.matrix_rows(self.vocab, self.dim)
+
+    @property
+    def value_pack(self) -> int:
+        """Layers whose values share a row."""
+        return max(1, self.c.lanes // self.kv)
+
+    @property
+    def key_stride(self) -> int:
+        """Rows of a layer's keys for P positions."""
+        return self.kv // self.c.cores
+
+    def key_rows(self, context: int) -> int:
+        """Rows of a layer's keys."""
+        return ceil(context, self.c.lanes) * self.key_stride
+
+    def value_group_rows(self, context: int) -> int:
+        """Rows of the values of one group of layers."""
+        return ceil(self.kv, self.c.lanes) * ceil(context, self.c.cores)
+
+    def cache_rows(self, context: int) -> int:
+        groups = ceil(self.layers, self.value_pack)
+        return self.layers * self.key_rows(context) + groups * self.value_group_rows(context)
+
+    def parameter_words(self, q: QuantisedModel) -> int:
+        bias = 3 if q.config.qkv_bias else 1
+        layer = (
+            bias * self.tile_words(self.qkv)
+            + 2 * self.tile_words(self.dim)
+            + 2 * self.tile_words(self.hidden)
+        )
+        return layer * self.layers + self.tile_words(self.dim) + self.tile_words(self.vocab)
+
+
+class Allocator:
+    """Hands out consecutive words and remembers how many."""
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def take(self, n: int) -> int:
+        self.used += n
+        return self.used - n
+
+
+@dataclass
+class Layout:
+    """Addresses of one model on one configuration. `needs` says what it takes of each size."""
+
+    shapes: Shapes
+    context: int
+    streamed: bool
+    needs: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, q: QuantisedModel, c: Configuration, context: int, streamed: bool) -> "Layout":
+        self = cls(Shapes.of(q, c), context, streamed)
+        self._vectors()
+        self._rows(q)
+        self._parameters(q)
+        s = self.shapes
+        words = s.head // c.vector_lanes
+        exponents = s.layers * s.kv_heads * ceil(context, c.vector_lanes)
+        registers = self.value_magnitude + s.heads + 2 * s.kv_heads + self.buffers
+        bound = max(
+            m.accumulator_bound
+            for layer in q.layers
+            for m in (layer.qkv, layer.out, layer.gate, layer.up, layer.down, q.head)
+        )
+        bound = max(bound, context * 127 * 127, q.config.head_dim * 127 * 127)
+        self.needs |= {
+            "rotation_depth": context * words,
+            "exponent_depth": exponents,
+            "alignments": s.layers * s.kv_heads,
+            "magnitudes": registers,
+            "accumulator_bits": bound.bit_length() + 1,
+            "context": context,
+        }
+        return self
+
+    # ---- vector memory ------------------------------------------------------------------------
+
+    value_magnitude = 8  # first magnitude register of qkv's segments, see _vectors
+
+    def _vectors(self) -> None:
+        s, c = self.shapes, self.shapes.c
+        v, words = c.vector_lanes, self.shapes.head // c.vector_lanes
+        self.buffers = min(SCORE_BUFFERS, s.heads)
+        a = Allocator()
+        self.x = a.take(ceil(s.dim, v))
+        self.attended = a.take(ceil(s.dim, v))
+        shared = a.used
+        self.qkv = a.take(s.qkv // v)
+        self.rotated = a.take((s.heads + s.kv_heads) * words)
+        self.mixed = a.take(s.heads * words)
+        span = ceil(self.context, v)
+        self.scores = [a.take(span) for _ in range(self.buffers)]
+        self.probabilities = [a.take(span) for _ in range(self.buffers)]
+        gated = Allocator()
+        gated.used = shared  # the gated unit reuses the attention's memory
+        hidden = ceil(s.hidden, v)
+        self.gate, self.silu, self.up, self.product = (gated.take(hidden) for _ in range(4))
+        self.needs["vector_depth"] = max(a.used, gated.used)
+        # Magnitude registers: one each for whole vectors, one a head for qkv and rotated.
+        self.m_x, self.m_attended, self.m_mixed, self.m_gate, self.m_silu, self.m_product = range(6)
+        self.m_qkv = self.value_magnitude
+        self.m_rotated = self.m_qkv  # rotated heads replace the query and key heads' registers
+        self.m_values = self.m_qkv + s.heads + s.kv_heads
+        self.m_probabilities = self.m_values + s.kv_heads
+
+    # ---- row memory ---------------------------------------------------------------------------
+
+    def _rows(self, q: QuantisedModel) -> None:
+        s, c = self.shapes, self.shapes.c
+        cache = s.cache_rows(self.context)
+        a = Allocator()
+        if self.streamed:
+            inputs = max(s.dim, s.heads * s.head, s.hidden)
+            tile = ceil(inputs, c.cores)
+            minimum = power_of_two_from(tile)
+            spare = max(1, c.row_depth - cache)
+            self.row_ring = max(minimum, min(power_of_two_to(spare), power_of_two_from(4 * tile)))
+            a.take(self.row_ring)
+        self.cache_base = a.take(cache)
+        s_groups = s.layers * s.key_rows(self.context)
+        self.value_base = self.cache_base + s_groups
+        self.weights = a  # resident weights follow
+        self.needs["row_depth"] = a.used + (0 if self.streamed else s.weight_rows)
+
+    def key_row(self, layer: int) -> int:
+        return self.cache_base + layer * self.shapes.key_rows(self.context)
+
+    def value_row(self, layer: int) -> int:
+        group = layer // self.shapes.value_pack
+        return self.value_base + group * self.shapes.value_group_rows(self.context)
+
+    def value_lane(self, layer: int) -> int:
+        """First lane of a layer's values in their row."""
+        return layer % self.shapes.value_pack * self.shapes.kv
+
+    @property
+    def value_stride(self) -> int:
+        return ceil(self.context, self.shapes.c.cores)
+
+    @property
+    def exponent_stride(self) -> int:
+        return ceil(self.context, self.shapes.c.vector_lanes)
+
+    def exponent_word(self, layer: int) -> int:
+        return layer * self.shapes.kv_heads * self.exponent_stride
+
+    # ---- parameter memory ---------------------------------------------------------------------
+
+    def _parameters(self, q: QuantisedModel) -> None:
+        s, c = self.shapes, self.shapes.c
+        a = Allocator()
+        need = s.parameter_words(q)
+        if self.streamed:
+            tile = c.lanes // c.vector_lanes * (3 if q.config.qkv_bias else 1)
+            embedding = s.tile_words(s.dim)
+            spare = max(1, c.parameter_depth - embedding)
+            self.parameter_ring = max(
+                power_of_two_from(tile), min(power_of_two_to(spare), power_of_two_from(4 * tile))
+            )
+            a.take(self.parameter_ring)
+            need = a.used + embedding
+        self.parameters = a
+        self.needs["parameter_depth"] = need
+
+
+def missing(layout: Layout, program: int = 0) -> list[str]:
+    """What the configuration has too little of: 'row_depth 2000 (it has 1536)', ..."""
+    c = layout.shapes.c
+    needs = layout.needs | {"program_depth": program}
+    return [
+        f"{name} {need} (it has {getattr(c, name)})"
+        for name, need in needs.items()
+        if need > getattr(c, name)
+    ]
+
+
+def choose(q: QuantisedModel, c: Configuration, streamed: bool, context: int | None) -> Layout:
+    """The layout with the largest context that fits, or the one asked for.
+
+    Raises SpikeletError with the sizes that are missing and the configurations that have them.
+    """
+    wanted = context or min(q.config.context, c.context)
+    step = c.vector_lanes
+    for positions in [wanted] if context else range(wanted, 0, -step):
+        layout = Layout.of(q, c, positions, streamed)
+        short = missing(layout)
+        if not short and (context or positions >= min(MINIMUM_CONTEXT, wanted)):
+            return layout
+    layout = Layout.of(q, c, context or min(MINIMUM_CONTEXT, wanted), streamed)
+    raise unfit(q, layout, missing(layout), context)
+
+
+def unfit(
+    q: QuantisedModel, layout: Layout, short: list[str], context: int | None
+) -> SpikeletError:
+    """The error that says which sizes are missing and which configuration has them."""
+    c, streamed = layout.shapes.c, layout.streamed
+    able = []
+    for other in CONFIGURATIONS.values():
+        least = Layout.of(q, other, context or MINIMUM_CONTEXT, streamed)
+        if other is not c and not missing(least, layout.needs.get("program_depth", 0)):
+            able.append(other.name)
+    hint = f"use --config {' or '.join(able)}" if able else "no configuration holds it"
+    if not streamed and any(s.startswith(("row_depth", "parameter_depth")) for s in short):
+        rest = missing(Layout.of(q, c, context or MINIMUM_CONTEXT, True))
+        if not rest:
+            hint += ", or --weights streamed"
+    return SpikeletError(
+        f"the model does not fit the configuration '{c.name}': it needs {', '.join(short)}; {hint}"
+    )
