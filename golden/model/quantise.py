@@ -122,7 +122,8 @@ def quantise_synapses(
     else:
         bound = CODE.maximum * np.abs(rows).sum(1) * gain
     # The guard keeps the largest possible y1 inside the vector format, for every row.
-    spare = [int(b).bit_length() - (VECTOR.bits - 1) - (top - int(x)) for b, x in zip(bound, e)]
+    bits = [int(b + (b >> 16)).bit_length() for b in bound]  # room for rounding up
+    spare = [b - (VECTOR.bits - 1) - (top - int(x)) for b, x in zip(bits, e, strict=True)]
     guard = max(0, *spare)
     drop = np.minimum(top - e + guard, DROP.maximum)
     return Synapses(rows, gain, drop, top + guard, bias)
@@ -147,7 +148,7 @@ def quantise(
             raise SpikeletError("a bias does not fit the vector format: lower the fraction")
         return integers
 
-    def normed(*names: str, gain: str, biases: tuple[str, ...] = ()) -> Synapses:
+    def normed(gain: str, *names: str, biases: tuple[str, ...] = ()) -> Synapses:
         weight = np.concatenate([np.asarray(w[n], dtype=np.float64) for n in names])
         bias = vector(np.concatenate([w[b] for b in biases])) if biases else None
         return quantise_synapses(weight * (np.asarray(w[gain], np.float64) * correction), bias)
@@ -158,12 +159,12 @@ def quantise(
         layers.append(
             Layer(
                 qkv=normed(
-                    p + "wq", p + "wk", p + "wv", gain=p + "attention_norm",
+                    p + "attention_norm", p + "wq", p + "wk", p + "wv",
                     biases=(p + "bq", p + "bk", p + "bv") if c.qkv_bias else (),
                 ),
                 out=quantise_synapses(w[p + "wo"]),
-                gate=normed(p + "w_gate", gain=p + "mlp_norm"),
-                up=normed(p + "w_up", gain=p + "mlp_norm"),
+                gate=normed(p + "mlp_norm", p + "w_gate"),
+                up=normed(p + "mlp_norm", p + "w_up"),
                 down=quantise_synapses(w[p + "w_down"]),
             )
         )  # fmt: skip
@@ -177,7 +178,7 @@ def quantise(
         fraction=fraction,
         embedding=quantise_synapses(np.asarray(w["embedding"]).T, one_hot=True),
         layers=tuple(layers),
-        head=normed("head", gain="final_norm"),
+        head=normed("final_norm", "embedding" if c.tied else "head"),
         cosine=np.round(np.cos(angle) * 2**TRIGONOMETRIC_FRACTION).astype(np.int64),
         sine=np.round(np.sin(angle) * 2**TRIGONOMETRIC_FRACTION).astype(np.int64),
         norm=norm,

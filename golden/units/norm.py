@@ -19,13 +19,22 @@ class NormConstants:
     epsilon_shift: int
 
 
-def norm_scalar(codes: np.ndarray, exponent: int, c: NormConstants, tables: Tables):
-    """(mantissa, exponent) of 1/sqrt(mean(code**2) * 16 + epsilon term), exactly as in hardware.
+def norm_scalar(
+    codes: np.ndarray, exponent: int, c: NormConstants, tables: Tables
+) -> tuple[int, int]:
+    """(mantissa, exponent) of 1/sqrt(mean(code**2) * 16 + epsilon term), exactly as in hardware."""
+    squares = int(np.sum(np.asarray(codes, dtype=np.int64) ** 2))
+    return scalar_of_squares(squares, exponent, c, tables)
+
+
+def scalar_of_squares(
+    squares: int, exponent: int, c: NormConstants, tables: Tables
+) -> tuple[int, int]:
+    """The same from the sum of squares that the neuron core gathers.
 
     The epsilon term is rshift(epsilon_mantissa, epsilon_shift + 2 * exponent): the norm's epsilon
     seen from codes at this exponent. The sum is cut at 2**32 - 1 (a left shift by 24 at most).
     """
-    squares = int(np.sum(np.asarray(codes, dtype=np.int64) ** 2))
     shift = max(c.epsilon_shift + 2 * exponent, -24)
     mean = int(rshift(squares * c.mean_mantissa, c.mean_shift))
     mean = min(mean + int(rshift(c.epsilon_mantissa, shift)), 2**32 - 1)
