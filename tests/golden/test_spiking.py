@@ -135,7 +135,9 @@ def test_near_to_float(config):
     ids = random_ids(config, 30)
     expected = FloatModel(checkpoint)(ids)
     got = SpikingModel(quantise(checkpoint)).log_logits(ids)
-    assert (got - expected).std() < 0.05 * expected.std()
+    # Rounding to 8-bit codes: over 180 random models 4 % on average and 5.7 % at most. An operator
+    # that is wrong gives several times as much.
+    assert (got - expected).std() < 0.08 * expected.std()
 
 
 def test_story_model_perplexity_is_within_one_percent():
