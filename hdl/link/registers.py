@@ -1,0 +1,73 @@
+"""The register block: settings that the host writes, identity and counters that it reads."""
+
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.lib.shapes import settings_layout, table_write
+from isa.configurations import Configuration
+from isa.packets import Space
+from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC, SETTINGS
+
+INCREMENT_BITS = 16  # largest increment of a counter in one cycle
+
+
+def increments_layout() -> StructLayout:
+    """What each counter adds in this cycle."""
+    return StructLayout({r.name: unsigned(INCREMENT_BITS) for r in COUNTERS})
+
+
+class RegisterBlock(Component):
+    """32-bit registers. Settings follow a write in the next cycle; a read takes two cycles.
+
+    Counters add `increments` every cycle and wrap at 2**32; writing any value to a counter's
+    address clears it.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "tables": In(table_write()),
+                "settings": Out(settings_layout()),
+                "increments": In(increments_layout()),
+                "address": In(8),
+                "data": Out(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        write = Signal()
+        m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
+        with m.If(write):
+            with m.Switch(self.tables.address):
+                for r in SETTINGS:
+                    with m.Case(r.address):
+                        m.d.sync += self.settings[r.name].eq(self.tables.data)
+        counts = {r.name: Signal(32, name=f"count_{r.name}") for r in COUNTERS}
+        for r in COUNTERS:
+            # Increments are registered first: they come from the ends of long paths.
+            step = Signal(INCREMENT_BITS, name=f"step_{r.name}")
+            m.d.sync += [
+                step.eq(self.increments[r.name]),
+                counts[r.name].eq(counts[r.name] + step),
+            ]
+            with m.If(write & (self.tables.address == r.address)):
+                m.d.sync += counts[r.name].eq(0)
+        fixed = dict(
+            magic=IDENTITY_MAGIC, contract=CONTRACT_VERSION, configuration=self.c.identity
+        )
+        values = {r.address: fixed[r.name] for r in IDENTITY}
+        values |= {r.address: counts[r.name] for r in COUNTERS}
+        for r in SETTINGS:
+            extended = Signal(signed(32) if r.signed else unsigned(32), name=f"read_{r.name}")
+            m.d.comb += extended.eq(self.settings[r.name])
+            values[r.address] = extended
+        with m.Switch(self.address):
+            for address, value in values.items():
+                with m.Case(address):
+                    m.d.sync += self.data.eq(value)
+            with m.Default():
+                m.d.sync += self.data.eq(0)
+        return m
