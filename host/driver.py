@@ -1,0 +1,224 @@
+"""The driver: loads a model image into a device and generates tokens, whatever the transport."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from host.link import Link, packet
+from host.transport import Transport
+from isa.configurations import CONFIGURATIONS
+from isa.errors import SpikeletError
+from isa.image import Image
+from isa.packets import Kind, RunFlag, Space
+from isa.registers import (
+    CONTRACT_VERSION,
+    COUNTERS,
+    IDENTITY,
+    IDENTITY_MAGIC,
+    SETTINGS,
+    Stop,
+)
+
+CHUNK_WORDS = 3 << 12  # of a section in one packet: whole entries of every memory
+
+OnToken = Callable[[int], bool | None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a generation gave: its tokens, why it ended, what the device counted meanwhile."""
+
+    tokens: list[int]
+    stop: Stop
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _New:
+    """A token that came out: the argmax, the position that gave it, its logits when asked for."""
+
+    token: int
+    position: int
+    logits: np.ndarray | None
+
+
+class Driver:
+    """A device with a model image in it.
+
+    Checks the device's identity, then loads the image. `progress` gets (link words loaded, link
+    words in all).
+
+    Raises:
+        SpikeletError: no Spikelet device, another contract, or an image for another configuration.
+    """
+
+    def __init__(
+        self, transport: Transport, image: Image, progress: Progress | None = None
+    ) -> None:
+        self.image = image
+        self._link = Link(transport)
+        self._check_identity()
+        self._load(progress)
+        self._layers = self._head = np.zeros(0, dtype=np.uint32)
+        if image.stream is not None:
+            self._layers, self._head = (
+                np.concatenate([np.zeros(0, np.uint32), *(_stream(s, w) for s, w in part)])
+                for part in (image.stream.body, image.stream.head)
+            )
+
+    def _check_identity(self) -> None:
+        first = IDENTITY[0].address
+        words = self._link.read(Space.REGISTER, first, len(IDENTITY)).tolist()
+        found = {r.name: words[r.address - first] for r in IDENTITY}
+        if found["magic"] != IDENTITY_MAGIC:
+            raise SpikeletError(f"this is no Spikelet device: its magic register reads "
+                                f"0x{found['magic']:08x}, not 0x{IDENTITY_MAGIC:08x}")
+        if found["contract"] != CONTRACT_VERSION:
+            raise SpikeletError(f"the device was built for contract {found['contract']}, this is "
+                                f"{CONTRACT_VERSION}: build the device again")
+        if found["configuration"] != self.image.identity:
+            known = {c.identity: c.name for c in CONFIGURATIONS.values()}
+            name = known.get(found["configuration"], f"{found['configuration']:08x}")
+            raise SpikeletError(f"the image was made for the configuration "
+                                f"'{self.image.configuration}', the device is '{name}': compile "
+                                "the model for that configuration")
+
+    def _load(self, progress: Progress | None) -> None:
+        done, total = 0, self.image.loaded_words
+        settings = np.zeros(len(SETTINGS), dtype=np.uint32)
+        for r in SETTINGS:
+            value = self.image.settings.get(r.name, 0)
+            low = -(1 << (r.bits - 1)) if r.signed else 0
+            if not low <= value < low + (1 << r.bits):
+                raise ValueError(f"setting {r.name} = {value} does not fit {r.bits} bits")
+            settings[r.address - SETTINGS[0].address] = value & 0xFFFFFFFF
+        self._link.write(Space.REGISTER, SETTINGS[0].address, settings)
+        for section in self.image.sections:
+            for at in range(0, section.words.size, CHUNK_WORDS):
+                words = section.words[at : at + CHUNK_WORDS]
+                self._link.write(section.space, section.address + at, words)
+                # An answer shows that the device has taken the words, and brings faults to light.
+                self._link.read(Space.REGISTER, SETTINGS[0].address, 1)
+                done += words.size
+                if progress is not None:
+                    progress(done, total)
+
+    def counters(self) -> dict[str, int]:
+        """The device's counters by name; they wrap at 2**32."""
+        words = self._link.read(Space.REGISTER, COUNTERS[0].address, len(COUNTERS)).tolist()
+        return {r.name: words[r.address - COUNTERS[0].address] for r in COUNTERS}
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        max_new_tokens: int,
+        on_token: OnToken | None = None,
+        sampler: Callable[[np.ndarray], int] | None = None,
+    ) -> Generation:
+        """Forgets the context, runs the prompt, and generates at most `max_new_tokens` tokens.
+
+        Without a sampler each token is the device's argmax, and with resident weights the device
+        goes from token to token by itself. With one, each token's logits come to the host and
+        `sampler` maps them (vocab,) to the token.
+        `on_token` gets each token as it comes; when it returns False the generation is stopped.
+
+        Raises:
+            SpikeletError: a prompt that is empty, does not fit the context, or holds a token that
+                the model does not have; max_new_tokens below 1.
+        """
+        self._check_prompt(prompt, max_new_tokens)
+        tokens: list[int] = []
+
+        def took(token: int) -> bool:
+            tokens.append(token)
+            return on_token is None or on_token(token) is not False
+
+        before = self.counters()
+        if sampler is None and self.image.stream is None:
+            stop = self._run(prompt, max_new_tokens, RunFlag.RESET, lambda new: took(new.token))
+        else:
+            stop = self._token_by_token(prompt, max_new_tokens, took, sampler)
+        after = self.counters()
+        counted = {name: after[name] - before[name] & 0xFFFFFFFF for name in after}
+        return Generation(tokens, stop, counted)
+
+    def logits(self, tokens: Sequence[int]) -> np.ndarray:
+        """(vocab,) int64 logits after the last of `tokens`, from an empty context."""
+        self._check_prompt(tokens, 1)
+        return self._one(tokens, RunFlag.RESET | RunFlag.LOGITS).logits
+
+    def _check_prompt(self, prompt: Sequence[int], max_new_tokens: int) -> None:
+        if max_new_tokens < 1:
+            raise SpikeletError(f"{max_new_tokens} new tokens: ask for at least 1")
+        if not len(prompt):
+            raise SpikeletError("the prompt is empty: give at least one token")
+        if len(prompt) > self.image.context:
+            raise SpikeletError(f"the prompt has {len(prompt)} tokens, the context of this image "
+                                f"holds {self.image.context}: shorten the prompt")
+        vocab = self.image.model["vocab"]
+        wrong = [token for token in prompt if not 0 <= token < vocab]
+        if wrong:
+            raise SpikeletError(f"the prompt holds token {wrong[0]}, the model has {vocab} tokens: "
+                                "use the model's own tokenizer")
+
+    def _token_by_token(self, prompt: Sequence[int], count: int, took: Callable[[int], bool],
+                        sampler: Callable[[np.ndarray], int] | None) -> Stop:
+        """A RUN for each token: the host has something to give between them anyway, the sampled
+        token or the streamed weights. The reason is found here, as the device would give it."""
+        flags, extra = RunFlag.RESET, RunFlag(0) if sampler is None else RunFlag.LOGITS
+        for made in range(1, count + 1):
+            new = self._one(prompt, flags | extra)
+            token = new.token if sampler is None else sampler(new.logits)
+            if not took(token):
+                return Stop.STOPPED
+            if token == self.image.end_token:
+                return Stop.END_TOKEN
+            if made < count and new.position + 1 >= self.image.context:
+                return Stop.CONTEXT_FULL
+            prompt, flags = [token], RunFlag(0)
+        return Stop.COUNT
+
+    def _one(self, prompt: Sequence[int], flags: RunFlag) -> "_New":
+        """A RUN for one token."""
+        news: list[_New] = []
+        self._run(prompt, 1, flags, lambda new: news.append(new) or True)
+        if len(news) != 1 or (news[0].logits is None) == bool(flags & RunFlag.LOGITS):
+            raise SpikeletError(f"the device sent {len(news)} tokens where one was due, or no "
+                                "logits with it: restart the device")
+        return news[0]
+
+    def _run(self, prompt: Sequence[int], count: int, flags: RunFlag,
+             took: Callable[["_New"], bool]) -> Stop:
+        """One RUN: hands each token to `took`, stops when that is False; the reason of DONE."""
+        self._link.send(packet(Kind.RUN, flags=flags, value=count, payload=np.array(prompt)))
+        self._feed(prompt)
+        logits, stopping = None, False
+        while True:
+            answer = self._link.receive()
+            if answer.kind is Kind.DONE and answer.value in tuple(Stop):
+                return Stop(answer.value)
+            if answer.kind is Kind.LOGITS:
+                logits = answer.payload[: answer.value].astype(np.int32).astype(np.int64)
+            elif answer.kind is Kind.TOKEN:
+                # After STOP the token that was under way still comes: nobody asked for it.
+                if not stopping and not took(_New(answer.value, answer.flags, logits)):
+                    stopping = True
+                    self._link.send(packet(Kind.STOP))
+            else:
+                raise SpikeletError(f"the device sent {answer.kind.name} during a run: the link is "
+                                    "out of step; restart the device")
+
+    def _feed(self, prompt: Sequence[int]) -> None:
+        """Sends the streamed weights of every position, those of the head for the last only."""
+        if self.image.stream is None:
+            return
+        for token in prompt:
+            self._link.send(_stream(Space.ROW, self.image.stream.embedding[token]))
+            self._link.send(self._layers)
+        self._link.send(self._head)
+
+
+def _stream(space: Space, words: np.ndarray) -> np.ndarray:
+    return packet(Kind.STREAM, space=space, payload=words)

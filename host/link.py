@@ -1,0 +1,96 @@
+"""Packets over a transport: what isa.packets declares, packed and unpacked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from host.transport import Transport
+from isa.errors import SpikeletError
+from isa.packets import HEADER, HEADER_WORDS, Fault, Kind, Space
+
+_FAULTS = {
+    Fault.UNKNOWN_KIND: "it does not know the packet's kind",
+    Fault.UNKNOWN_SPACE: "it has no such memory",
+    Fault.RUN_BUSY: "a run goes on",
+    Fault.PROMPT_TOO_LONG: "the prompt is empty or longer than its context",
+}
+_ANSWERS = (Kind.DATA, Kind.TOKEN, Kind.LOGITS, Kind.DONE)
+_LONGEST_ANSWER = 1 << 24
+_EMPTY = np.zeros(0, dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet from the device; payload is uint32."""
+
+    kind: Kind
+    flags: int
+    value: int
+    payload: np.ndarray
+
+
+def packet(
+    kind: Kind,
+    *,
+    space: Space = Space.ROW,
+    flags: int = 0,
+    value: int = 0,
+    payload: np.ndarray = _EMPTY,
+    length: int | None = None,
+) -> np.ndarray:
+    """Link words of a packet; `length` where it is not the payload's (READ)."""
+    payload = np.asarray(payload, dtype=np.uint32)
+    header = HEADER.pack(kind=kind, space=space, flags=flags, value=value,
+                         length=payload.size if length is None else length)
+    head = [header >> 32 * i & 0xFFFFFFFF for i in range(HEADER_WORDS)]
+    return np.concatenate([np.array(head, dtype=np.uint32), payload])
+
+
+class Link:
+    """Sends packets to a device and receives its answers.
+
+    Every method raises SpikeletError when the device reports a fault or sends no packet.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def send(self, words: np.ndarray) -> None:
+        """Sends link words that are whole packets."""
+        self._transport.send(words)
+
+    def receive(self) -> Packet:
+        """The next packet from the device."""
+        raw = self._transport.receive(HEADER_WORDS).tolist()
+        fields = HEADER.unpack(sum(word << 32 * i for i, word in enumerate(raw)))
+        kind, length = fields["kind"], fields["length"]
+        if kind == Kind.ERROR:
+            fault = fields["value"]
+            reason = _FAULTS.get(fault, f"fault {fault}")
+            raise SpikeletError(f"the device refused a packet: {reason}")
+        if kind not in _ANSWERS or length > _LONGEST_ANSWER:
+            raise SpikeletError(f"the device sent no packet (kind 0x{kind:02x}, {length} words): "
+                                "the link is out of step; restart the device")
+        payload = self._transport.receive(length) if length else _EMPTY
+        return Packet(Kind(kind), fields["flags"], fields["value"], payload)
+
+    def expect(self, kind: Kind) -> Packet:
+        """The next packet, which must be of this kind."""
+        answer = self.receive()
+        if answer.kind is not kind:
+            raise SpikeletError(f"the device sent {answer.kind.name} where {kind.name} was due: "
+                                "the link is out of step; restart the device")
+        return answer
+
+    def write(self, space: Space, address: int, words: np.ndarray) -> None:
+        """Writes words to a memory from a link word address on."""
+        self.send(packet(Kind.WRITE, space=space, value=address, payload=words))
+
+    def read(self, space: Space, address: int, count: int) -> np.ndarray:
+        """Reads `count` words of a memory; everything sent before has been executed then."""
+        self.send(packet(Kind.READ, space=space, value=address, length=count))
+        answer = self.expect(Kind.DATA)
+        if answer.payload.size != count:
+            raise SpikeletError(f"the device answered a read of {count} words with "
+                                f"{answer.payload.size}: restart the device")
+        return answer.payload

@@ -1,0 +1,70 @@
+"""The Verilated device as a transport: its clock runs while the host waits for an answer."""
+
+from pathlib import Path
+
+import numpy as np
+
+from host.transport import Transport
+from isa.configurations import Configuration
+from isa.errors import SpikeletError
+from sim.build import build_library
+from sim.compiler import Progress
+from sim.library import SimulatedDevice
+
+ANSWER_CYCLES = 50_000_000  # without the words that are waited for: the device is stuck
+QUEUE_WORDS = 1 << 18  # sent but not taken; the clock runs when more wait
+
+
+def _verilog(configuration: Configuration) -> str:
+    from hdl.emit import device_verilog  # elaboration takes seconds: only when nothing is cached
+
+    return device_verilog(configuration)
+
+
+class SimulatedTransport(Transport):
+    """A simulated device of one configuration, reset; built on first use, then cached.
+
+    `progress(stage, fraction)` follows the build and is not called when there is none. `waves`
+    names a VCD file that gets every cycle. `device` is open to tests (traces, stalls).
+
+    Raises:
+        SpikeletError: no C++ compiler, a build that failed, a VCD that cannot be written.
+    """
+
+    def __init__(self, configuration: Configuration, waves: Path | None = None,
+                 progress: Progress | None = None) -> None:
+        if waves is not None:
+            _check_writable(waves)  # before the build
+        library = build_library(
+            lambda: _verilog(configuration), configuration.vector_lanes,
+            identity=repr(configuration), waves=waves is not None, progress=progress,
+        )
+        self.device = SimulatedDevice(library, configuration.vector_lanes)
+        self._waiting = np.zeros(0, dtype=np.uint32)
+        if waves is not None:
+            self.device.waves(waves)
+
+    def send(self, words: np.ndarray) -> None:
+        self.device.write(words)
+        if self.device.pending > QUEUE_WORDS:
+            self._waiting = np.concatenate([self._waiting, self.device.flush(ANSWER_CYCLES)])
+
+    def receive(self, count: int) -> np.ndarray:
+        words, self._waiting = self._waiting[:count], self._waiting[count:]
+        if words.size < count:
+            words = np.concatenate([words, self.device.read(count - words.size, ANSWER_CYCLES)])
+        return words
+
+    @property
+    def cycles(self) -> int:
+        return self.device.cycles
+
+    def close(self) -> None:
+        self.device.close()
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise SpikeletError(f"cannot write waveforms to {path}: it is a folder; give a file name")
+    if not path.absolute().parent.is_dir():
+        raise SpikeletError(f"cannot write waveforms to {path}: its folder does not exist")
