@@ -24,13 +24,14 @@ class Tile:
 
 @dataclass
 class Write:
-    """One vector memory write, as the hardware traces it."""
+    """What one instruction writes, as the hardware traces it word by word."""
 
-    unit: str  # "post" or "vector"
+    unit: str  # "post", "vector", or "key_value" for codes stored in the cache
     pc: int
-    address: int  # word of the first element
+    address: int  # vector memory word of the first element; 0 for key_value
     data: np.ndarray  # whole words
-    token: int = 0
+    position: int
+    exponents: np.ndarray | None = None  # of each word of codes
 
 
 class Executor:
@@ -68,7 +69,7 @@ class Executor:
         values = self._padded(values)
         self.m.vector[self._elements(address, len(values))] = values
         if self.trace is not None:
-            self.trace.append(Write(unit, pc, address, values.copy()))
+            self.trace.append(Write(unit, pc, address, values.copy(), self.position))
 
     def _magnitudes(
         self, register: int, segment: int, values: np.ndarray, join: bool = False
@@ -188,7 +189,7 @@ class Executor:
         count = f["count"] * self.c.vector_lanes
         source = self.m.vector[self._elements(f["source"], count)]
         if operation in (Operation.STORE_KEY, Operation.STORE_VALUE):
-            self._store_cache(f, source, operation is Operation.STORE_KEY)
+            self._store_cache(pc, f, source, operation is Operation.STORE_KEY)
             return
         if operation is Operation.SOFTMAX:
             result, clipped = self._softmax(f), 0
@@ -225,8 +226,9 @@ class Executor:
         m.scalars[f["scalar"]] = (mantissa, exponent)
         return result
 
-    def _store_cache(self, f: dict[str, int], source: np.ndarray, key: bool) -> None:
+    def _store_cache(self, pc: int, f: dict[str, int], source: np.ndarray, key: bool) -> None:
         c, m, p = self.c, self.m, self.position
+        stored = []
         size = (f["segment"] or f["count"]) * c.vector_lanes
         exponents = m.key_exponents if key else m.value_exponents
         for h, start in enumerate(range(0, len(source), size)):
@@ -234,6 +236,7 @@ class Executor:
             codes = fixed.encode(source[start : start + size], e).astype(np.int8)
             word = f["exponent_address"] + h * self.settings["exponent_stride"]
             exponents[word * c.vector_lanes + p] = e
+            stored.append((codes.astype(np.int64), e))
             flat = np.arange(start, start + size)
             if key:
                 base = f["row_base"] + p // c.lanes * self.settings["key_stride"]
@@ -244,6 +247,10 @@ class Executor:
                 flat = flat + f["operand"] * c.vector_lanes
                 row = f["row_base"] + p // c.cores + flat // c.lanes * f["row_stride"]
                 m.rows[row, p % c.cores, flat % c.lanes] = codes
+        if self.trace is not None:
+            data = np.concatenate([codes for codes, _ in stored])
+            each = np.repeat([e for _, e in stored], size // c.vector_lanes)
+            self.trace.append(Write("key_value", pc, 0, data, p, each))
 
     def registers_snapshot(self) -> dict[str, np.ndarray]:
         """Copies of the small register files, for a comparison with other devices."""

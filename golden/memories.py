@@ -63,6 +63,10 @@ class Memories:
         """Link words into a memory; what falls outside it is dropped, as in hardware."""
         memory = self.link[space]
         keep = words[: max(0, len(memory) - address)]
+        if space is Space.REGISTER:
+            for r in COUNTERS:  # writing a counter clears it
+                if address <= r.address < address + len(keep):
+                    self.counters[r.name] = 0
         memory[address : address + len(keep)] = keep
 
     def read(self, space: Space, address: int, length: int) -> np.ndarray:

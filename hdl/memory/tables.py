@@ -1,0 +1,88 @@
+"""Memories with one writer and one reader: parameters, rotation table, exponents."""
+
+from amaranth.hdl import Cat, Module, signed, unsigned
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In
+
+from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
+from isa.configurations import Configuration
+from isa.formats import EXPONENT, TRIGONOMETRIC
+from isa.packets import Space
+
+
+class PairMemory(Component):
+    """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
+
+    tables.address counts link words: V / 2 a memory word. Read latency one cycle.
+    """
+
+    def __init__(self, space: Space, depth: int, layout: ArrayLayout) -> None:
+        self.space, self.depth, self.layout = space, depth, layout
+        super().__init__({"tables": In(table_write()), "read": In(read_port(18, layout))})
+
+    def elaborate(self, platform):
+        m = Module()
+        bits, lanes = self.layout.elem_shape.width, self.layout.length
+        pairs = lanes // 2
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(bits * lanes), depth=self.depth, init=[]
+        )
+        write = memory.write_port(granularity=2 * bits)
+        read = memory.read_port()
+        low, high = self.tables.data[:bits], self.tables.data[16 : 16 + bits]
+        shift = pairs.bit_length() - 1
+        m.d.comb += [
+            write.addr.eq(self.tables.address >> shift),
+            write.data.eq(Cat((low, high) for _ in range(pairs))),
+            read.addr.eq(self.read.address),
+            self.read.data.eq(read.data),
+        ]
+        with m.If(self.tables.enable & (self.tables.space == self.space)):
+            m.d.comb += write.en.eq(1 << self.tables.address[:shift])
+        return m
+
+
+def parameter_memory(c: Configuration) -> PairMemory:
+    """Gain and drop (or half of a bias) of V outputs a word."""
+    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c))
+
+
+def rotation_memory(c: Configuration) -> PairMemory:
+    """Cosine and sine of V / 2 pairs a word."""
+    layout = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
+    return PairMemory(Space.ROTATION, c.rotation_depth, layout)
+
+
+class ExponentMemory(Component):
+    """Exponents of keys or values, V positions a word, written one at a time; read latency 1."""
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "enable": In(1),
+                "address": In(18),
+                "lanes": In(c.vector_lanes),
+                "exponent": In(signed(EXPONENT.bits)),
+                "read": In(read_port(18, exponents_layout(c))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self.c.vector_lanes
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(EXPONENT.bits * lanes), depth=self.c.exponent_depth, init=[]
+        )
+        write = memory.write_port(granularity=EXPONENT.bits)
+        read = memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.data.eq(Cat(self.exponent for _ in range(lanes))),
+            read.addr.eq(self.read.address),
+            self.read.data.eq(read.data),
+        ]
+        with m.If(self.enable):
+            m.d.comb += write.en.eq(self.lanes)
+        return m

@@ -1,0 +1,80 @@
+"""Whole-device comparison: every vector and every key/value code that the program writes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.execute import Write
+from isa.image import Image
+from sim.library import TRACE_KINDS
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first difference: which operator (docs/numerics.md), position, element, values."""
+
+    label: str
+    position: int
+    element: int
+    expected: int | str
+    got: int | str
+
+    def __str__(self) -> str:
+        layer, _, operator = self.label.removeprefix("layers.").partition(".")
+        where = f"layer {layer}, {operator}" if operator else self.label
+        return (
+            f"{where}, position {self.position}, element {self.element}: "
+            f"expected {self.expected}, got {self.got}"
+        )
+
+
+def _golden_words(trace: Sequence[Write], unit: str, lanes: int) -> Iterator[tuple]:
+    """(write, index of the word in it, address, exponent, data) of one unit, in order."""
+    for write in trace:
+        if write.unit == unit:
+            for n, data in enumerate(write.data.reshape(-1, lanes)):
+                address = 0 if unit == "key_value" else write.address + n
+                exponent = 0 if write.exponents is None else int(write.exponents[n])
+                yield write, n, address, exponent, data
+
+
+def first_mismatch(image: Image, golden: Sequence[Write], device: np.ndarray) -> Mismatch | None:
+    """Compares a golden device's trace with a simulated device's records (sim.library).
+
+    Each unit writes in program order, so its words are compared one by one; the golden write's
+    program counter names the operator. The earliest difference in program order is returned.
+    """
+    labels = image.model["labels"]
+    lanes = device.dtype["data"].shape[0]
+    found: list[tuple[int, int, Mismatch]] = []
+    for kind, unit in enumerate(TRACE_KINDS):
+        records = device[device["kind"] == kind]
+        count = 0
+        for write, n, address, exponent, data in _golden_words(golden, unit, lanes):
+            label, at = labels[write.pc], write.position
+
+            def report(element, expected, got, write=write, label=label, at=at) -> None:
+                found.append((at, write.pc, Mismatch(label, at, element, expected, got)))
+
+            if count >= len(records):
+                report(n * lanes, f"{data.tolist()}", "nothing written")
+                break
+            record = records[count]
+            count += 1
+            if int(record["address"]) != address:
+                report(n * lanes, f"word {address}", f"word {record['address']}")
+                break
+            if int(record["exponent"]) != exponent:
+                report(n * lanes, f"exponent {exponent}", f"exponent {record['exponent']}")
+                break
+            differs = np.flatnonzero(record["data"] != data)
+            if differs.size:
+                lane = int(differs[0])
+                report(n * lanes + lane, int(data[lane]), int(record["data"][lane]))
+                break
+        else:
+            if count < len(records):
+                mismatch = Mismatch(f"{unit} unit", -1, 0, "no more writes", "a write")
+                found.append((1 << 30, 0, mismatch))
+    return min(found, key=lambda f: f[:2])[2] if found else None

@@ -1,0 +1,46 @@
+"""The program on the golden device = the integer model, every vector; resident = streamed."""
+
+import numpy as np
+import pytest
+import torch
+
+from golden.device import GoldenDevice
+from golden.model.checkpoint import random_checkpoint
+from golden.model.quantise import quantise
+from golden.model.spiking import SpikingModel
+from host.compiler import compile_model
+from host.driver import Driver
+from host.transport.golden import GoldenTransport
+from isa.configurations import configuration
+from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS
+from tests.system.golden_vectors import named_vectors
+
+SHAPES = {"tiny": (TINY, "tiny"), "odd": (ODD, "large"), "wide heads": (WIDE_HEADS, "large")}
+
+
+@pytest.mark.parametrize("weights", ["resident", "streamed"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_vector_is_the_models(shape: str, weights: str) -> None:
+    print(f"seed {SEED}")
+    config, name = SHAPES[shape]
+    c = configuration(name)
+    q = quantise(random_checkpoint(config, SEED), fraction=10)
+    tokens = np.random.default_rng(SEED).integers(0, config.vocab, 11)
+    record: dict = {}
+    expected = SpikingModel(q).forward(torch.tensor(tokens), record)
+
+    image = compile_model(q, c, weights=weights)
+    transport = GoldenTransport(c)
+    device: GoldenDevice = transport.device
+    driver = Driver(transport, image)
+    device.trace = []
+    logits = driver.logits(tokens.tolist())
+    assert np.array_equal(logits, expected[-1].numpy())
+
+    vectors = named_vectors(q, c, image, device.trace)
+    assert {p for _, p in vectors} == set(range(len(tokens)))
+    for (label, position), got in vectors.items():
+        want = record[label][position].numpy()[: len(got)]
+        assert np.array_equal(got, want), f"{label}, position {position}"
+    missing = set(record) - {label for label, _ in vectors}
+    assert all(n == "logits" or n.endswith("alignment") for n in missing), missing
