@@ -1,0 +1,64 @@
+"""Encoder: a vector memory word becomes spike codes at an exponent (golden.units.fixed.encode)."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.arithmetic import absolute
+from hdl.lib.shapes import codes_layout, word_layout
+from isa.configurations import Configuration
+from isa.formats import CODE, EXPONENT, VECTOR
+
+LATENCY = 2
+MINIMUM_EXPONENT = 1 - CODE.bits  # of a vector of zeros
+MAXIMUM_EXPONENT = VECTOR.bits - CODE.bits + 1
+
+
+class Encoder(wiring.Component):
+    """code = sign(v) * min(127, |v| * 2**-exponent rounded half up), for V elements.
+
+    A pipeline without stalls: codes and peak belong to the word, mask and exponent that stood at
+    the inputs LATENCY = 2 cycles before. exponent is -7..17 and must cover the element as
+    `code_exponent` of its magnitude does: |v| < 2**(exponent + 7). Masked lanes (mask 0) may hold
+    anything and give code 0. peak is the OR over the codes' magnitudes.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "word": In(word_layout(c)),
+                "mask": In(c.vector_lanes),
+                "exponent": In(signed(EXPONENT.bits)),
+                "codes": Out(codes_layout(c)),
+                "peak": Out(unsigned(CODE.bits - 1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # Every |v| is first shifted left as far as the smallest exponent asks, and by one more
+        # bit, which holds the half; then one right shift serves all exponents.
+        limit = MAXIMUM_EXPONENT - MINIMUM_EXPONENT
+        shift = Signal(range(limit + 1))
+        m.d.sync += shift.eq(self.exponent - MINIMUM_EXPONENT)
+        magnitudes = []
+        for lane in range(self.c.vector_lanes):
+            size = Signal(VECTOR.bits - 1, name=f"size_{lane}")
+            negative = Signal(name=f"negative_{lane}")
+            value = self.word[lane]
+            m.d.sync += size.eq(Mux(self.mask[lane], absolute(value), 0))
+            m.d.sync += negative.eq(value < 0)
+            doubled = Signal(CODE.bits, name=f"doubled_{lane}")
+            rounded = Signal(CODE.bits, name=f"rounded_{lane}")
+            magnitude = Signal(CODE.bits - 1, name=f"magnitude_{lane}")
+            m.d.comb += [
+                doubled.eq((size << (1 - MINIMUM_EXPONENT)) >> shift),
+                rounded.eq((doubled + 1) >> 1),
+                magnitude.eq(Mux(rounded[-1], CODE.maximum, rounded)),
+            ]
+            m.d.sync += self.codes[lane].eq(Mux(negative, -magnitude, magnitude))
+            magnitudes.append(magnitude)
+        bits = zip(*magnitudes, strict=True)
+        m.d.sync += self.peak.eq(Cat(Cat(*column).any() for column in bits))
+        return m

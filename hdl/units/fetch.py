@@ -1,0 +1,240 @@
+"""Vector fetch: executes FIRE instructions up to the groups of codes that the neuron core fires."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.arithmetic import bit_length
+from hdl.lib.shapes import POSITION_BITS, TOKEN_BITS, read_port, register_read, word_layout
+from hdl.memory.rows import ROW_ADDRESS_BITS
+from hdl.units import encoder
+from hdl.units.encoder import Encoder
+from hdl.units.neuron import group_layout
+from isa.configurations import Configuration
+from isa.formats import CODE, EXPONENT, VECTOR
+from isa.instructions import FIRE
+
+COUNT_BITS = 18
+_GROUPS = 8  # in the queue or on their way to it
+_CODES_LATENCY = 1 + encoder.LATENCY  # from a source address to its codes
+
+
+def open_tile_layout() -> StructLayout:
+    """A tile that has begun: what POST will want to know of it."""
+    return StructLayout(
+        {
+            "exponent": signed(EXPONENT.bits),
+            "rows": unsigned(16),  # of the row ring; 0 when not streamed
+            "norm": unsigned(1),
+            "last": unsigned(1),  # the instruction's last tile
+        }
+    )
+
+
+class Fetch(wiring.Component):
+    """For every tile of every FIRE instruction: one item of `tiles`, then its groups of N codes.
+
+    The vector is read and encoded anew for each tile, a word a cycle. `done` pulses in instruction
+    order once nothing more is read from `source` or from the row ring. `neurons` is an
+    instruction's neuron count for one cycle (1 for one_hot), else 0. stream_stall: a tile waits
+    for rows. busy: an instruction is being executed. See hdl.units.fire for the shared ports.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(FIRE.layout())),
+                "done": Out(1),
+                "position": In(POSITION_BITS),
+                "token": In(TOKEN_BITS),
+                "source": Out(read_port(16, word_layout(c))),
+                "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
+                "ring_pointer": In(ROW_ADDRESS_BITS),
+                "ring_available": In(ROW_ADDRESS_BITS),
+                "ring_take": Out(1),
+                "ring_take_rows": Out(16),
+                "groups": Out(stream.Signature(group_layout(c))),
+                "tiles": Out(stream.Signature(open_tile_layout())),
+                "neurons": Out(COUNT_BITS),
+                "busy": Out(1),
+                "stream_stall": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        c = self.c
+        m = Module()
+        words = c.neuron_lanes // c.vector_lanes  # of a group
+        rows = c.neuron_lanes // c.cores  # of a group, in every core
+        group = group_layout(c)
+        slot = StructLayout(  # a word on its way through memory and encoder
+            {
+                "valid": unsigned(1),
+                "index": unsigned((words - 1).bit_length()),  # in its group
+                "complete": unsigned(1),  # the group's last word
+                "lane": unsigned((c.neuron_lanes - 1).bit_length()),  # of a direct spike
+                **{n: group[n].shape for n in ("direct", "squares", "exponent", "place")},
+            }
+        )
+
+        op = Signal(FIRE.layout())
+        exponent = Signal(signed(EXPONENT.bits))
+        count = Signal(COUNT_BITS)
+        outputs = Signal(COUNT_BITS)  # still to be gathered, this tile included
+        base = Signal(ROW_ADDRESS_BITS)  # of the next tile
+        first_tile = Signal()
+        remaining = Signal(COUNT_BITS)  # elements of this tile still to be read
+        address = Signal(16)
+        index = Signal(slot["index"].shape)
+        credits = Signal(range(_GROUPS + 1), init=_GROUPS)
+
+        presented = self.instruction.payload
+        neuron = Mux(presented.stream, 0, self.token)
+        direct_rows = (neuron >> (c.neuron_lanes - 1).bit_length()) << (rows - 1).bit_length()
+        direct_lane = Signal(slot["lane"].shape)
+        issue = Signal(slot)
+        place = issue.place
+        taken = Signal()  # a group left the queue
+        begun = Signal()  # the first word of a group is read
+        final = Signal()  # the instruction's last word is read
+        last_tile = outputs <= c.lanes
+        row = Signal(ROW_ADDRESS_BITS)
+
+        neurons = Mux(presented.dynamic_count, self.position + 1, presented.count)
+        m.d.comb += [
+            self.magnitude.address.eq(presented.magnitude),
+            self.source.address.eq(address),
+            self.ring_take_rows.eq(op.tile_stride),
+            self.tiles.payload.exponent.eq(exponent),
+            self.tiles.payload.rows.eq(Mux(op.stream, op.tile_stride, 0)),
+            self.tiles.payload.norm.eq(op.norm),
+            self.tiles.payload.last.eq(last_tile),
+            issue.index.eq(index),
+            issue.lane.eq(direct_lane),
+            issue.direct.eq(op.one_hot),
+            issue.squares.eq(op.norm & first_tile),
+            issue.exponent.eq(exponent),
+            place.row.eq(row),
+            place.ring.eq(op.stream),
+            place.first_tile.eq(first_tile),
+            place.width.eq(Mux(last_tile, outputs, c.lanes)),
+        ]
+        m.d.sync += [self.done.eq(final), self.neurons.eq(0)]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.instruction.ready.eq(1)
+                length = bit_length(self.magnitude.data)
+                with m.If(self.instruction.valid):
+                    m.d.sync += [
+                        op.eq(presented),
+                        exponent.eq(Mux(presented.one_hot, 0, length - (CODE.bits - 1))),
+                        count.eq(Mux(presented.one_hot, 1, neurons)),
+                        self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
+                        outputs.eq(
+                            Mux(presented.dynamic_outputs, self.position + 1, presented.outputs)
+                        ),
+                        base.eq(presented.row_base + Mux(presented.one_hot, direct_rows, 0)),
+                        direct_lane.eq(neuron),
+                        first_tile.eq(1),
+                    ]
+                    m.next = "OPEN"
+            with m.State("OPEN"):
+                enough = ~op.stream | (self.ring_available >= op.tile_stride)
+                m.d.comb += [
+                    self.busy.eq(1),
+                    self.tiles.valid.eq(enough),
+                    self.stream_stall.eq(~enough),
+                    self.ring_take.eq(op.stream & enough & self.tiles.ready),
+                ]
+                m.d.sync += [
+                    row.eq(Mux(op.stream, self.ring_pointer, base)),
+                    remaining.eq(count),
+                    address.eq(op.source),
+                    index.eq(0),
+                ]
+                with m.If(enough & self.tiles.ready):
+                    m.d.sync += base.eq(base + op.tile_stride)
+                    m.next = "READ"
+            with m.State("READ"):
+                ends = remaining <= c.vector_lanes
+                m.d.comb += [
+                    self.busy.eq(1),
+                    issue.valid.eq((index != 0) | (credits != 0)),
+                    issue.complete.eq(ends | (index == words - 1)),
+                    place.end.eq(ends),
+                    begun.eq(issue.valid & (index == 0)),
+                    final.eq(issue.valid & ends & last_tile),
+                ]
+                with m.If(issue.valid):
+                    m.d.sync += [
+                        remaining.eq(remaining - c.vector_lanes),
+                        address.eq(address + 1),
+                        index.eq(index + 1),
+                    ]
+                    with m.If(issue.complete):
+                        m.d.sync += [row.eq(row + rows), index.eq(0)]
+                    with m.If(ends):
+                        m.d.sync += [outputs.eq(outputs - c.lanes), first_tile.eq(0)]
+                        m.next = "OPEN"
+                    with m.If(final):
+                        m.next = "IDLE"
+
+        m.d.sync += credits.eq(credits - begun + taken)
+        mask = Cat((remaining > lane) & ~op.one_hot for lane in range(c.vector_lanes))
+        self._assemble(m, slot, issue, mask, words, taken)
+        return m
+
+    def _assemble(self, m, slot: StructLayout, issue, mask, words: int, taken) -> None:
+        """Follows every word through memory and encoder, and queues the groups they make."""
+        c = self.c
+        slots = [Signal(slot, name=f"slot_{k}") for k in range(_CODES_LATENCY)]
+        for previous, following in zip([issue, *slots], slots, strict=False):
+            m.d.sync += following.valid.eq(previous.valid)
+            with m.If(previous.valid):
+                m.d.sync += following.eq(previous)
+        mask_in = Signal(c.vector_lanes)
+        m.submodules.encoder = codes = Encoder(c)
+        m.d.sync += mask_in.eq(mask)
+        m.d.comb += [
+            codes.word.eq(self.source.data),
+            codes.mask.eq(mask_in),
+            codes.exponent.eq(slots[0].exponent),
+        ]
+
+        arrived = slots[-1]
+        group = Signal(group_layout(c))
+        group_valid = Signal()
+        m.d.sync += group_valid.eq(arrived.valid & arrived.complete)
+        with m.If(arrived.valid):
+            m.d.sync += [
+                group.direct.eq(arrived.direct),
+                group.squares.eq(arrived.squares),
+                group.exponent.eq(arrived.exponent),
+                group.place.eq(arrived.place),
+                group.peak.eq(codes.peak | Mux(arrived.index == 0, 0, group.peak)),
+            ]
+            with m.If(arrived.direct):
+                m.d.sync += group.peak.eq(1)
+            for lane in range(c.neuron_lanes):
+                word, element = divmod(lane, c.vector_lanes)
+                target = group.codes[lane]
+                with m.If(arrived.direct):
+                    m.d.sync += target.eq(Mux(arrived.lane == lane, Const(1, signed(2)), 0))
+                with m.Elif(arrived.index == word):
+                    m.d.sync += target.eq(codes.codes[element])
+                with m.Elif(arrived.index == 0):
+                    m.d.sync += target.eq(0)
+
+        m.submodules.queue = queue = SyncFIFO(width=group_layout(c).size, depth=_GROUPS)
+        m.d.comb += [
+            queue.w_data.eq(group),
+            queue.w_en.eq(group_valid),
+            self.groups.payload.eq(queue.r_data),
+            self.groups.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.groups.ready),
+            taken.eq(queue.r_rdy & queue.r_en),
+        ]

@@ -1,0 +1,201 @@
+"""Fire: executes FIRE instructions, from a vector in memory to gathered tiles of sums."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hdl.lib.arithmetic import modulate
+from hdl.lib.shapes import (
+    POSITION_BITS,
+    TOKEN_BITS,
+    read_port,
+    register_read,
+    row_write_layout,
+    settings_layout,
+    sums_layout,
+    table_write,
+    tile_layout,
+    word_layout,
+)
+from hdl.memory.rows import ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemory
+from hdl.units.fetch import COUNT_BITS, Fetch, open_tile_layout
+from hdl.units.neuron import NeuronCore
+from hdl.units.norm import Norm
+from hdl.units.router import Router
+from hdl.units.synapse import SynapseCore
+from isa.configurations import Configuration
+from isa.formats import VECTOR
+from isa.instructions import FIRE
+
+_OPEN_TILES = 8
+SUMS_LATENCY = 2
+
+
+def fire_counters_layout(c: Configuration) -> StructLayout:
+    """Increments of this cycle for the counters in isa.registers that FIRE drives."""
+    lanes = c.neuron_lanes
+    return StructLayout(
+        {
+            "neurons": unsigned(COUNT_BITS),
+            "spikes": unsigned(lanes.bit_length()),
+            "events": unsigned(lanes.bit_length()),
+            "synaptic_operations": unsigned((lanes * c.lanes).bit_length()),
+            "gather_active": unsigned(1),
+            "stream_stall": unsigned(1),
+            "router_stall": unsigned(1),
+        }
+    )
+
+
+class Fire(wiring.Component):
+    """Encodes, fires and gathers; holds the row memory.
+
+    instruction: waits are satisfied already. done: pulses in instruction order when the source has
+    been read for the last time; later writes to it change nothing. Its events may still be
+    on their way then: rows they read must not be written before the tile has come.
+
+    source, magnitude: vector memory (one cycle) and magnitude registers (same cycle). position,
+    token, settings: constant while instructions are executed. tables: spaces SCHEDULE and RSQRT.
+    ring_take takes ring_take_rows rows at ring_pointer; pointer and available follow one cycle
+    later. row_write, readback_*: see hdl.memory.rows; readback while nothing is executed only.
+
+    tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
+    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 2 cycles later. A read in
+    the cycle of the transfer is still of that tile.
+
+    counters: increments. Events and synaptic operations are counted when the neurons fire.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(FIRE.layout())),
+                "done": Out(1),
+                "position": In(POSITION_BITS),
+                "token": In(TOKEN_BITS),
+                "settings": In(settings_layout()),
+                "source": Out(read_port(16, word_layout(c))),
+                "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
+                "tables": In(table_write()),
+                "row_write": In(stream.Signature(row_write_layout(c), always_ready=True)),
+                "readback_enable": In(1),
+                "readback_address": In(ROW_ADDRESS_BITS),
+                "readback_core": In(range(c.cores)),
+                "readback_data": Out(unsigned(c.lanes * WEIGHT_BITS)),
+                "ring_pointer": In(ROW_ADDRESS_BITS),
+                "ring_available": In(ROW_ADDRESS_BITS),
+                "ring_take": Out(1),
+                "ring_take_rows": Out(16),
+                "tiles": Out(stream.Signature(tile_layout())),
+                "read_word": In(range(c.lanes // c.vector_lanes)),
+                "sums": Out(sums_layout(c)),
+                "counters": Out(fire_counters_layout(c)),
+            }
+        )
+
+    def elaborate(self, platform):
+        c = self.c
+        m = Module()
+        m.submodules.fetch = fetch = Fetch(c)
+        m.submodules.neurons = neurons = NeuronCore(c)
+        m.submodules.router = router = Router(c)
+        m.submodules.norm = norm = Norm()
+        m.submodules.rows = rows = RowMemory(c)
+        cores = [SynapseCore(c) for _ in range(c.cores)]
+
+        for name in ("instruction", "source", "magnitude"):
+            connect(m, getattr(fetch, name), flipped(getattr(self, name)))
+        connect(m, rows.row_write, flipped(self.row_write))
+        for unit in (neurons, norm):
+            connect(m, unit.tables, flipped(self.tables))
+        for unit in (neurons, norm, router):
+            m.d.comb += unit.settings.eq(self.settings)
+        connect(m, fetch.groups, neurons.groups)
+        connect(m, neurons.steps, router.steps)
+        connect(m, neurons.squares, norm.squares)
+        m.d.comb += [
+            self.done.eq(fetch.done),
+            fetch.position.eq(self.position),
+            fetch.token.eq(self.token),
+            fetch.ring_pointer.eq(self.ring_pointer),
+            fetch.ring_available.eq(self.ring_available),
+            self.ring_take.eq(fetch.ring_take),
+            self.ring_take_rows.eq(fetch.ring_take_rows),
+            rows.readback_enable.eq(self.readback_enable),
+            rows.readback_address.eq(self.readback_address),
+            rows.readback_core.eq(self.readback_core),
+            self.readback_data.eq(rows.readback_data),
+        ]
+        for k, core in enumerate(cores):
+            m.submodules[f"core_{k}"] = core
+            connect(m, router.events[k], core.events)
+            m.d.comb += [
+                rows.address[k].eq(core.row_address),
+                rows.enable[k].eq(core.row_enable),
+                core.row_data.eq(rows.data[k]),
+                core.read_word.eq(self.read_word),
+                core.free.eq(self.tiles.valid & self.tiles.ready),
+            ]
+        gathered = Cat(core.full for core in cores).all()
+
+        self._join(m, cores)
+        level = self._hand_over(m, fetch, norm, gathered)
+        self._count(m, fetch, neurons)
+        m.d.comb += self.counters.gather_active.eq(
+            fetch.busy | (level > 1) | ((level == 1) & ~gathered)
+        )
+        return m
+
+    def _join(self, m: Module, cores: list[SynapseCore]) -> None:
+        """sums = the cores' words and their corrections, added up."""
+        bits = self.c.accumulator_bits
+        correction = Signal(bits)
+        # The sum is needed in the second cycle of a tile; the corrections come in the first.
+        m.d.comb += correction.eq(sum(core.correction for core in cores))
+        for lane in range(self.c.vector_lanes):
+            joined = sum(core.word[lane] for core in cores) + correction.as_signed()
+            m.d.sync += self.sums[lane].eq(joined[:bits].as_signed())
+
+    def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathered) -> Signal:
+        """Tiles in order, each with its exponent and norm. Returns the number of open tiles."""
+        layout = open_tile_layout()
+        m.submodules.open_tiles = queue = SyncFIFO(width=layout.size, depth=_OPEN_TILES)
+        head = Signal(layout)
+        transfer = self.tiles.valid & self.tiles.ready
+        m.d.comb += [
+            queue.w_data.eq(fetch.tiles.payload),
+            queue.w_en.eq(fetch.tiles.valid),
+            fetch.tiles.ready.eq(queue.w_rdy),
+            head.eq(queue.r_data),
+            queue.r_en.eq(transfer),
+            self.tiles.valid.eq(gathered & queue.r_rdy & (~head.norm | norm.scalar.valid)),
+            self.tiles.payload.exponent.eq(head.exponent),
+            self.tiles.payload.rows.eq(head.rows),
+            self.tiles.payload.norm_mantissa.eq(norm.scalar.payload.mantissa),
+            self.tiles.payload.norm_exponent.eq(norm.scalar.payload.exponent),
+            norm.scalar.ready.eq(transfer & head.norm & head.last),
+        ]
+        return queue.level
+
+    def _count(self, m: Module, fetch: Fetch, neurons: NeuronCore) -> None:
+        step = neurons.steps.payload
+        taken = neurons.steps.valid & neurons.steps.ready
+        spikes = Signal(range(self.c.neuron_lanes + 1))
+        first_tile = Signal()
+        width = Signal(step.place.width.shape())
+        m.d.sync += [
+            spikes.eq(Mux(taken, sum(step.fired), 0)),
+            first_tile.eq(step.place.first_tile),
+            width.eq(step.place.width),
+            self.counters.spikes.eq(Mux(first_tile, spikes, 0)),
+            self.counters.events.eq(spikes),
+            self.counters.synaptic_operations.eq(modulate(width, spikes)),
+        ]
+        m.d.comb += [
+            self.counters.neurons.eq(fetch.neurons),
+            self.counters.stream_stall.eq(fetch.stream_stall),
+            self.counters.router_stall.eq(neurons.steps.valid & ~neurons.steps.ready),
+        ]

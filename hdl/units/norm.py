@@ -1,0 +1,114 @@
+"""RMSNorm's scalar, 1/rms of the codes that fired, by the rsqrt function neuron."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.arithmetic import bit_length, modulate, round_shift_right
+from hdl.lib.shapes import SCALAR_EXPONENT_BITS, settings_layout, table_write
+from hdl.units.neuron import SQUARES_BITS, squares_layout
+from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
+from isa.packets import Space
+
+_MEAN_BITS = 32
+_STAGES = 6
+LATENCY = _STAGES  # from a sum's transfer to the scalar's valid
+_EPSILON_RIGHT = 15  # a right shift beyond the mantissa's nine bits leaves nothing
+
+
+def scalar_layout() -> StructLayout:
+    """mantissa * 2**exponent."""
+    return StructLayout(
+        {"mantissa": unsigned(GAIN.bits), "exponent": signed(SCALAR_EXPONENT_BITS)}
+    )
+
+
+class Norm(wiring.Component):
+    """1 / sqrt(16 * mean(code**2) + epsilon) of each sum that comes (golden.units.norm).
+
+    mean = rshift(sum * mean_mantissa, mean_shift), plus rshift(epsilon_mantissa,
+    max(epsilon_shift + 2 * exponent, -24)), cut at 2**32 - 1; the table (space RSQRT) gives the
+    mantissa, and the exponent is -e/2 - 7 with e the bit length rounded up to even. Everything
+    rounds half up. LATENCY = 6 cycles; one sum at a time, so `squares` waits until `scalar` is
+    taken.
+    """
+
+    squares: In(stream.Signature(squares_layout()))
+    scalar: Out(stream.Signature(scalar_layout()))
+    settings: In(settings_layout())
+    tables: In(table_write())
+
+    def elaborate(self, platform):
+        m = Module()
+        settings = self.settings
+        m.submodules.table = table = Memory(
+            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, init=[]
+        )
+        write_port = table.write_port()
+        read_port = table.read_port(transparent_for=())
+        m.d.comb += [
+            write_port.en.eq(self.tables.enable & (self.tables.space == Space.RSQRT)),
+            write_port.addr.eq(self.tables.address),
+            write_port.data.eq(self.tables.data),
+        ]
+
+        stage = Signal(_STAGES)  # one hot; all zero while nothing is being computed
+        accept = self.squares.valid & self.squares.ready
+        m.d.comb += self.squares.ready.eq(~stage.any())
+        with m.If(~stage[-1]):
+            m.d.sync += stage.eq(Cat(accept, stage))
+        with m.Elif(self.scalar.ready):
+            m.d.sync += stage.eq(0)
+        m.d.comb += self.scalar.valid.eq(stage[-1])
+
+        total = Signal(SQUARES_BITS)
+        shift = Signal(signed(11))
+        with m.If(accept):
+            m.d.sync += [
+                total.eq(self.squares.payload.sum),
+                shift.eq(settings.epsilon_shift + (self.squares.payload.exponent << 1)),
+            ]
+
+        product = Signal(SQUARES_BITS + GAIN.bits)
+        right = Signal(range(MAXIMUM_LEFT_SHIFT + _EPSILON_RIGHT + 1))
+        m.d.sync += [
+            product.eq(modulate(total, settings.mean_mantissa)),
+            right.eq(
+                Mux(
+                    shift < -MAXIMUM_LEFT_SHIFT,
+                    0,
+                    Mux(shift > _EPSILON_RIGHT, _EPSILON_RIGHT, shift) + MAXIMUM_LEFT_SHIFT,
+                )
+            ),
+        ]
+
+        mean = Signal(len(product) + 1)
+        epsilon = Signal(GAIN.bits + MAXIMUM_LEFT_SHIFT)
+        m.d.sync += [
+            mean.eq(round_shift_right(product, settings.mean_shift, 63)),
+            epsilon.eq(
+                round_shift_right(
+                    settings.epsilon_mantissa << MAXIMUM_LEFT_SHIFT,
+                    right,
+                    MAXIMUM_LEFT_SHIFT + _EPSILON_RIGHT,
+                )
+            ),
+        ]
+
+        value = Signal(_MEAN_BITS)
+        exact = mean + epsilon
+        m.d.sync += value.eq(Mux(exact[_MEAN_BITS:].any(), (1 << _MEAN_BITS) - 1, exact))
+
+        # Half the bit length rounded up to even; zero counts as one.
+        half = Signal(range(_MEAN_BITS // 2 + 1))
+        wide = Signal(_MEAN_BITS)
+        length = bit_length(value | 1)
+        m.d.sync += [half.eq((length + 1) >> 1), wide.eq(value | (value == 0))]
+
+        m.d.comb += read_port.addr.eq(((wide << 8) >> (half << 1))[:8])
+        with m.If(stage[-2]):
+            m.d.sync += self.scalar.payload.exponent.eq(-half - 7)
+        m.d.comb += self.scalar.payload.mantissa.eq(read_port.data)
+        return m

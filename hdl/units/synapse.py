@@ -1,0 +1,107 @@
+"""Synapse core: every address event adds or subtracts one row into P accumulators."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.shapes import event_layout
+from hdl.memory.rows import READ_LATENCY, ROW_ADDRESS_BITS, WEIGHT_BITS
+from isa.configurations import Configuration
+
+AMPLITUDE_BITS = 3
+TERM_BITS = WEIGHT_BITS + (1 << AMPLITUDE_BITS) - 1  # a weight shifted by the largest amplitude
+COPY_LATENCY = READ_LATENCY + 2  # from an end event to `full`
+
+
+class SynapseCore(wiring.Component):
+    """acc[l] += (row[l] << amplitude), or -= for a negative event, one event a cycle.
+
+    An `end` event closes a tile: COPY_LATENCY = 4 cycles after it is taken `full` is set and the
+    shadow registers hold the tile's sums, while the next tile's events gather already. The next
+    `end` waits until `free` has been pulsed; nothing else ever waits.
+
+    A negative event adds the complement of its term, which is one too little; `correction` is the
+    number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
+    lane V * read_word + j without its correction, one cycle after read_word; correction holds from
+    one cycle after `full`. The four cycles after `free` still read the old tile.
+
+    row_enable, row_address -> row_data (P bytes) READ_LATENCY = 2 cycles later.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "events": In(stream.Signature(event_layout(c))),
+                "row_enable": Out(1),
+                "row_address": Out(ROW_ADDRESS_BITS),
+                "row_data": In(unsigned(c.lanes * WEIGHT_BITS)),
+                "full": Out(1),
+                "free": In(1),
+                "read_word": In(range(c.lanes // c.vector_lanes)),
+                "word": Out(ArrayLayout(signed(c.accumulator_bits), c.vector_lanes)),
+                "correction": Out(c.accumulator_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        c = self.c
+        m = Module()
+        event = self.events.payload
+        waiting = Signal()  # an end was taken and its tile is not freed yet
+        taken = self.events.valid & self.events.ready
+        spike = taken & ~event.end
+        m.d.comb += [
+            self.events.ready.eq(~(event.end & waiting)),
+            self.row_enable.eq(spike),
+            self.row_address.eq(event.row),
+        ]
+        with m.If(taken & event.end):
+            m.d.sync += waiting.eq(1)
+        with m.Elif(self.free):
+            m.d.sync += waiting.eq(0)
+
+        # Stages 1 and 2 follow the row through the memory, stage 3 has the terms.
+        add = [Signal(name=f"add_{stage}") for stage in range(READ_LATENCY + 1)]
+        end = [Signal(name=f"end_{stage}") for stage in range(READ_LATENCY + 1)]
+        amplitude = [Signal(AMPLITUDE_BITS, name=f"amplitude_{k}") for k in range(READ_LATENCY)]
+        negative = [Signal(name=f"negative_{stage}") for stage in range(READ_LATENCY + 1)]
+        m.d.sync += [add[0].eq(spike), end[0].eq(taken & event.end)]
+        m.d.sync += [amplitude[0].eq(event.amplitude), negative[0].eq(event.negative)]
+        for k in range(1, READ_LATENCY + 1):
+            m.d.sync += [add[k].eq(add[k - 1]), end[k].eq(end[k - 1])]
+            m.d.sync += negative[k].eq(negative[k - 1])
+            if k < READ_LATENCY:
+                m.d.sync += amplitude[k].eq(amplitude[k - 1])
+
+        shadows = []
+        for lane in range(c.lanes):
+            weight = self.row_data.word_select(lane, WEIGHT_BITS).as_signed()
+            term = Signal(signed(TERM_BITS), name=f"term_{lane}")
+            total = Signal(signed(c.accumulator_bits), name=f"total_{lane}")
+            shadow = Signal(signed(c.accumulator_bits), name=f"shadow_{lane}")
+            shifted = (weight << amplitude[-1])[:TERM_BITS]
+            with m.If(add[-2]):
+                m.d.sync += term.eq(Mux(negative[-2], ~shifted, shifted))
+            with m.If(end[-1]):
+                m.d.sync += [shadow.eq(total), total.eq(0)]
+            with m.Elif(add[-1]):
+                m.d.sync += total.eq(total + term)
+            shadows.append(shadow)
+
+        complements = Signal(c.accumulator_bits)
+        shadow_complements = Signal(c.accumulator_bits)
+        with m.If(end[-1]):
+            m.d.sync += [shadow_complements.eq(complements), complements.eq(0), self.full.eq(1)]
+        with m.Else():
+            with m.If(add[-1] & negative[-1]):
+                m.d.sync += complements.eq(complements + 1)
+            with m.If(self.free):
+                m.d.sync += self.full.eq(0)
+        m.d.sync += self.correction.eq(shadow_complements)
+        for lane in range(c.vector_lanes):
+            m.d.sync += self.word[lane].eq(
+                Array(shadows[lane :: c.vector_lanes])[self.read_word]
+            )
+        return m
