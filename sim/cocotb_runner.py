@@ -20,7 +20,7 @@ from sim.verilog import to_verilog
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LOG_TAIL = 60
-_UNITY_BYTES = 200_000
+_GROUP_BYTES = 200_000
 
 
 def run_cocotb(
@@ -132,13 +132,11 @@ def _build(text: str, name: str, waves: bool, public: bool, optimise: bool) -> P
         work = folder / "work"
         work.mkdir()
         sources = compiler.verilate([visible, verilog], name, work, flags, log)
-        size = sum(source.stat().st_size for source in sources)
-        merged = compiler.merge_sources(sources, work, groups=max(2, size // _UNITY_BYTES))
+        merged = compiler.merge_sources(sources, work, "model", _GROUP_BYTES)
         main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
-        include = compiler.model_flags(find_verilator(), vpi=True, trace=waves)
-        objects = compiler.compile_objects(
-            [*merged, main], work, [*include, f"-I{work}", level], log
-        )
+        options = [*compiler.model_flags(find_verilator(), vpi=True, trace=waves), f"-I{work}"]
+        units = [(path, [*options, level]) for path in (*merged, main)]
+        objects = compiler.compile_objects(units, work, log)
         objects += compiler.runtime_objects(vpi=True, trace=waves)
         command = [find_compiler(), "-o", folder / name, *objects, f"-L{config.libs_dir}"]
         command += [f"-Wl,-rpath,{config.libs_dir}", "-lcocotbvpi_verilator", "-pthread"]

@@ -54,12 +54,15 @@ def _unlimited_stack() -> None:
     resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
 
 
-def merge_sources(sources: Sequence[Path], folder: Path, groups: int) -> list[Path]:
-    """At most `groups` files of similar size which include all the sources.
+def merge_sources(
+    sources: Sequence[Path], folder: Path, name: str, group_bytes: int
+) -> list[Path]:
+    """Files of about `group_bytes`, two or more, of similar size, that include all the sources.
 
     Reading the headers takes longer than most of the small files that Verilator writes.
     """
-    bins: list[list[Path]] = [[] for _ in range(min(groups, len(sources)))]
+    total = sum(source.stat().st_size for source in sources)
+    bins: list[list[Path]] = [[] for _ in range(min(max(2, total // group_bytes), len(sources)))]
     sizes = [0] * len(bins)
     for source in sorted(sources, key=lambda path: (-path.stat().st_size, path.name)):
         smallest = sizes.index(min(sizes))
@@ -67,38 +70,39 @@ def merge_sources(sources: Sequence[Path], folder: Path, groups: int) -> list[Pa
         sizes[smallest] += source.stat().st_size
     merged = []
     for index, members in enumerate(bins):
-        path = folder / f"merged_{index}.cpp"
+        path = folder / f"merged_{name}_{index}.cpp"
         path.write_text("".join(f'#include "{member}"\n' for member in members))
         merged.append(path)
     return merged
 
 
 def compile_objects(
-    sources: Sequence[Path],
+    units: Sequence[tuple[Path, Sequence[str]]],
     folder: Path,
-    flags: Sequence[str],
     log: Path,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Compiles every source into `folder`, as many at a time as there are processors.
+    """Compiles pairs of (source, flags) into `folder`, as many at a time as there are processors.
 
     `progress` gets "compile i/n" and i/n. The first failure stops what has not started.
     """
     compiler = find_compiler()
-    jobs = []
-    for source in sources:
-        target = folder / (source.name.removesuffix(source.suffix) + ".o")
-        jobs.append(([compiler, *flags, "-c", source, "-o", target], target))
+    targets = [folder / f"{source.stem}.o" for source, _ in units]
     workers = max(1, min(len(os.sched_getaffinity(0)), 8))
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(run_logged, command, log, "C++ compiler") for command, _ in jobs]
+        futures = [
+            pool.submit(
+                run_logged, [compiler, *flags, "-c", source, "-o", target], log, "C++ compiler"
+            )
+            for (source, flags), target in zip(units, targets, strict=True)
+        ]
         for done, future in enumerate(as_completed(futures), 1):
             if future.exception() is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
             future.result()
             if progress is not None:
-                progress(f"compile {done}/{len(jobs)}", done / len(jobs))
-    return [target for _, target in jobs]
+                progress(f"compile {done}/{len(units)}", done / len(units))
+    return targets
 
 
 def model_flags(tool: Verilator, vpi: bool = False, trace: bool = False) -> list[str]:
@@ -107,7 +111,8 @@ def model_flags(tool: Verilator, vpi: bool = False, trace: bool = False) -> list
     defines |= {"VM_TRACE_FST": 0, "VM_TRACE_SAIF": 0, "VM_TRACE_VCD": int(trace)}
     flags = [f"-D{name}={value}" for name, value in defines.items()]
     flags += [f"-I{tool.include}", f"-I{tool.include / 'vltstd'}", "-std=c++17", "-fPIC", "-w"]
-    return flags + (["-DVM_VPI=1"] if vpi else [])
+    # VPI's functions are looked up in the program; in a library nothing may meet another's.
+    return flags + ([] if vpi else ["-fvisibility=hidden"])
 
 
 def runtime_objects(vpi: bool = False, trace: bool = False) -> list[Path]:
@@ -116,10 +121,11 @@ def runtime_objects(vpi: bool = False, trace: bool = False) -> list[Path]:
     names += ["verilated_dpi", "verilated_vpi"] if vpi else []
     names += ["verilated_vcd_c"] if trace else []
 
-    def build(folder: Path, log: Path) -> None:
-        tool = find_verilator()
-        flags = [*model_flags(tool, vpi, trace), *_RUNTIME_FLAGS]
-        compile_objects([tool.include / f"{name}.cpp" for name in names], folder, flags, log)
+    flags = [*model_flags(find_verilator(), vpi, trace), *_RUNTIME_FLAGS]
 
-    key = content_key(Path(__file__), verilator_version(), *os.uname()[::4], *names)
+    def build(folder: Path, log: Path) -> None:
+        include = find_verilator().include
+        compile_objects([(include / f"{name}.cpp", flags) for name in names], folder, log)
+
+    key = content_key(verilator_version(), *os.uname()[::4], *flags, *names)
     return sorted(cached("runtime", key, build).glob("*.o"))

@@ -1,0 +1,128 @@
+"""Builds the device as a shared library with the C interface of harness.cc, cached by content."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from sim import compiler
+from sim.cache import atomic_file, cache_root, cached, content_key, lookup
+from sim.compiler import Progress
+from sim.toolchain import find_compiler, find_verilator, verilator_version
+
+TOP = "spikelet_device"
+"""The Verilog module that the harness drives."""
+
+_STARTED = time.time()
+_ROOT = Path(__file__).resolve().parents[1]
+_HARNESS = Path(__file__).with_name("harness.cc")
+_LIBRARY = "libspikelet_device.so"
+_VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert")
+_VERILATOR_FLAGS += ("--threads", "1", "--output-split", "5000")
+_GROUP_BYTES = 400_000
+# What runs every cycle, and what runs once (constructors, initial values).
+_FAST, _SLOW = "-O2", "-O0"
+# Shares of a build's time on two cores.
+_ELABORATED, _VERILATED, _COMPILED = 0.35, 0.45, 0.98
+
+
+def build_library(
+    source: str | Callable[[], str],
+    vector_lanes: int,
+    *,
+    identity: str | None = None,
+    waves: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """The path of the shared library of a device, from the cache or built.
+
+    `source` is the Verilog of the module `spikelet_device`, or a function that makes it. Making
+    it takes seconds for a large device: with `identity`, which together with the sources of hdl/
+    and isa/ must determine the text (repr(configuration) does), a cached library is found without
+    calling `source`. `vector_lanes` is V of the trace ports. `waves` builds one that can write a
+    VCD and is slower.
+
+    `progress(stage, fraction)` is called as the build goes on, with the stages elaborate,
+    verilate, compile i/n, link; not at all when the library is in the cache. Raises SpikeletError
+    when a tool is missing or fails; the message then names the log, and nothing is left behind.
+    """
+    tell = progress or (lambda stage, fraction: None)
+    pointer = _pointer(identity, vector_lanes, waves)
+    if pointer is not None:
+        with contextlib.suppress(OSError):
+            entry = lookup("device", pointer.read_text())
+            if entry is not None:
+                return entry / _LIBRARY
+    if not isinstance(source, str):
+        find_compiler()  # before the user waits
+        tell("elaborate", 0.0)
+        source = source()
+    key = content_key(source, *_build_inputs(vector_lanes, waves))
+
+    def build(folder: Path, log: Path) -> None:
+        _build(source, vector_lanes, waves, folder, log, tell)
+
+    library = cached("device", key, build) / _LIBRARY
+    if pointer is not None and pointer == _pointer(identity, vector_lanes, waves):
+        with atomic_file(pointer) as temporary:
+            temporary.write_text(key)
+    return library
+
+
+def _build_inputs(vector_lanes: int, waves: bool) -> list[str | Path]:
+    """Everything that determines a library, but its Verilog."""
+    flags = [*_VERILATOR_FLAGS, _FAST, _SLOW, str(vector_lanes), str(waves)]
+    files = [_HARNESS, Path(__file__), Path(compiler.__file__)]
+    return [*flags, verilator_version(), *os.uname()[::4], *files]
+
+
+def _pointer(identity: str | None, vector_lanes: int, waves: bool) -> Path | None:
+    """The file that holds the content key of what `identity` elaborates to.
+
+    None when a source was edited after this process began: what it imported may be older.
+    """
+    sources = sorted([*_ROOT.glob("hdl/**/*.py"), *_ROOT.glob("isa/**/*.py")])
+    if identity is None or any(path.stat().st_mtime > _STARTED for path in sources):
+        return None
+    key = content_key(
+        identity, metadata.version("amaranth"), *_build_inputs(vector_lanes, waves),
+        *(str(path.relative_to(_ROOT)) for path in sources), *sources,
+        Path(__file__).with_name("verilog.py"),
+    )
+    return cache_root() / "device" / f"{key}.entry"
+
+
+def _build(
+    source: str, vector_lanes: int, waves: bool, folder: Path, log: Path, tell: Progress
+) -> None:
+    tool = find_verilator()
+    verilog = folder / f"{TOP}.v"
+    verilog.write_text(source)
+    work = folder / "work"
+    work.mkdir()
+    tell("verilate", _ELABORATED)
+    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else [])]
+    sources = compiler.verilate([verilog], TOP, work, flags, log)
+
+    common = [*compiler.model_flags(tool, trace=waves), f"-I{work}"]
+    slow = [path for path in sources if "__Slow" in path.name]
+    fast = [path for path in sources if path not in slow]
+    units = [(_HARNESS, [*common, f"-DSPIKELET_VECTOR_LANES={vector_lanes}", _FAST])]
+    for name, members, level in (("fast", fast, _FAST), ("slow", slow, _SLOW)):
+        merged = compiler.merge_sources(members, work, name, _GROUP_BYTES)
+        units += [(path, [*common, level]) for path in merged]
+
+    def compiling(stage: str, fraction: float) -> None:
+        tell(stage, _VERILATED + (_COMPILED - _VERILATED) * fraction)
+
+    compiling("compile", 0.0)
+    objects = compiler.compile_objects(units, work, log, compiling)
+    objects += compiler.runtime_objects(trace=waves)
+    tell("link", _COMPILED)
+    command = [find_compiler(), "-shared", "-Wl,-Bsymbolic", "-o", folder / _LIBRARY, *objects]
+    compiler.run_logged([*command, "-pthread"], log, "linker")
+    shutil.rmtree(work)
+    tell("link", 1.0)
