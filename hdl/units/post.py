@@ -1,0 +1,278 @@
+"""Post unit: drains gathered tiles; gain, scale, bias, residual; writes a vector or logits."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import stream
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
+
+from hdl.lib.shapes import (
+    POSITION_BITS,
+    TOKEN_BITS,
+    exponents_layout,
+    parameter_layout,
+    read_port,
+    register_read,
+    settings_layout,
+    sums_layout,
+    tile_layout,
+    word_layout,
+    write_port,
+)
+from hdl.units.post_issue import ADDRESS_BITS, COUNT_BITS, PostIssue, scalar_layout
+from hdl.units.post_logits import PostLogits
+from hdl.units.post_pipeline import SHIFT_BITS, PostPipeline
+from hdl.units.post_reduce import PostReduce
+from isa.configurations import Configuration
+from isa.formats import VECTOR
+from isa.instructions import POST
+
+_BIAS_DEPTH = 4  # words on their way between the parameter memory and the bias adder
+
+
+class Post(Component):
+    """Executes POST instructions in order, one word of V elements a cycle.
+
+    Counted from the cycle 0 in which a tile is valid and its first word is asked for, a word is
+    written in cycle 12 (vector_write), its magnitude in cycle 13, its maximum in cycle 14, and
+    `done` comes in cycle 14 of the last word: a read in the next cycle sees everything. With
+    logits `done` comes when the host has taken the last one. Two cycles pass between tiles; words
+    with a bias come every three cycles.
+
+    instruction      waits are satisfied when it is presented
+    tiles            popped two cycles after the tile's last word was asked for
+    read_word, sums  the sums come two cycles after the word's number
+    parameter_*      the parameter ring: offset of the next word that was not taken, how many
+                     have arrived and were not taken; take removes words, seen in the next cycle
+    logits           elements of a to_host instruction, when send_logits is set as it is accepted;
+                     logits_count: how many, steady while they come
+    next_token       argmax of the last argmax instruction, from its done on; lowest index wins
+    saturations      results clipped, all four steps, in this cycle
+    wait_stall, stream_stall, link_stall   waits in this cycle for a tile, for parameters, for the
+                     host to take a logit
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(POST.layout())),
+                "done": Out(1),
+                "position": In(POSITION_BITS),
+                "settings": In(settings_layout()),
+                "tiles": In(stream.Signature(tile_layout())),
+                "read_word": Out(range(c.lanes // c.vector_lanes)),
+                "sums": In(sums_layout(c)),
+                "parameters": Out(read_port(ADDRESS_BITS, parameter_layout(c))),
+                "parameter_pointer": In(ADDRESS_BITS),
+                "parameter_available": In(ADDRESS_BITS),
+                "parameter_take": Out(1),
+                "parameter_take_words": Out(16),
+                "exponents": Out(read_port(ADDRESS_BITS, exponents_layout(c))),
+                "residual": Out(read_port(16, word_layout(c))),
+                "scalar": Out(register_read(6, scalar_layout())),
+                "vector_write": Out(write_port(16, word_layout(c))),
+                "magnitude_write": Out(write_port(8, VECTOR.bits)),
+                "maximum_write": Out(write_port(4, signed(VECTOR.bits))),
+                "next_token": Out(TOKEN_BITS),
+                "send_logits": In(1),
+                "logits": Out(stream.Signature(signed(VECTOR.bits))),
+                "logits_count": Out(COUNT_BITS),
+                "busy": Out(1),
+                "saturations": Out(range(4 * c.vector_lanes + 1)),
+                "wait_stall": Out(1),
+                "stream_stall": Out(1),
+                "link_stall": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        c = self.c
+        m.submodules.issue = issue = PostIssue(c)
+        m.submodules.pipeline = pipeline = PostPipeline(c)
+        m.submodules.reduce = reduce = PostReduce(c)
+        m.submodules.logits = logits = PostLogits(c)
+
+        connect(m, flipped(self.instruction), issue.instruction)
+        connect(m, flipped(self.tiles), issue.tiles)
+        connect(m, issue.scalar, flipped(self.scalar))
+        connect(m, logits.logits, flipped(self.logits))
+        m.d.comb += [
+            issue.position.eq(self.position),
+            issue.settings.eq(self.settings),
+            issue.send_logits.eq(self.send_logits),
+            issue.parameter_pointer.eq(self.parameter_pointer),
+            issue.parameter_available.eq(self.parameter_available),
+            self.read_word.eq(issue.read_word),
+            self.parameters.address.eq(issue.parameter_address),
+            self.parameter_take.eq(issue.parameter_take),
+            self.parameter_take_words.eq(issue.parameter_take_words),
+            self.wait_stall.eq(issue.wait_stall),
+            self.stream_stall.eq(issue.stream_stall),
+            self.link_stall.eq(self.logits.valid & ~self.logits.ready),
+        ]
+
+        # The word that was asked for k cycles ago, for k = 1, 2, ...
+        valid, first, last = (
+            _delays(m, issue.issued[name], name, 14) for name in ("valid", "first", "last")
+        )
+        # From cycle 10 to 12 the context of the word's own instruction: the front may have moved
+        # on, but two instructions are at least three cycles apart.
+        context, tail, sends = Signal(POST.layout()), Signal(range(c.vector_lanes)), Signal()
+        m.d.comb += issue.passed.eq(valid[9] & first[9])
+        with m.If(issue.passed):
+            m.d.sync += [
+                context.eq(issue.context),
+                tail.eq(issue.last_index[: len(tail)]),
+                sends.eq(issue.sends),
+            ]
+        tile_last = _delays(m, issue.issued.tile_last, "tile_last", 2)
+        m.d.comb += issue.tile_taken.eq(tile_last[2])
+
+        mask = Signal(c.vector_lanes)
+        m.d.comb += mask.eq(Cat(~last[11] | (lane <= tail) for lane in range(c.vector_lanes)))
+
+        m.d.comb += [pipeline.sums.eq(self.sums), pipeline.mask.eq(mask)]
+        self._parameters(m, issue, pipeline, context, valid)
+        self._scale(m, issue, pipeline, valid, first)
+        self._residual(m, issue, pipeline, context, valid, first)
+        self._write(m, pipeline, reduce, context, mask, valid, first, last)
+        self._finish(m, issue, logits, pipeline, sends, valid, last)
+        return m
+
+    def _parameters(self, m: Module, issue, pipeline, context, valid) -> None:
+        """Gains in cycle 1; biases come in cycles 2 and 3 and wait for cycle 10."""
+        word, data = issue.issued, self.parameters.data
+        lanes = range(self.c.vector_lanes)
+        for lane in lanes:
+            m.d.comb += pipeline.parameters[lane].eq(
+                Mux(word.use_parameters, data[lane], Cat(word.gain, word.drop))
+            )
+        m.submodules.biases = biases = Memory(
+            shape=word_layout(self.c), depth=_BIAS_DEPTH, init=[]
+        )
+        write, read = biases.write_port(), biases.read_port(domain="comb")
+        use_bias = _delays(m, word.use_bias, "use_bias", 3)
+        low = Signal(parameter_layout(self.c), reset_less=True)
+        m.d.sync += [
+            low.eq(data),
+            write.addr.eq(write.addr + write.en),
+            read.addr.eq(read.addr + (valid[10] & context.use_bias)),
+        ]
+        m.d.comb += write.en.eq(valid[3] & use_bias[3])
+        for lane in lanes:
+            high = data[lane][: VECTOR.bits - 16]
+            m.d.comb += [
+                write.data[lane].eq(Cat(low[lane], high)),
+                pipeline.bias[lane].eq(Mux(context.use_bias, read.data[lane], 0)),
+            ]
+
+    def _scale(self, m: Module, issue, pipeline, valid, first) -> None:
+        """Mantissa and shift for cycle 5; key exponents are asked for in cycle 3."""
+        word = issue.issued
+        mantissa = _delays(m, word.mantissa, "mantissa", 5)
+        use_keys = _delays(m, word.key_exponents, "use_keys", 4)
+        base = Signal(signed(SHIFT_BITS), name="shift_2", reset_less=True)
+        m.d.sync += base.eq(word.shift - word.exponent - word.scale_exponent)
+        shift = _delays(m, base, "shift", 4)  # shift[1] is of cycle 2
+        address = self.exponents.address
+        with m.If(valid[2]):
+            m.d.sync += address.eq(Mux(first[2], issue.context.exponent_address, address + 1))
+        kept = Signal.like(pipeline.exponents, reset_less=True)
+        for lane in range(self.c.vector_lanes):
+            m.d.sync += kept[lane].eq(Mux(use_keys[4], self.exponents.data[lane], 0))
+        m.d.comb += [
+            pipeline.mantissa.eq(mantissa[5]),
+            pipeline.shift.eq(shift[4]),
+            pipeline.exponents.eq(kept),
+        ]
+
+    def _residual(self, m: Module, issue, pipeline, context, valid, first) -> None:
+        """Asked for in cycle 9, so that the memory's output has a cycle of its own."""
+        address = self.residual.address
+        with m.If(valid[8]):
+            m.d.sync += address.eq(Mux(first[8], issue.context.residual, address + 1))
+        kept = Signal.like(pipeline.residual, reset_less=True)
+        for lane in range(self.c.vector_lanes):
+            m.d.sync += kept[lane].eq(Mux(context.use_residual, self.residual.data[lane], 0))
+        m.d.comb += pipeline.residual.eq(kept)
+
+    def _write(self, m: Module, pipeline, reduce, context, mask, valid, first, last) -> None:
+        control = Signal.like(reduce.control)  # of the word of cycle 12
+        segment_words, ended = Signal(8), Signal()
+        before = Mux(first[11] | ended, 0, segment_words)
+        following = before + 1
+        ends = Signal()
+        m.d.comb += ends.eq(last[11] | (following == context.segment))
+        m.d.sync += control.valid.eq(valid[11])
+        with m.If(valid[11]):
+            m.d.sync += [
+                segment_words.eq(following),
+                ended.eq(ends),
+                control.first.eq(first[11]),
+                control.last.eq(last[11]),
+                control.segment_first.eq(first[11] | ended),
+                control.segment_last.eq(ends),
+                control.magnitude.eq(
+                    Mux(first[11], context.magnitude, control.magnitude + ended)
+                ),
+                control.write_magnitude.eq(context.to_vector),
+                control.write_maximum.eq(context.use_maximum),
+                control.argmax.eq(context.argmax),
+                control.maximum.eq(context.maximum),
+                self.vector_write.address.eq(
+                    Mux(first[11], context.destination, self.vector_write.address + 1)
+                ),
+            ]
+        mask_12 = Signal.like(mask, reset_less=True)
+        m.d.sync += [
+            mask_12.eq(mask),
+            self.vector_write.enable.eq(valid[11] & context.to_vector),
+        ]
+        m.d.comb += [
+            self.vector_write.data.eq(pipeline.result),
+            reduce.word.eq(pipeline.result),
+            reduce.mask.eq(mask_12),
+            reduce.control.eq(control),
+            self.next_token.eq(reduce.next_token),
+        ]
+        connect(m, reduce.magnitude_write, flipped(self.magnitude_write))
+        connect(m, reduce.maximum_write, flipped(self.maximum_write))
+        clipped = Cat(pipeline.clipped)
+        m.d.sync += self.saturations.eq(
+            Mux(valid[12], sum(clipped[i] for i in range(len(clipped))), 0)
+        )
+
+    def _finish(self, m: Module, issue, logits, pipeline, sends, valid, last) -> None:
+        sends_13, sends_14, started = Signal(), Signal(), Signal()
+        flushing = Signal()  # every word is with the logits queue, the host still takes some
+        in_flight = Signal(3)
+        ended = valid[14] & last[14]
+        m.d.sync += [
+            started.eq(issue.accepted),
+            sends_13.eq(sends),
+            sends_14.eq(sends_13),
+            flushing.eq((flushing & ~logits.empty) | (ended & sends_14)),
+            in_flight.eq(in_flight + issue.accepted - self.done),
+        ]
+        m.d.comb += [
+            logits.start.eq(started & issue.sends),
+            logits.last_index.eq(issue.last_index),
+            logits.reserve.eq(issue.reserve),
+            logits.push.eq(valid[12] & sends),
+            logits.word.eq(pipeline.result),
+            issue.room.eq(logits.room),
+            issue.sent.eq(flushing & logits.empty),
+            self.done.eq((ended & ~sends_14) | issue.sent),
+            self.busy.eq(in_flight != 0),
+            self.logits_count.eq(issue.last_index + 1),
+        ]
+
+
+def _delays(m: Module, signal, name: str, cycles: int) -> list:
+    """[None, signal, signal a cycle later, ...]: element k is the value of cycle k of a word."""
+    chain = [None, signal]
+    for cycle in range(2, cycles + 1):
+        chain.append(Signal(signal.shape(), name=f"{name}_{cycle}"))
+        m.d.sync += chain[-1].eq(chain[-2])
+    return chain

@@ -1,0 +1,128 @@
+"""What the post unit gathers from the words that it writes: magnitude, maximum, argmax."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.lib.arithmetic import absolute
+from hdl.lib.shapes import TOKEN_BITS, word_layout, write_port
+from isa.configurations import Configuration
+from isa.formats import VECTOR
+
+_LOWEST = -(1 << (VECTOR.bits - 1))  # below every element
+
+
+def reduce_control_layout() -> StructLayout:
+    """What accompanies a word."""
+    return StructLayout(
+        {
+            "valid": 1,
+            "first": 1,  # word of the instruction
+            "segment_first": 1,  # word of a magnitude segment
+            "segment_last": 1,
+            "last": 1,
+            "write_magnitude": 1,
+            "write_maximum": 1,
+            "argmax": 1,
+            "magnitude": 8,  # register of this segment
+            "maximum": 4,
+        }
+    )
+
+
+class PostReduce(Component):
+    """Registers the reductions of one word a cycle.
+
+    A word comes in cycle 0 with its control and mask (lanes that are elements; the others are 0).
+    Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment).
+    Cycle 2: maximum_write, at the last word (largest element), and next_token: the index of the
+    largest element of the last argmax instruction, the lowest such index.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "word": In(word_layout(c)),
+                "mask": In(c.vector_lanes),
+                "control": In(reduce_control_layout()),
+                "magnitude_write": Out(write_port(8, VECTOR.bits)),
+                "maximum_write": Out(write_port(4, signed(VECTOR.bits))),
+                "next_token": Out(TOKEN_BITS),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        control = Signal(reduce_control_layout())
+        m.d.sync += control.eq(self.control)
+        self._magnitude(m, control)
+        self._maximum(m, control)
+        return m
+
+    def _magnitude(self, m: Module, control) -> None:
+        both = Const(0, VECTOR.bits)
+        for element in self.word:
+            both = both | absolute(element)
+        of_word, before = Signal(VECTOR.bits), Signal(VECTOR.bits)
+        m.d.sync += of_word.eq(both)
+        port = self.magnitude_write
+        m.d.comb += [
+            port.enable.eq(control.valid & control.segment_last & control.write_magnitude),
+            port.address.eq(control.magnitude),
+            port.data.eq(of_word | Mux(control.segment_first, 0, before)),
+        ]
+        with m.If(control.valid):
+            m.d.sync += before.eq(port.data)
+
+    def _maximum(self, m: Module, control) -> None:
+        lanes = self.c.vector_lanes
+        lane_bits = (lanes - 1).bit_length()
+        candidates = [
+            (Mux(valid, element, _LOWEST)[: VECTOR.bits].as_signed(), Const(lane, lane_bits))
+            for lane, (element, valid) in enumerate(zip(self.word, self.mask, strict=True))
+        ]
+        for _ in range(2):
+            candidates = _halve(candidates)
+        kept = []
+        for k, (value, lane) in enumerate(candidates):
+            value_1 = Signal(signed(VECTOR.bits), name=f"value{k}_1")
+            lane_1 = Signal(lane_bits, name=f"lane{k}_1")
+            m.d.sync += [value_1.eq(value), lane_1.eq(lane)]
+            kept.append((value_1, lane_1))
+        while len(kept) > 1:
+            kept = _halve(kept)
+        ((value, lane),) = kept
+
+        number, best, index = Signal(TOKEN_BITS - lane_bits), Signal(signed(VECTOR.bits)), Signal(
+            TOKEN_BITS
+        )
+        word_number = Mux(control.first, 0, number)[: len(number)]
+        better = control.first | (value > best)
+        new_index = Mux(better, Cat(lane, word_number), index)
+        with m.If(control.valid):
+            m.d.sync += [
+                number.eq(word_number + 1),
+                best.eq(Mux(better, value, best)),
+                index.eq(new_index),
+            ]
+            with m.If(control.last & control.argmax):
+                m.d.sync += self.next_token.eq(new_index)
+        m.d.sync += [
+            self.maximum_write.enable.eq(control.valid & control.last & control.write_maximum),
+            self.maximum_write.address.eq(control.maximum),
+        ]
+        m.d.comb += self.maximum_write.data.eq(best)
+
+
+def _halve(candidates: list[tuple[Value, Value]]) -> list[tuple[Value, Value]]:
+    """The larger of each pair of neighbours; the lower lane where they are equal."""
+    if len(candidates) == 1:
+        return candidates
+    halved = []
+    for (value, lane), (other, other_lane) in zip(
+        candidates[::2], candidates[1::2], strict=True
+    ):
+        take = other > value
+        halved.append((Mux(take, other, value).as_signed(), Mux(take, other_lane, lane)))
+    return halved
