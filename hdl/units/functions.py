@@ -1,0 +1,199 @@
+"""Function neurons: piecewise approximators whose tables the image carries.
+
+Equal to golden/units/functions.py. All are pipelines without flow control: one argument a lane
+and cycle, a fixed latency, tables written over the loader's bus before they are used.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.arithmetic import round_shift_right
+from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
+from hdl.units.products import bit_length, digits, gather
+from isa.formats import (
+    EXP2_CLAMP,
+    EXP2_PIECES,
+    GAIN,
+    RECIPROCAL_ENTRIES,
+    RSQRT_ENTRIES,
+    SCORE_FRACTION,
+    SILU_FRACTION,
+    SILU_PIECES,
+    SILU_SLOPE_FRACTION,
+    VECTOR,
+)
+from isa.packets import Space
+
+EXP2_ARGUMENT_BITS = VECTOR.bits + 1  # the difference of two scores
+EXP2_VALUE_BITS = 17  # a base of 16 bits and its slope
+SUM_BITS = 32  # arguments of reciprocal and rsqrt
+
+_SLOPE_BITS = 8
+_WHOLE_MAXIMUM = EXP2_CLAMP >> SCORE_FRACTION
+
+
+def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int) -> list:
+    """Read ports (address in, data in the same cycle) of a table that the loader's bus fills."""
+    m.submodules.table = memory = Memory(shape=unsigned(bits), depth=depth, init=[])
+    write = memory.write_port()
+    m.d.comb += [
+        write.en.eq(tables.enable & (tables.space == space)),
+        write.addr.eq(tables.address),
+        write.data.eq(tables.data),
+    ]
+    return [memory.read_port(domain="comb") for _ in range(reads)]
+
+
+class Exp2(wiring.Component):
+    """2**-argument, argument in units of 2**-8 -> 15 fraction bits. Latency 3 cycles.
+
+    Arguments from 31 on count as 31. Rounds once, half up. Every piece's base + slope * 7 must be
+    in 0 .. 2**17 - 1.
+    """
+
+    def __init__(self, lanes: int):
+        super().__init__(
+            {
+                "argument": In(unsigned(EXP2_ARGUMENT_BITS)).array(lanes),
+                "value": Out(unsigned(EXP2_VALUE_BITS)).array(lanes),
+                "tables": In(table_write()),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        base_bits = 16
+        ports = _table(
+            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES, len(self.argument)
+        )
+        inside = SCORE_FRACTION - (EXP2_PIECES - 1).bit_length()  # fraction bits in a piece
+        for argument, value, port in zip(self.argument, self.value, ports, strict=True):
+            whole_bits = _WHOLE_MAXIMUM.bit_length()
+            cut = argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM
+            base, slope = Signal(base_bits), Signal(signed(_SLOPE_BITS))
+            delta = Signal(inside)
+            whole, whole_after = Signal(whole_bits), Signal(whole_bits)
+            mantissa = Signal(signed(EXP2_VALUE_BITS + 1))
+            m.d.comb += port.addr.eq(Mux(cut, 0, argument[inside:SCORE_FRACTION]))
+            m.d.sync += [
+                Cat(base, slope).eq(port.data),
+                delta.eq(Mux(cut, 0, argument[:inside])),
+                whole.eq(Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])),
+                # delta has an odd number of bits: no carry is left over
+                mantissa.eq(base + gather(slope, digits(delta))[0]),
+                whole_after.eq(whole),
+                value.eq(round_shift_right(mantissa, whole_after, _WHOLE_MAXIMUM)),
+            ]
+        return m
+
+
+class Silu(wiring.Component):
+    """SiLU of vector elements whose format has 12 - widen fraction bits. Latency 4 cycles, of
+    which the last is combinational (the result is ready to be registered in the fourth cycle).
+
+    `widen` (0..11) is constant while arguments are under way.
+    """
+
+    def __init__(self, lanes: int):
+        super().__init__(
+            {
+                "argument": In(signed(VECTOR.bits)).array(lanes),
+                "widen": In(4),
+                "value": Out(signed(VECTOR.bits)).array(lanes),
+                "tables": In(table_write()),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        limit_bits = SILU_FRACTION + 3  # the pieces cover -8 .. 8
+        inside = limit_bits + 1 - (SILU_PIECES - 1).bit_length()
+        ports = _table(
+            m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument)
+        )
+        for argument, value, port in zip(self.argument, self.value, ports, strict=True):
+            wide = Signal(signed(VECTOR.bits + SILU_FRACTION - 1))
+            m.d.comb += wide.eq(argument << self.widen)
+            beyond, negative = Signal(), Signal()
+            passed = Signal(signed(VECTOR.bits))
+            index = Signal(limit_bits + 1)
+            m.d.sync += [
+                negative.eq(wide[-1]),
+                beyond.eq(Mux(wide[-1], ~wide[limit_bits:].all(), wide[limit_bits:].any())),
+                passed.eq(argument),
+                index.eq(Cat(wide[:limit_bits], ~wide[limit_bits])),  # the argument plus 8
+            ]
+            # Outside the pieces the table's line is replaced: 0, or the argument as it came.
+            base, slope = Signal(signed(VECTOR.bits)), Signal(signed(_SLOPE_BITS))
+            delta, narrow = Signal(inside), Signal(4)
+            m.d.comb += port.addr.eq(index[inside:])
+            m.d.sync += [
+                base.eq(
+                    Mux(beyond, Mux(negative, 0, passed), port.data[: VECTOR.bits].as_signed())
+                ),
+                slope.eq(Mux(beyond, 0, port.data[VECTOR.bits :])),
+                delta.eq(index[:inside]),
+                narrow.eq(Mux(beyond, 0, self.widen)),
+            ]
+            product, carry = gather(delta, digits(slope))
+            rise, missing = Signal(signed(len(product))), Signal()
+            base_after, narrow_after = Signal.like(base), Signal(4)
+            line, narrow_last = Signal(signed(VECTOR.bits + 1)), Signal(4)
+            # The carry weighs 4**3 = 2**SILU_SLOPE_FRACTION: it joins the rounding.
+            up = rise[SILU_SLOPE_FRACTION - 1] + missing
+            m.d.sync += [
+                rise.eq(product),
+                missing.eq(carry),
+                base_after.eq(base),
+                narrow_after.eq(narrow),
+                line.eq(base_after + ((rise >> SILU_SLOPE_FRACTION) + up)),
+                narrow_last.eq(narrow_after),
+            ]
+            m.d.comb += value.eq(round_shift_right(line, narrow_last, SILU_FRACTION - 1))
+        return m
+
+
+class Inverse(wiring.Component):
+    """1/value, or 1/sqrt(value) with `root`, as mantissa * 2**exponent; 0 counts as 1.
+
+    value: unsigned, 32 bits. Latency 3 cycles.
+    """
+
+    def __init__(self, root: bool = False):
+        self._root = root
+        super().__init__(
+            {
+                "value": In(SUM_BITS),
+                "mantissa": Out(GAIN.bits),
+                "exponent": Out(signed(SCALAR_EXPONENT_BITS)),
+                "tables": In(table_write()),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        entries = RSQRT_ENTRIES if self._root else RECIPROCAL_ENTRIES
+        space = Space.RSQRT if self._root else Space.RECIPROCAL
+        (port,) = _table(m, self.tables, space, GAIN.bits, entries, 1)
+
+        length_bits = SUM_BITS.bit_length()
+        value, length = Signal(SUM_BITS), Signal(length_bits)
+        zero = self.value == 0
+        found = Mux(zero, 1, bit_length(self.value))
+        index, length_after = Signal(range(entries)), Signal(length_bits)
+        m.d.sync += [
+            value.eq(self.value | zero),
+            length.eq(found + found[0] if self._root else found),
+            # the top 8 bits at `length`; the reciprocal's table leaves out the leading one
+            index.eq((value << 8) >> length),
+            length_after.eq(length),
+        ]
+        m.d.comb += port.addr.eq(index)
+        power = length_after >> 1 if self._root else length_after
+        m.d.sync += [
+            self.mantissa.eq(port.data),
+            self.exponent.eq(-7 - power),
+        ]
+        return m

@@ -1,0 +1,95 @@
+"""Softmax without a division: aligned probabilities, and the sum's reciprocal as a scalar."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.arithmetic import round_shift_right
+from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
+from hdl.units.functions import EXP2_ARGUMENT_BITS, EXP2_VALUE_BITS, SUM_BITS, Exp2, Inverse
+from isa.formats import EXPONENT, GAIN, VECTOR
+
+_MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
+_ALIGN_CYCLES = 4  # from scores to probabilities
+
+
+def scalar_layout() -> StructLayout:
+    """A scalar register: mantissa * 2**exponent."""
+    return StructLayout({"mantissa": GAIN.bits, "exponent": signed(SCALAR_EXPONENT_BITS)})
+
+
+class Softmax(wiring.Component):
+    """Words of scores in, words of aligned probabilities out; after the last, one scalar.
+
+    p = 2**-(maximum - score) where `present`, else 0; aligned = p >> min(alignment - exponent, 31),
+    rounded half up; scalar = 1/sum(p) * 2**alignment. The sum must stay below 2**32. `valid` marks
+    a word, `last` with it the last one. `maximum` and `alignment` are constant while words come.
+
+    Latency: aligned 4 cycles, then combinational; scalar_valid 9 cycles after the last word.
+    """
+
+    def __init__(self, lanes: int):
+        super().__init__(
+            {
+                "scores": In(signed(VECTOR.bits)).array(lanes),
+                "present": In(1).array(lanes),
+                "exponents": In(signed(EXPONENT.bits)).array(lanes),
+                "valid": In(1),
+                "last": In(1),
+                "maximum": In(signed(VECTOR.bits)),
+                "alignment": In(signed(EXPONENT.bits)),
+                "aligned": Out(unsigned(EXP2_VALUE_BITS)).array(lanes),
+                "scalar": Out(scalar_layout()),
+                "scalar_valid": Out(1),
+                "tables": In(table_write()),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        lanes = len(self.scores)
+        m.submodules.exp2 = exp2 = Exp2(lanes)
+        m.submodules.reciprocal = reciprocal = Inverse()
+        for part in (exp2, reciprocal):
+            wiring.connect(m, part.tables, wiring.flipped(self.tables))
+
+        def delayed(value, cycles: int) -> Signal:
+            for _ in range(cycles):
+                held = Signal.like(value)
+                m.d.sync += held.eq(value)
+                value = held
+            return value
+
+        values = []
+        for lane in range(lanes):
+            difference = Signal(EXP2_ARGUMENT_BITS)
+            away = Signal(range(_MAXIMUM_ALIGNMENT + 1))
+            distance = self.alignment - self.exponents[lane]
+            m.d.sync += [
+                difference.eq(self.maximum - self.scores[lane]),
+                away.eq(Mux(distance > _MAXIMUM_ALIGNMENT, _MAXIMUM_ALIGNMENT, distance)),
+            ]
+            value = Mux(delayed(self.present[lane], _ALIGN_CYCLES), exp2.value[lane], 0)
+            values.append(value)
+            m.d.comb += [
+                exp2.argument[lane].eq(difference),
+                self.aligned[lane].eq(
+                    round_shift_right(value, delayed(away, 3), _MAXIMUM_ALIGNMENT)
+                ),
+            ]
+
+        while len(values) > 1:
+            values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
+        part, total, first = Signal(len(values[0])), Signal(SUM_BITS), Signal(init=1)
+        valid, last = delayed(self.valid, _ALIGN_CYCLES + 1), delayed(self.last, _ALIGN_CYCLES + 1)
+        m.d.sync += part.eq(values[0])
+        with m.If(valid):
+            m.d.sync += [total.eq(Mux(first, 0, total) + part), first.eq(last)]
+        m.d.comb += [
+            reciprocal.value.eq(total),
+            self.scalar.mantissa.eq(reciprocal.mantissa),
+            self.scalar.exponent.eq(reciprocal.exponent + self.alignment),
+            self.scalar_valid.eq(delayed(valid & last, 4)),
+        ]
+        return m

@@ -1,0 +1,296 @@
+"""Vector unit: executes VECTOR instructions, one word of V elements a cycle."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.shapes import (
+    POSITION_BITS,
+    codes_layout,
+    exponents_layout,
+    read_port,
+    register_read,
+    row_write_layout,
+    settings_layout,
+    table_write,
+    word_layout,
+    write_port,
+)
+from hdl.units.functions import Silu
+from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
+from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
+from hdl.units.modulator import LENGTH_BITS, Modulator
+from hdl.units.products import bit_length
+from hdl.units.rotate import Rotator
+from hdl.units.softmax import Softmax, scalar_layout
+from hdl.units.store import ROW_BITS, RowWriter
+from hdl.units.word_queue import WordQueue
+from isa.configurations import Configuration
+from isa.formats import CODE, EXPONENT, TRIGONOMETRIC, VECTOR
+from isa.instructions import VECTOR as INSTRUCTION
+from isa.instructions import Operation
+
+_QUEUE_DEPTH = 16  # words under way; the pipeline itself holds 8
+# Cycles after a word's address is on the ports.
+_REGISTERED = 2  # source, operand and the rest are in registers
+_CODED = 4
+_COMPUTED = 6  # every operation's result, to be registered
+_OUT = 7
+
+
+def vector_write_layout(c: Configuration) -> StructLayout:
+    """A write of one word into vector memory."""
+    return StructLayout({"address": unsigned(16), "data": word_layout(c)})
+
+
+class VectorUnit(wiring.Component):
+    """Executes VECTOR instructions one after another, as golden/units/attention.py has them.
+
+    An instruction is taken when nothing is under way; `done` pulses once for each, in order, when
+    a read in the next cycle sees all that it wrote. Without stalls `done` comes count + 8 cycles
+    after the instruction was taken (store key: count * V / G + 8), or words + 12 for softmax; the
+    next instruction is taken in the cycle of `done`. `position`, `rotation_base` (first rotation
+    word of the position), `key_row_offset` (rows from row_base to this position's keys) and
+    `settings` are constant while an instruction is under way. A destination may be the source or
+    the operand itself, but must not overlap it at another offset, nor may magnitude_in's registers
+    overlap magnitude_out's.
+
+    Trace, for simulation: key_value_valid marks each word of codes of a store, in order.
+    """
+
+    def __init__(self, c: Configuration):
+        self._c = c
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(INSTRUCTION.layout())),
+                "done": Out(1),
+                "position": In(POSITION_BITS),
+                "rotation_base": In(16),
+                "key_row_offset": In(ROW_BITS),
+                "settings": In(settings_layout()),
+                "source": Out(read_port(16, word_layout(c))),
+                "operand": Out(read_port(16, word_layout(c))),
+                "rotation": Out(
+                    read_port(16, ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes))
+                ),
+                "value_exponents": Out(read_port(EXPONENT_ADDRESS_BITS, exponents_layout(c))),
+                "magnitude_in": Out(register_read(MAGNITUDE_ADDRESS_BITS, unsigned(VECTOR.bits))),
+                "maximum": Out(register_read(4, signed(VECTOR.bits))),
+                "vector_write": Out(stream.Signature(vector_write_layout(c))),
+                "magnitude_write": Out(write_port(MAGNITUDE_ADDRESS_BITS, unsigned(VECTOR.bits))),
+                "scalar_write": Out(write_port(6, scalar_layout())),
+                "key_exponent_write": Out(exponent_write(c)),
+                "value_exponent_write": Out(exponent_write(c)),
+                "row_write": Out(stream.Signature(row_write_layout(c))),
+                "tables": In(table_write()),
+                "saturations": Out(range(c.vector_lanes + 1)),
+                "key_value_valid": Out(1),
+                "key_value_codes": Out(codes_layout(c)),
+                "key_value_exponent": Out(signed(EXPONENT.bits)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        c = self._c
+        V = c.vector_lanes
+        lane_bits = V.bit_length() - 1
+        new = self.instruction.payload
+
+        m.submodules.rotator = rotator = Rotator(V)
+        m.submodules.modulator = modulator = Modulator(V)
+        m.submodules.silu = silu = Silu(V)
+        m.submodules.softmax = softmax = Softmax(V)
+        m.submodules.queue = queue = WordQueue(V * VECTOR.bits, _QUEUE_DEPTH)
+        m.submodules.rows = rows = RowWriter(c)
+        m.submodules.heads = heads = HeadExponents(c)
+        m.submodules.magnitudes = magnitudes = MagnitudeWriter(V)
+        for part in (silu, softmax):
+            wiring.connect(m, part.tables, wiring.flipped(self.tables))
+
+        # The instruction under way.
+        accept = self.instruction.valid & self.instruction.ready
+        op = {o: Signal(name=f"is_{o.name.lower()}") for o in Operation}
+        store = op[Operation.STORE_KEY] | op[Operation.STORE_VALUE]
+        running, scalar_pending = Signal(), Signal()
+        left = Signal(16)  # words to issue
+        row_stride = Signal(16)
+        segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
+        source_at, operand_at, destination_at = Signal(16), Signal(16), Signal(16)
+        rotation_at, exponent_at = Signal(16), Signal(EXPONENT_ADDRESS_BITS)
+        magnitude_at, maximum_at, scalar_at = Signal(8), Signal(4), Signal(6)
+        under_way = Signal(range(_QUEUE_DEPTH + 1))  # words issued and not yet written
+
+        # Issue: addresses on the ports, as long as the queue has room for all that is under way.
+        issue, segment_end, last, popped = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            issue.eq((left != 0) & (under_way != _QUEUE_DEPTH)),
+            last.eq(left == 1),
+            segment_end.eq(last | (segment_left == 1)),
+            popped.eq(queue.output.valid & queue.output.ready),
+            self.source.address.eq(source_at),
+            self.operand.address.eq(operand_at),
+            self.rotation.address.eq(rotation_at),
+            self.value_exponents.address.eq(exponent_at),
+            self.magnitude_in.address.eq(magnitude_at),
+            self.maximum.address.eq(maximum_at),
+            self.done.eq(running & (left == 0) & (under_way == 0) & ~scalar_pending),
+            self.instruction.ready.eq(~running | self.done),
+        ]
+        m.d.sync += [
+            under_way.eq(under_way + issue - popped),
+            destination_at.eq(destination_at + popped),
+        ]
+        with m.If(issue):
+            m.d.sync += [
+                left.eq(left - 1),
+                source_at.eq(source_at + 1),
+                operand_at.eq(operand_at + 1),
+                exponent_at.eq(exponent_at + 1),
+                rotation_at.eq(Mux(segment_end, self.rotation_base, rotation_at + 1)),
+                segment_left.eq(Mux(segment_end, segment, segment_left - 1)),
+                magnitude_at.eq(magnitude_at + segment_end),
+            ]
+        with m.If(softmax.scalar_valid):
+            m.d.sync += scalar_pending.eq(0)
+        with m.If(self.done):
+            m.d.sync += running.eq(0)
+        with m.If(accept):
+            is_softmax = new.operation == Operation.SOFTMAX
+            segment_new = Mux(is_softmax, 0, new.segment)
+            m.d.sync += [
+                *(signal.eq(new.operation == o) for o, signal in op.items()),
+                running.eq(1),
+                scalar_pending.eq(is_softmax),
+                left.eq(Mux(is_softmax, (self.position >> lane_bits) + 1, new.count)),
+                segment.eq(segment_new),
+                segment_left.eq(segment_new),
+                source_at.eq(new.source),
+                operand_at.eq(new.operand),
+                destination_at.eq(new.destination),
+                rotation_at.eq(self.rotation_base),
+                exponent_at.eq(new.exponent_address),
+                magnitude_at.eq(new.magnitude_in),
+                maximum_at.eq(new.maximum),
+                scalar_at.eq(new.scalar),
+                row_stride.eq(new.row_stride),
+            ]
+
+        # Tags go along with the words: [k] is k cycles after the issue.
+        def tags(value, cycles: int) -> list:
+            chain = [value]
+            for k in range(1, cycles + 1):
+                chain.append(Signal.like(value, name=f"tag_{k}"))
+                m.d.sync += chain[k].eq(chain[k - 1])
+            return chain
+
+        valid, ends, lasts = tags(issue, _OUT), tags(segment_end, _OUT), tags(last, _REGISTERED)
+
+        # Registers behind the memories; a segment's magnitude is there a cycle before its word.
+        magnitude, length = Signal(VECTOR.bits), Signal(LENGTH_BITS)
+        m.d.sync += [
+            magnitude.eq(self.magnitude_in.data),
+            length.eq(bit_length(magnitude)),
+            softmax.maximum.eq(self.maximum.data),
+        ]
+        for lane in range(V):
+            source, operand = Signal(signed(VECTOR.bits)), Signal(signed(VECTOR.bits))
+            m.d.sync += [
+                source.eq(self.source.data[lane]),
+                operand.eq(self.operand.data[lane]),
+                rotator.rotation[lane].eq(self.rotation.data[lane]),
+                softmax.exponents[lane].eq(self.value_exponents.data[lane]),
+            ]
+            present = ~lasts[_REGISTERED] | (self.position[:lane_bits] >= lane)
+            m.d.comb += [
+                rotator.source[lane].eq(source),
+                modulator.source[lane].eq(source),
+                modulator.operand[lane].eq(operand),
+                silu.argument[lane].eq(source),
+                softmax.scores[lane].eq(source),
+                softmax.present[lane].eq(present),
+            ]
+        m.d.comb += [
+            modulator.length.eq(length),
+            modulator.product_shift.eq(self.settings.product_shift),
+            silu.widen.eq(self.settings.silu_widen),
+            softmax.valid.eq(valid[_REGISTERED] & op[Operation.SOFTMAX]),
+            softmax.last.eq(lasts[_REGISTERED]),
+            softmax.alignment.eq(heads.alignment),
+            self.scalar_write.enable.eq(softmax.scalar_valid),
+            self.scalar_write.address.eq(scalar_at),
+            self.scalar_write.data.eq(softmax.scalar),
+        ]
+
+        # Results, registered, then into the queue and out of it.
+        saturates = op[Operation.ROTATE] | op[Operation.MODULATE]
+        clipped = Signal(V)
+        for lane, value in enumerate(magnitudes.values):
+            code = tags(modulator.codes[lane], _COMPUTED - _CODED)[-1]
+            flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], modulator.clipped[lane])
+            m.d.sync += clipped[lane].eq(flag & saturates & valid[_COMPUTED])
+            with m.If(op[Operation.ROTATE]):
+                m.d.sync += value.eq(rotator.result[lane])
+            with m.Elif(op[Operation.SOFTMAX]):
+                m.d.sync += value.eq(softmax.aligned[lane])
+            with m.Elif(op[Operation.SILU]):
+                m.d.sync += value.eq(silu.value[lane])
+            with m.Elif(op[Operation.MODULATE]):
+                m.d.sync += value.eq(modulator.result[lane])
+            with m.Else():
+                m.d.sync += value.eq(code)
+            at = lane * VECTOR.bits
+            m.d.comb += [
+                queue.word[at : at + VECTOR.bits].eq(value),
+                rows.words.payload[lane].eq(queue.output.payload[at : at + CODE.bits]),
+            ]
+        m.d.sync += self.saturations.eq(sum(clipped))
+        write = self.vector_write.payload
+        m.d.comb += [
+            queue.push.eq(valid[_OUT]),
+            queue.output.ready.eq(Mux(store, rows.words.ready, self.vector_write.ready)),
+            self.vector_write.valid.eq(queue.output.valid & ~store),
+            write.address.eq(destination_at),
+            write.data.as_value().eq(queue.output.payload),
+            magnitudes.start.eq(accept),
+            magnitudes.register.eq(new.magnitude_out),
+            magnitudes.valid.eq(valid[_OUT] & ~store),
+            magnitudes.end.eq(ends[_OUT]),
+        ]
+
+        # Stores.
+        exponents = tags(heads.exponent, _CODED - _REGISTERED)
+        first_row = Mux(
+            new.operation == Operation.STORE_KEY,
+            self.key_row_offset,
+            self.position >> (c.cores.bit_length() - 1),
+        )
+        m.d.comb += [
+            rows.start.eq(accept),
+            rows.key.eq(op[Operation.STORE_KEY]),
+            rows.row.eq(new.row_base + first_row),
+            rows.row_stride.eq(row_stride),
+            rows.lane_word.eq(new.operand),
+            rows.position.eq(self.position),
+            rows.words.valid.eq(queue.output.valid & store),
+            heads.start.eq(accept),
+            heads.address.eq(new.exponent_address),
+            heads.register.eq(new.alignment),
+            heads.stride.eq(self.settings.exponent_stride),
+            heads.position.eq(self.position),
+            heads.head.eq(store & valid[_REGISTERED] & ends[_REGISTERED]),
+            heads.key.eq(op[Operation.STORE_KEY]),
+            heads.length.eq(length),
+            self.key_value_valid.eq(store & valid[_CODED]),
+            self.key_value_exponent.eq(exponents[-1]),
+            *(self.key_value_codes[lane].eq(code) for lane, code in enumerate(modulator.codes)),
+        ]
+        for inner, outer in (
+            (rows.row_write, self.row_write),
+            (heads.key_write, self.key_exponent_write),
+            (heads.value_write, self.value_exponent_write),
+            (magnitudes.write, self.magnitude_write),
+        ):
+            wiring.connect(m, inner, wiring.flipped(outer))
+        return m
