@@ -83,7 +83,7 @@ class GoldenDevice:
             self._start(header, words)
         elif space not in ALLOWED[Kind(kind)]:
             self._emit(Kind.ERROR, Fault.UNKNOWN_SPACE)
-        elif kind == Kind.READ and space == Space.ROW and self._run is not None:
+        elif kind == Kind.READ and space != Space.REGISTER and self._run is not None:
             self._emit(Kind.ERROR, Fault.RUN_BUSY)
         elif kind == Kind.WRITE:
             self.memories.write(Space(space), value, words)

@@ -172,7 +172,6 @@ class Executor:
             self._count("saturations", clipped)
             results.append(y)
         y = np.concatenate(results)
-        self._magnitudes(f["magnitude"], f["segment"], y, bool(f["join_magnitude"]))
         if f["use_maximum"]:
             m.maxima[f["maximum"]] = y.max()
         if f["argmax"]:
@@ -180,6 +179,7 @@ class Executor:
         if f["to_host"]:
             self.send_logits(y)
         if f["to_vector"]:
+            self._magnitudes(f["magnitude"], f["segment"], y, bool(f["join_magnitude"]))
             self._store("post", pc, f["destination"], y)
 
     # ---- VECTOR -----------------------------------------------------------------------------

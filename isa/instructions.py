@@ -101,7 +101,7 @@ POST = Record(
         Field("use_maximum", 1, "write the largest element to a maximum register"),
         Field("destination", 16, "vector memory word of element 0"),
         Field("residual", 16, "vector memory word of the residual's element 0"),
-        Field("magnitude", 8, "magnitude register of the first segment written"),
+        Field("magnitude", 8, "with to_vector: magnitude register of the first segment"),
         Field("segment", 8, "words of V elements a magnitude register; 0: one for all"),
         Field("maximum", 4, "maximum register"),
         Field("join_magnitude", 1, "OR into the magnitude register instead of replacing it"),

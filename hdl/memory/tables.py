@@ -14,12 +14,13 @@ from isa.packets import Space
 class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
-    tables.address counts link words: V / 2 a memory word. Read latency one cycle.
+    tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
+    latency one cycle; a read in the cycle of a write to the same word gets the word before it.
     """
 
-    def __init__(self, space: Space, depth: int, layout: ArrayLayout) -> None:
+    def __init__(self, space: Space, depth: int, layout: ArrayLayout, address_bits: int) -> None:
         self.space, self.depth, self.layout = space, depth, layout
-        super().__init__({"tables": In(table_write()), "read": In(read_port(18, layout))})
+        super().__init__({"tables": In(table_write()), "read": In(read_port(address_bits, layout))})
 
     def elaborate(self, platform):
         m = Module()
@@ -32,30 +33,35 @@ class PairMemory(Component):
         read = memory.read_port()
         low, high = self.tables.data[:bits], self.tables.data[16 : 16 + bits]
         shift = pairs.bit_length() - 1
+        word = self.tables.address[shift:]
         m.d.comb += [
-            write.addr.eq(self.tables.address >> shift),
+            write.addr.eq(word),
             write.data.eq(Cat((low, high) for _ in range(pairs))),
             read.addr.eq(self.read.address),
             self.read.data.eq(read.data),
         ]
-        with m.If(self.tables.enable & (self.tables.space == self.space)):
+        mine = self.tables.space == self.space
+        with m.If(self.tables.enable & mine & (word < self.depth)):
             m.d.comb += write.en.eq(1 << self.tables.address[:shift])
         return m
 
 
 def parameter_memory(c: Configuration) -> PairMemory:
     """Gain and drop (or half of a bias) of V outputs a word."""
-    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c))
+    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18)
 
 
 def rotation_memory(c: Configuration) -> PairMemory:
     """Cosine and sine of V / 2 pairs a word."""
     layout = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
-    return PairMemory(Space.ROTATION, c.rotation_depth, layout)
+    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16)
 
 
 class ExponentMemory(Component):
-    """Exponents of keys or values, V positions a word, written one at a time; read latency 1."""
+    """Exponents of keys or values, V positions a word; read latency one cycle.
+
+    A write puts `exponent` into every position of the word that `lanes` names.
+    """
 
     def __init__(self, c: Configuration) -> None:
         self.c = c

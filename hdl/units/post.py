@@ -72,6 +72,7 @@ class Post(Component):
                 "scalar": Out(register_read(6, scalar_layout())),
                 "vector_write": Out(write_port(16, word_layout(c))),
                 "magnitude_write": Out(write_port(8, VECTOR.bits)),
+                "magnitude_join": Out(1),
                 "maximum_write": Out(write_port(4, signed(VECTOR.bits))),
                 "next_token": Out(TOKEN_BITS),
                 "send_logits": In(1),
@@ -220,6 +221,7 @@ class Post(Component):
                 control.write_maximum.eq(context.use_maximum),
                 control.argmax.eq(context.argmax),
                 control.maximum.eq(context.maximum),
+                control.join_magnitude.eq(context.join_magnitude),
                 self.vector_write.address.eq(
                     Mux(first[11], context.destination, self.vector_write.address + 1)
                 ),
@@ -235,6 +237,7 @@ class Post(Component):
             reduce.mask.eq(mask_12),
             reduce.control.eq(control),
             self.next_token.eq(reduce.next_token),
+            self.magnitude_join.eq(reduce.magnitude_join),
         ]
         connect(m, reduce.magnitude_write, flipped(self.magnitude_write))
         connect(m, reduce.maximum_write, flipped(self.maximum_write))

@@ -26,6 +26,7 @@ def reduce_control_layout() -> StructLayout:
             "argmax": 1,
             "magnitude": 8,  # register of this segment
             "maximum": 4,
+            "join_magnitude": 1,
         }
     )
 
@@ -34,7 +35,8 @@ class PostReduce(Component):
     """Registers the reductions of one word a cycle.
 
     A word comes in cycle 0 with its control and mask (lanes that are elements; the others are 0).
-    Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment).
+    Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment);
+    magnitude_join asks the register file to OR it into the register.
     Cycle 2: maximum_write, at the last word (largest element), and next_token: the index of the
     largest element of the last argmax instruction, the lowest such index.
     """
@@ -47,6 +49,7 @@ class PostReduce(Component):
                 "mask": In(c.vector_lanes),
                 "control": In(reduce_control_layout()),
                 "magnitude_write": Out(write_port(8, VECTOR.bits)),
+                "magnitude_join": Out(1),
                 "maximum_write": Out(write_port(4, signed(VECTOR.bits))),
                 "next_token": Out(TOKEN_BITS),
             }
@@ -70,6 +73,7 @@ class PostReduce(Component):
         m.d.comb += [
             port.enable.eq(control.valid & control.segment_last & control.write_magnitude),
             port.address.eq(control.magnitude),
+            self.magnitude_join.eq(control.join_magnitude),
             port.data.eq(of_word | Mux(control.segment_first, 0, before)),
         ]
         with m.If(control.valid):

@@ -79,7 +79,7 @@ class UnitQueue(Component):
 class ProgramMemory(Component):
     """The program: one instruction a word, written by the link loader 32 bits at a time.
 
-    `instruction` belongs to the `address` of the cycle before.
+    `instruction` belongs to the `address` of the cycle before. A write beyond the end is dropped.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -100,14 +100,17 @@ class ProgramMemory(Component):
         write = memory.write_port(granularity=32)
         read = memory.read_port()
         words = INSTRUCTION_BITS // 32
-        select = self.tables.address[:3]
+        select_bits = INSTRUCTION_LINK_WORDS.bit_length() - 1
+        select = self.tables.address[:select_bits]
+        entry = self.tables.address[select_bits:]
         m.d.comb += [
             read.addr.eq(self.address),
             self.instruction.eq(read.data),
-            write.addr.eq(self.tables.address >> (INSTRUCTION_LINK_WORDS.bit_length() - 1)),
+            write.addr.eq(entry),
             write.data.eq(Cat(self.tables.data for _ in range(words))),
         ]
-        with m.If(self.tables.enable & (self.tables.space == Space.PROGRAM)):
+        mine = self.tables.space == Space.PROGRAM
+        with m.If(self.tables.enable & mine & (entry < self.depth)):
             m.d.comb += write.en.eq((1 << select)[:words])
         return m
 
@@ -149,6 +152,7 @@ class Sequencer(Component):
                 "next_token": In(TOKEN_BITS),
                 "token_out": Out(stream.Signature(unsigned(TOKEN_BITS))),
                 "token_position": Out(POSITION_BITS),
+                "token_done": Out(1),
                 "finished": Out(stream.Signature(Stop)),
                 **ports,
             }
@@ -195,6 +199,7 @@ class Sequencer(Component):
 
         def next_position():
             """The running addresses that depend on the position; no product is formed."""
+            m.d.comb += self.token_done.eq(1)
             m.d.sync += [
                 self.position.eq(self.position + 1),
                 self.rotation_base.eq(self.rotation_base + settings.rotation_stride),
@@ -255,6 +260,8 @@ class Sequencer(Component):
                         m.next = "DRAIN"
                 with m.If(accepted):
                     m.d.comb += following.eq(address + 1)
+                    with m.If(address == c.program_depth - 1):  # a full memory needs no END
+                        m.next = "DRAIN"
             with m.State("DRAIN"):
                 with m.If(idle):
                     next_position()
@@ -283,7 +290,12 @@ class Sequencer(Component):
                     with m.Else():
                         m.next = "TOKEN"
             with m.State("FINISH"):  # what is left of the prompt is dropped first
-                m.d.comb += [self.prompt.ready.eq(1), self.finished.valid.eq(~self.prompt.valid)]
-                with m.If(self.finished.valid & self.finished.ready):
-                    m.next = "IDLE"
+                with m.If(last_of_prompt):
+                    m.d.comb += self.finished.valid.eq(1)
+                    with m.If(self.finished.ready):
+                        m.next = "IDLE"
+                with m.Else():
+                    m.d.comb += self.prompt.ready.eq(1)
+                    with m.If(self.prompt.valid):
+                        m.d.sync += last_of_prompt.eq(self.prompt_last)
         return m

@@ -94,8 +94,7 @@ def build(q: QuantisedModel, layout: Layout, placed: dict[str, Placed]) -> Progr
     p.control(Opcode.HEAD)
     p.linear(
         "logits", placed["head"], (layout.x, layout.m_x),
-        dict(shift=q.norm_shift(q.head), argmax=1, to_host=1, magnitude=6),
-        norm=True, writes=[("magnitude", 6, 1)],
+        dict(shift=q.norm_shift(q.head), argmax=1, to_host=1), norm=True,
     )  # fmt: skip
     p.control(Opcode.END)
     return p

@@ -1,0 +1,244 @@
+"""The whole device: units, memories and link wired together; no logic of its own."""
+
+from amaranth.hdl import Module
+from amaranth.lib.wiring import Component, In, Out, connect
+
+from hdl.link.readback import ReadBack
+from hdl.link.receiver import Receiver
+from hdl.link.registers import RegisterBlock
+from hdl.link.transmitter import Transmitter
+from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
+from hdl.memory.ring import Ring
+from hdl.memory.row_arbiter import RowArbiter
+from hdl.memory.rows import ROW_ADDRESS_BITS
+from hdl.memory.tables import ExponentMemory, parameter_memory, rotation_memory
+from hdl.memory.vector import VectorMemory
+from hdl.units.fire import Fire
+from hdl.units.post import Post
+from hdl.units.sequencer import Sequencer
+from hdl.units.vector import VectorUnit
+from isa.configurations import Configuration
+from isa.formats import VECTOR
+from isa.packets import Space
+
+
+def _ports(c: Configuration) -> dict:
+    """Link streams as plain wires, and what simulation traces."""
+    lanes = c.vector_lanes
+    ports = {
+        "link_in_payload": In(32), "link_in_valid": In(1), "link_in_ready": Out(1),
+        "link_out_payload": Out(32), "link_out_valid": Out(1), "link_out_ready": In(1),
+        "trace_key_value_valid": Out(1), "trace_key_value_data": Out(8 * lanes),
+        "trace_key_value_exponent": Out(8), "trace_key_value_pc": Out(16),
+    }  # fmt: skip
+    for writer in ("post", "vector"):
+        ports |= {
+            f"trace_{writer}_valid": Out(1),
+            f"trace_{writer}_address": Out(16),
+            f"trace_{writer}_pc": Out(16),
+            f"trace_{writer}_mask": Out(lanes),
+            f"trace_{writer}_data": Out(VECTOR.bits * lanes),
+        }
+    return ports
+
+
+class Device(Component):
+    """A spiking language-model core of configuration `c`.
+
+    link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
+    and every word of key/value codes as it is written, for simulation; a board leaves them open.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(_ports(c))
+
+    def elaborate(self, platform):
+        c = self.c
+        m = Module()
+        m.submodules.receiver = receiver = Receiver(c)
+        m.submodules.transmitter = transmitter = Transmitter(c)
+        m.submodules.readback = readback = ReadBack(c)
+        m.submodules.registers = registers = RegisterBlock(c)
+        m.submodules.sequencer = sequencer = Sequencer(c)
+        m.submodules.fire = fire = Fire(c)
+        m.submodules.post = post = Post(c)
+        m.submodules.vector = vector = VectorUnit(c)
+        m.submodules.memory = memory = VectorMemory(c)
+        m.submodules.parameters = parameters = parameter_memory(c)
+        m.submodules.rotation = rotation = rotation_memory(c)
+        m.submodules.key_exponents = key_exponents = ExponentMemory(c)
+        m.submodules.value_exponents = value_exponents = ExponentMemory(c)
+        m.submodules.magnitudes = magnitudes = MagnitudeFile(c)
+        m.submodules.maxima = maxima = MaximumFile(c)
+        m.submodules.scalars = scalars = ScalarFile(c)
+        m.submodules.row_ring = row_ring = Ring(ROW_ADDRESS_BITS)
+        m.submodules.parameter_ring = parameter_ring = Ring(18)
+        m.submodules.row_arbiter = row_arbiter = RowArbiter(c)
+
+        self._link(m, receiver, transmitter)
+        tables = receiver.tables
+        for user in (registers, sequencer, fire, vector, parameters, rotation):
+            m.d.comb += [
+                user.tables.enable.eq(tables.enable),
+                user.tables.space.eq(tables.space),
+                user.tables.address.eq(tables.address),
+                user.tables.data.eq(tables.data),
+            ]
+        for user in (sequencer, fire, post, vector):
+            m.d.comb += user.settings.eq(registers.settings)
+        for user in (fire, post, vector):
+            m.d.comb += user.position.eq(sequencer.position)
+
+        # Runs: from the link to the sequencer and back.
+        connect(m, receiver.prompt, sequencer.prompt)
+        m.d.comb += [
+            sequencer.prompt_last.eq(receiver.prompt_last),
+            sequencer.start.eq(receiver.start),
+            sequencer.reset_position.eq(receiver.reset_position),
+            sequencer.generate.eq(receiver.generate),
+            sequencer.stop.eq(receiver.stop),
+            receiver.running.eq(sequencer.running),
+            sequencer.next_token.eq(post.next_token),
+            post.send_logits.eq(receiver.send_logits),
+            transmitter.token_position.eq(sequencer.token_position),
+            transmitter.logits_count.eq(post.logits_count),
+            fire.token.eq(sequencer.token),
+            vector.rotation_base.eq(sequencer.rotation_base),
+            vector.key_row_offset.eq(sequencer.key_row_offset),
+        ]
+        connect(m, sequencer.token_out, transmitter.token)
+        connect(m, sequencer.finished, transmitter.finished)
+        connect(m, receiver.fault, transmitter.fault)
+        connect(m, receiver.read, transmitter.read)
+        connect(m, post.logits, transmitter.logits)
+        for name, unit in (("fire", fire), ("post", post), ("vector", vector)):
+            connect(m, getattr(sequencer, name), unit.instruction)
+            m.d.comb += getattr(sequencer, f"{name}_done").eq(unit.done)
+
+        # Vector memory and register files.
+        connect(m, fire.source, memory.fire)
+        connect(m, post.residual, memory.post)
+        connect(m, vector.source, memory.vector_a)
+        connect(m, vector.operand, memory.vector_b)
+        connect(m, readback.vector, memory.loader)
+        connect(m, post.vector_write, memory.post_write)
+        connect(m, vector.vector_write, memory.vector_write)
+        connect(m, fire.magnitude, magnitudes.fire)
+        connect(m, vector.magnitude_in, magnitudes.vector)
+        connect(m, post.magnitude_write, magnitudes.post_write)
+        connect(m, vector.magnitude_write, magnitudes.vector_write)
+        m.d.comb += magnitudes.post_join.eq(post.magnitude_join)
+        connect(m, post.maximum_write, maxima.write)
+        connect(m, vector.maximum, maxima.read)
+        connect(m, vector.scalar_write, scalars.write)
+        connect(m, post.scalar, scalars.read)
+        connect(m, post.parameters, parameters.read)
+        connect(m, vector.rotation, rotation.read)
+        connect(m, post.exponents, key_exponents.read)
+        connect(m, vector.value_exponents, value_exponents.read)
+        for written, source in (
+            (key_exponents, vector.key_exponent_write),
+            (value_exponents, vector.value_exponent_write),
+        ):
+            m.d.comb += [
+                written.enable.eq(source.enable),
+                written.address.eq(source.address),
+                written.lanes.eq(source.lanes),
+                written.exponent.eq(source.data),
+            ]
+
+        # Rows: gathered tiles to the post unit, writers, the two rings of streamed weights.
+        connect(m, fire.tiles, post.tiles)
+        connect(m, vector.row_write, row_arbiter.first)
+        connect(m, receiver.rows, row_arbiter.second)
+        connect(m, row_arbiter.out, fire.row_write)
+        m.d.comb += [
+            fire.read_word.eq(post.read_word),
+            post.sums.eq(fire.sums),
+            row_ring.base.eq(registers.settings.row_ring_base),
+            row_ring.mask.eq(registers.settings.row_ring_mask),
+            row_ring.write_done.eq(receiver.row_done),
+            row_ring.take.eq(fire.ring_take),
+            row_ring.take_amount.eq(fire.ring_take_rows),
+            row_ring.free.eq(fire.tiles.valid & fire.tiles.ready),
+            row_ring.free_amount.eq(fire.tiles.payload.rows),
+            fire.ring_pointer.eq(row_ring.pointer),
+            fire.ring_available.eq(row_ring.available),
+            receiver.row_address.eq(row_ring.write_address),
+            receiver.row_ready.eq(row_ring.write_ready),
+            parameter_ring.base.eq(registers.settings.parameter_ring_base),
+            parameter_ring.mask.eq(registers.settings.parameter_ring_mask),
+            parameter_ring.write_done.eq(receiver.parameter_done),
+            parameter_ring.take.eq(post.parameter_take),
+            parameter_ring.take_amount.eq(post.parameter_take_words),
+            parameter_ring.free.eq(post.parameter_take),
+            parameter_ring.free_amount.eq(post.parameter_take_words),
+            post.parameter_pointer.eq(parameter_ring.pointer),
+            post.parameter_available.eq(parameter_ring.available),
+            receiver.parameter_address.eq(parameter_ring.write_address),
+            receiver.parameter_ready.eq(parameter_ring.write_ready),
+        ]
+
+        # Read-back.
+        connect(m, transmitter.port, readback.port)
+        m.d.comb += [
+            readback.space.eq(transmitter.read_space),
+            memory.loading.eq(transmitter.reading & ~sequencer.running),
+            fire.readback_enable.eq(transmitter.reading & (transmitter.read_space == Space.ROW)),
+            fire.readback_address.eq(readback.row_address),
+            fire.readback_core.eq(readback.row_core),
+            readback.row_data.eq(fire.readback_data),
+            registers.address.eq(readback.register_address),
+            readback.register_data.eq(registers.data),
+        ]
+        self._count(m, registers, sequencer, receiver, fire, post, vector)
+        self._trace(m, post, vector)
+        return m
+
+    def _link(self, m: Module, receiver: Receiver, transmitter: Transmitter) -> None:
+        m.d.comb += [
+            receiver.link.payload.eq(self.link_in_payload),
+            receiver.link.valid.eq(self.link_in_valid),
+            self.link_in_ready.eq(receiver.link.ready),
+            self.link_out_payload.eq(transmitter.link.payload),
+            self.link_out_valid.eq(transmitter.link.valid),
+            transmitter.link.ready.eq(self.link_out_ready),
+        ]
+
+    def _count(self, m, registers, sequencer, receiver, fire, post, vector) -> None:
+        """What each counter adds in this cycle."""
+        counters = fire.counters
+        increments = dict(
+            cycles=sequencer.running,
+            tokens=sequencer.token_done,
+            neurons=counters.neurons,
+            spikes=counters.spikes,
+            events=counters.events,
+            synaptic_operations=counters.synaptic_operations,
+            gather_cycles=counters.gather_active,
+            rows_streamed=receiver.row_done,
+            saturations=post.saturations + vector.saturations,
+            fire_wait_cycles=sequencer.fire_waiting,
+            fire_stream_cycles=counters.stream_stall,
+            router_stall_cycles=counters.router_stall,
+            post_wait_cycles=sequencer.post_waiting | post.wait_stall,
+            post_stream_cycles=post.stream_stall,
+            vector_wait_cycles=sequencer.vector_waiting,
+            link_stall_cycles=post.link_stall,
+        )
+        m.d.comb += [registers.increments[name].eq(value) for name, value in increments.items()]
+
+    def _trace(self, m: Module, post: Post, vector: VectorUnit) -> None:
+        written = vector.vector_write
+        m.d.comb += [
+            self.trace_post_valid.eq(post.vector_write.enable),
+            self.trace_post_address.eq(post.vector_write.address),
+            self.trace_post_data.eq(post.vector_write.data),
+            self.trace_vector_valid.eq(written.valid & written.ready),
+            self.trace_vector_address.eq(written.payload.address),
+            self.trace_vector_data.eq(written.payload.data),
+            self.trace_key_value_valid.eq(vector.key_value_valid),
+            self.trace_key_value_data.eq(vector.key_value_codes),
+            self.trace_key_value_exponent.eq(vector.key_value_exponent),
+        ]

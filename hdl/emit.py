@@ -1,0 +1,11 @@
+"""Verilog of a device, for simulation and for other tools."""
+
+from hdl.device import Device
+from isa.configurations import Configuration
+from sim.build import TOP
+from sim.verilog import to_verilog
+
+
+def device_verilog(c: Configuration) -> str:
+    """The device as one Verilog text; its top module is `spikelet_device`."""
+    return to_verilog(Device(c), TOP)

@@ -1,0 +1,53 @@
+"""Read-back: one link word out of row memory, vector memory or the register block."""
+
+from amaranth.hdl import Array, Module, unsigned
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.lib.shapes import read_port, word_layout
+from hdl.memory.rows import ROW_ADDRESS_BITS, WEIGHT_BITS
+from isa.configurations import Configuration
+from isa.packets import Space
+
+
+class ReadBack(Component):
+    """Splits a link word address into memory addresses and picks the word out of what comes back.
+
+    Adds no cycle to the memories' own latencies. A vector element is sign-extended.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        super().__init__(
+            {
+                "space": In(8),
+                "port": In(read_port(32, unsigned(32))),
+                "row_address": Out(ROW_ADDRESS_BITS),
+                "row_core": Out(range(c.cores)),
+                "row_data": In(unsigned(c.lanes * WEIGHT_BITS)),
+                "vector": Out(read_port(16, word_layout(c))),
+                "register_address": Out(8),
+                "register_data": In(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.c
+        address = self.port.address
+        row_bits, core_bits = (c.lanes // 4).bit_length() - 1, c.cores.bit_length() - 1
+        lane_bits = c.vector_lanes.bit_length() - 1
+        m.d.comb += [
+            self.row_core.eq(address[row_bits : row_bits + core_bits]),
+            self.row_address.eq(address[row_bits + core_bits :]),
+            self.vector.address.eq(address[lane_bits:]),
+            self.register_address.eq(address),
+        ]
+        with m.Switch(self.space):
+            with m.Case(Space.ROW):
+                m.d.comb += self.port.data.eq(self.row_data.word_select(address[:row_bits], 32))
+            with m.Case(Space.VECTOR):
+                lanes = Array(self.vector.data[i] for i in range(c.vector_lanes))
+                m.d.comb += self.port.data.eq(lanes[address[:lane_bits]])
+            with m.Default():
+                m.d.comb += self.port.data.eq(self.register_data)
+        return m
