@@ -128,7 +128,7 @@ class Driver:
             SpikeletError: a prompt that is empty, does not fit the context, or holds a token that
                 the model does not have; max_new_tokens below 1.
         """
-        self._check_prompt(prompt, max_new_tokens)
+        check_prompt(self.image, prompt, max_new_tokens)
         tokens: list[int] = []
 
         def took(token: int) -> bool:
@@ -146,22 +146,8 @@ class Driver:
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """(vocab,) int64 logits after the last of `tokens`, from an empty context."""
-        self._check_prompt(tokens, 1)
+        check_prompt(self.image, tokens, 1)
         return self._one(tokens, RunFlag.RESET | RunFlag.LOGITS).logits
-
-    def _check_prompt(self, prompt: Sequence[int], max_new_tokens: int) -> None:
-        if max_new_tokens < 1:
-            raise SpikeletError(f"{max_new_tokens} new tokens: ask for at least 1")
-        if not len(prompt):
-            raise SpikeletError("the prompt is empty: give at least one token")
-        if len(prompt) > self.image.context:
-            raise SpikeletError(f"the prompt has {len(prompt)} tokens, the context of this image "
-                                f"holds {self.image.context}: shorten the prompt")
-        vocab = self.image.model["vocab"]
-        wrong = [token for token in prompt if not 0 <= token < vocab]
-        if wrong:
-            raise SpikeletError(f"the prompt holds token {wrong[0]}, the model has {vocab} tokens: "
-                                "use the model's own tokenizer")
 
     def _token_by_token(self, prompt: Sequence[int], count: int, took: Callable[[int], bool],
                         sampler: Callable[[np.ndarray], int] | None) -> Stop:
@@ -222,3 +208,19 @@ class Driver:
 
 def _stream(space: Space, words: np.ndarray) -> np.ndarray:
     return packet(Kind.STREAM, space=space, payload=words)
+
+
+def check_prompt(image: Image, prompt: Sequence[int], max_new_tokens: int) -> None:
+    """Raises SpikeletError where `Driver.generate` would, without a device."""
+    if max_new_tokens < 1:
+        raise SpikeletError(f"{max_new_tokens} new tokens: ask for at least 1")
+    if not len(prompt):
+        raise SpikeletError("the prompt is empty: give at least one token")
+    if len(prompt) > image.context:
+        raise SpikeletError(f"the prompt has {len(prompt)} tokens, the context of this image "
+                            f"holds {image.context}: shorten the prompt")
+    vocab = image.model["vocab"]
+    wrong = [token for token in prompt if not 0 <= token < vocab]
+    if wrong:
+        raise SpikeletError(f"the prompt holds token {wrong[0]}, the model has {vocab} tokens: "
+                            "use the model's own tokenizer")

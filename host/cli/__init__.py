@@ -1,0 +1,72 @@
+"""The command line: `spikelet generate`, `compile`, `eval` and `info`.
+
+A user's mistake is one line on the standard error stream and exit code 2; Ctrl-C is a word and 130.
+Commands import what they need when they run: `spikelet --help` starts without PyTorch or Amaranth.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from host.cli import compile as compile_command
+from host.cli import evaluate, generate, info
+from host.cli.terminal import fail
+from isa.errors import SpikeletError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+# typer brings its own copy of click's exceptions in newer versions, and click's in older ones.
+_UsageProblem = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="spikelet",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _spikelet(context: typer.Context) -> None:
+    """A spiking language-model core for FPGAs: its golden model, its simulation, its host.
+
+    \b
+    Example:
+      spikelet generate --model stories260K.bin --tokenizer tok512.bin --prompt "Once upon a time"
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command("generate")(generate.generate)
+app.command("compile")(compile_command.compile_image)
+app.command("eval")(evaluate.evaluate)
+app.command("info")(info.info)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command (default: of sys.argv) and returns the exit code."""
+    try:
+        status = app(arguments, prog_name="spikelet", standalone_mode=False)
+    except SpikeletError as error:
+        return fail(str(error), USER_ERROR)
+    except _UsageProblem as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "spikelet"
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        return fail(f"{message} (see {command} --help)", USER_ERROR)
+    except OSError as error:  # a full disk, a file system that fails: not ours to explain
+        where = f" ({error.filename})" if error.filename else ""
+        return fail(f"{error.strerror or error}{where}", USER_ERROR)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        return fail("interrupted", INTERRUPTED)
+    return status or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

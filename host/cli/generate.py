@@ -1,0 +1,164 @@
+"""spikelet generate: text from a prompt, on the simulated or the golden device."""
+
+import math
+import secrets
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from host.cli.sources import (
+    ConfigurationOption,
+    ScheduleOption,
+    TokenizerOption,
+    WeightsOption,
+    open_image,
+)
+from host.cli.terminal import emit, note, print_table, progress
+from isa.configurations import configuration
+from isa.errors import SpikeletError
+
+if TYPE_CHECKING:
+    from host.driver import Generation
+    from host.transport import Transport
+    from isa.image import Image
+
+
+class Device(StrEnum):
+    """What runs the program."""
+
+    sim = "sim"
+    golden = "golden"
+
+
+def generate(
+    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint (llama2.c model.bin) or "
+                                        "compiled image.")],
+    tokenizer: TokenizerOption,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")],
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
+    device: Annotated[Device, typer.Option(help="The Verilated hardware, or its golden "
+                                                "model.")] = Device.sim,
+    config: ConfigurationOption = None,
+    weights: WeightsOption = None,
+    schedule: ScheduleOption = None,
+    temperature: Annotated[float, typer.Option(help="0: the device's greedy choice; above 0: "
+                                                    "sampled on the host.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample among the most likely tokens whose "
+                                              "probabilities reach p.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Sample among the k most likely tokens; 0: all.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sampling; default: a new "
+                                                  "one.")] = None,
+    clock_mhz: Annotated[float, typer.Option(help="Clock for which the speed is given.")] = 80.0,
+    waves: Annotated[Path | None, typer.Option(help="Write a VCD waveform of the simulation "
+                                                    "(slow, large).")] = None,
+) -> None:
+    """Generates text and prints a summary of what the device did.
+
+    \b
+    Example:
+      spikelet generate --model stories260K.bin --tokenizer tok512.bin --prompt "Once upon a time"
+    """
+    _check_options(prompt, max_new_tokens, device, temperature, top_p, top_k, seed, clock_mhz,
+                   waves)
+
+    from golden.model.tokenizer import StreamDecoder, load_tokenizer
+    from host.driver import Driver, check_prompt
+    from host.sampling import Sampler
+
+    image = open_image(model, config, weights, schedule)
+    words = load_tokenizer(tokenizer, image.model["vocab"])
+    ids = words.encode(prompt)
+    check_prompt(image, ids, max_new_tokens)
+    sampler = None
+    if temperature:
+        seed = secrets.randbits(32) if seed is None else seed
+        sampler = Sampler(image.model["fraction"], temperature, top_k, top_p, seed)
+    with _open_device(device, image, waves) as transport:
+        with progress("loading the model") as tell:
+            driver = Driver(transport, image, lambda done, all_: tell(
+                done / all_, f"{all_:,} words"))
+        decoder = StreamDecoder(words, previous=ids[-1])
+        emit(words.decode(ids))
+        start = time.perf_counter()
+        try:
+            result = driver.generate(ids, max_new_tokens, lambda token: emit(decoder.push(token)),
+                                     sampler)
+        except KeyboardInterrupt:
+            emit("\n")
+            raise
+        seconds = time.perf_counter() - start
+    emit(decoder.finish() + "\n\n")
+    _tell_stop(result, image, max_new_tokens)
+    print_table(_summary(result, image, len(ids), seconds, clock_mhz)
+                + ([("seed", str(seed))] if sampler else []))
+
+
+def _check_options(prompt: str, max_new_tokens: int, device: Device, temperature: float,
+                   top_p: float, top_k: int, seed: int | None, clock_mhz: float,
+                   waves: Path | None) -> None:
+    from host.sampling import Sampler
+
+    if not prompt.strip():
+        raise SpikeletError("the prompt is empty: give --prompt some text")
+    if max_new_tokens < 1:
+        raise SpikeletError(f"--max-new-tokens is {max_new_tokens}: give at least 1")
+    if not (math.isfinite(clock_mhz) and clock_mhz > 0):
+        raise SpikeletError(f"--clock-mhz is {clock_mhz:g}: give a number above 0")
+    if waves is not None and device is not Device.sim:
+        raise SpikeletError("only the simulated device has waveforms: use --device sim, or leave "
+                            "out --waves")
+    if temperature != 0:
+        Sampler(0, temperature, top_k, top_p, seed or 0)
+    elif top_p != 1.0 or top_k:
+        raise SpikeletError("--top-p and --top-k sample, which needs --temperature above 0")
+
+
+def _open_device(device: Device, image: "Image", waves: Path | None) -> "Transport":
+    sizes = configuration(image.configuration)
+    if device is Device.golden:
+        from host.transport.golden import GoldenTransport
+
+        return GoldenTransport(sizes)
+
+    from host.transport.simulated import SimulatedTransport
+
+    with progress(f"building the simulator of '{sizes.name}' (once)") as tell:
+        return SimulatedTransport(sizes, waves, lambda stage, fraction: tell(fraction, stage))
+
+
+def _tell_stop(result: "Generation", image: "Image", wanted: int) -> None:
+    from isa.registers import Stop
+
+    if result.stop is Stop.CONTEXT_FULL:
+        note(f"the context is full ({image.context} positions): generation ended after "
+             f"{len(result.tokens)} of {wanted} tokens")
+    elif result.stop is Stop.END_TOKEN:
+        note(f"the model ended the text after {len(result.tokens)} of {wanted} tokens")
+
+
+def _summary(result: "Generation", image: "Image", prompt_tokens: int, seconds: float,
+             clock_mhz: float) -> list[tuple[str, str]]:
+    count = result.counters
+    run, cycles = max(count["tokens"], 1), count["cycles"]
+    rows = [
+        ("tokens", f"{len(result.tokens)} generated after a prompt of {prompt_tokens}; "
+                   f"{count['tokens']} positions run"),
+        ("configuration", f"{image.configuration}, weights {image.model['weights']}, schedule "
+                          f"{image.model['schedule']}"),
+    ]
+    if cycles:
+        rows += [
+            ("cycles a token", f"{cycles / run:,.0f}"),
+            (f"tokens a second at {clock_mhz:g} MHz", f"{clock_mhz * 1e6 * run / cycles:,.0f}"),
+        ]
+    else:
+        rows.append(("cycles a token", "not counted: no time passes in the golden device"))
+    return rows + [
+        ("tokens a second of wall time", f"{run / seconds:,.1f} ({seconds:.1f} s)"),
+        ("spikes a neuron", f"{count['spikes'] / max(count['neurons'], 1):.2f}"),
+        ("synaptic operations a token", f"{count['synaptic_operations'] / run:,.0f}"),
+        ("saturations", f"{count['saturations']:,} results clipped"),
+    ]

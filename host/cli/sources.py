@@ -1,0 +1,116 @@
+"""From what a user names (a checkpoint, an image, a configuration) to what a command needs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from host.cli.terminal import progress
+from isa.configurations import CONFIGURATIONS, configuration
+from isa.errors import SpikeletError
+
+if TYPE_CHECKING:  # numpy is not needed to show help
+    from isa.image import Image
+
+DEFAULT_CONFIGURATION = "ulx3s"
+
+
+class Weights(StrEnum):
+    """Where the device takes its weights from."""
+
+    resident = "resident"
+    streamed = "streamed"
+
+
+class ScheduleName(StrEnum):
+    """Programs of the EI-IF neurons."""
+
+    phase = "phase"
+    unary = "unary"
+
+
+ModelOption = Annotated[
+    Path, typer.Option("--model", "-m", help="Checkpoint (llama2.c model.bin).")
+]
+TokenizerOption = Annotated[
+    Path, typer.Option("--tokenizer", "-t", help="Tokenizer file (llama2.c tokenizer.bin).")
+]
+ConfigurationOption = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help=f"Device configuration: {', '.join(CONFIGURATIONS)}. "
+                                        f"Default: {DEFAULT_CONFIGURATION}, or the image's."),
+]
+WeightsOption = Annotated[
+    Weights | None,
+    typer.Option("--weights", help="Resident on the device (default), or streamed by the host "
+                                   "for every token."),
+]
+ScheduleOption = Annotated[
+    ScheduleName | None,
+    typer.Option("--schedule", help="Firing schedule: 8 signed phases (default), or the paper's "
+                                    "127 unary steps."),
+]
+
+
+def open_image(
+    model: Path,
+    config: str | None = None,
+    weights: Weights | None = None,
+    schedule: ScheduleName | None = None,
+) -> "Image":
+    """The image of a model file: a checkpoint is calibrated and compiled, an image is read.
+
+    What is None takes its default, or what the image was compiled with.
+
+    Raises:
+        SpikeletError: a wrong file, an unknown configuration, a model that does not fit it, or an
+            image that was compiled with other options.
+    """
+    from isa.image import is_image, load_image
+
+    device = None if config is None else configuration(config)
+    if is_image(model):
+        image = load_image(model, device)
+        for name, wanted in (("weights", weights), ("schedule", schedule)):
+            has = image.model.get(name)
+            if wanted is not None and wanted != has:
+                raise SpikeletError(f"image {model} was compiled with --{name} {has}: leave out "
+                                    f"--{name} {wanted}, or compile the model again")
+        return image
+
+    from golden.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model)  # before PyTorch is imported, which takes seconds
+
+    from golden.model.calibrate import quantise_calibrated
+    from host.compiler import compile_model
+
+    with progress("preparing the model") as tell:
+        tell(0.0, "calibrate")
+        quantised = quantise_calibrated(checkpoint)
+        tell(0.8, "compile")
+        return compile_model(
+            quantised, device or configuration(DEFAULT_CONFIGURATION),
+            weights=str(weights or Weights.resident),
+            schedule=str(schedule or ScheduleName.phase),
+        )
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file.
+
+    Raises:
+        SpikeletError: missing, a folder, unreadable, or no UTF-8.
+    """
+    if path.is_dir():
+        raise SpikeletError(f"text {path} is a folder: give a file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpikeletError(f"text {path} does not exist: check the path") from None
+    except OSError as error:
+        raise SpikeletError(f"text {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SpikeletError(f"text {path} is no UTF-8 text (byte {error.start}): convert it "
+                            "first") from None

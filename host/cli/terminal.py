@@ -1,0 +1,109 @@
+"""What the commands print: text, tables, progress and errors."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from isa.errors import SpikeletError
+
+Tell = Callable[[float, str], None]
+"""Called with how much is done (0..1) and what is being done."""
+
+
+def fail(message: str, status: int) -> int:
+    """Prints an error as one line and returns the status."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
+        print(f"spikelet: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def emit(text: str) -> None:
+    """Writes text to standard output at once; what its encoding lacks becomes a question mark.
+
+    Raises:
+        SpikeletError: the output was closed.
+    """
+    if sys.stdout is None:
+        raise SpikeletError("there is no output to write to")
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SpikeletError("the output was closed before the end") from None
+
+
+def note(message: str) -> None:
+    """A line for people on the standard error stream."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> None:
+    """A table of names and values."""
+    print_grid([[name, value] for name, value in rows], title)
+
+
+def print_grid(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A table whose first column is names; prints plain text where there is no terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
+    table.add_column(no_wrap=True)
+    for _ in rows[0][1:]:
+        table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    text = io.StringIO()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = None if terminal else 100
+    console = Console(file=text, force_terminal=terminal, width=width, markup=False,
+                      highlight=False, emoji=False)
+    console.print(table)
+    emit("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n")
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Tell]:
+    """Shows how work goes on: a bar on a terminal, otherwise a line whenever its stage changes.
+
+    Nothing is shown before the first call.
+    """
+    if sys.stderr is not None and sys.stderr.isatty():
+        with _bar(title) as tell:
+            yield tell
+        return
+    stages: list[str] = []
+
+    def tell(fraction: float, stage: str) -> None:
+        name = stage.split(" ")[0]  # "compile 3/20" is a stage once
+        if name not in stages:
+            stages.append(name)
+            note(f"{title}: {stage}" if stage else title)
+
+    yield tell
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Tell]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"),
+               TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        task = None
+
+        def tell(fraction: float, stage: str) -> None:
+            nonlocal task
+            if task is None:
+                task = display.add_task(title, total=1.0, stage=stage)
+            display.update(task, completed=fraction, stage=stage)
+
+        yield tell
