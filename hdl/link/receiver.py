@@ -22,9 +22,21 @@ def read_request_layout() -> StructLayout:
 class Receiver(Component):
     """Takes link words, one a cycle, except where a ring is full or a read is in progress.
 
-    rows: writes of four lanes of one core; parameter: 32-bit writes; tables: everything else,
-    `tables.address` counted in link words. Row and parameter ring entries (STREAM) are written
-    where the ring says, and `row_done` / `parameter_done` announce each complete entry.
+    A packet takes four cycles, one a payload word and one more (a prompt, rows, tables alike).
+    rows: writes of four lanes of one core; tables: every other memory, `tables.address` counted in
+    link words. Words beyond what these addresses reach are dropped here; a memory drops what is
+    beyond its own end.
+
+    Ring entries (STREAM) go where `row_address` / `parameter_address` say, while `row_ready` /
+    `parameter_ready`; `row_done` / `parameter_done` are set in the cycle in which an entry's last
+    word is written. Address and ready may change in the cycle after, not within an entry. What is
+    left of a packet behind its last whole entry is not announced; the next packet overwrites it.
+
+    `start` is a pulse once the whole prompt is in the queue; `reset_position`, `send_logits` and
+    `generate` then belong to this run. `stop` stays set from STOP to the next RUN.
+
+    READ and a fault wait for the transmitter. Between the STREAM packets of one position a host
+    therefore must not READ: logits on their way could need the rows that wait behind it.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -58,7 +70,7 @@ class Receiver(Component):
         c = self.c
         kind, space, flags = Signal(8), Signal(8), Signal(16)
         value, length = Signal(32), Signal(32)
-        left, address = Signal(32), Signal(32)
+        left, address = Signal(32), Signal(33)  # an address may not wrap to the memory's begin
         fault = Signal(Fault)
         word = self.link.payload
 
@@ -81,12 +93,19 @@ class Receiver(Component):
         row_words, cores = c.lanes // 4, c.cores
         lane_bits, core_bits = row_words.bit_length() - 1, cores.bit_length() - 1
         entry_bits = lane_bits + core_bits
-        streamed = Signal()
+        streamed, beyond = Signal(), Signal()
         place = address[:lane_bits]
         core = address[lane_bits:entry_bits]
         payload = self.rows.payload
         m.d.comb += [
             streamed.eq(kind == Kind.STREAM),
+            beyond.eq(
+                Mux(
+                    space == Space.ROW,
+                    address[entry_bits:] >> len(payload.address),
+                    address >> len(self.tables.address),
+                ).any()
+            ),
             payload.address.eq(Mux(streamed, self.row_address, address[entry_bits:])),
             payload.cores.eq(1 << core),
             payload.lanes.eq(Array(0xF << 4 * i for i in range(row_words))[place]),
@@ -144,7 +163,7 @@ class Receiver(Component):
                         m.next = "READ"
                         with m.If(~known(READABLE)):
                             fail(Fault.UNKNOWN_SPACE)
-                        with m.Elif((space == Space.ROW) & self.running):
+                        with m.Elif((space != Space.REGISTER) & self.running):
                             fail(Fault.RUN_BUSY)
                     with m.Case(Kind.RUN):
                         with m.If(self.running):
@@ -178,6 +197,8 @@ class Receiver(Component):
             with m.State("WRITE"):
                 with m.If(left == 0):
                     m.next = "KIND"
+                with m.Elif(beyond):
+                    m.d.comb += self.link.ready.eq(1)
                 with m.Elif(space == Space.ROW):
                     m.d.comb += [
                         self.rows.valid.eq(self.link.valid),

@@ -18,10 +18,11 @@ def increments_layout() -> StructLayout:
 
 
 class RegisterBlock(Component):
-    """32-bit registers. Settings follow a write in the next cycle; a read takes two cycles.
+    """32-bit registers. Settings follow a write in the next cycle; `data` comes one cycle after
+    `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
 
-    Counters add `increments` every cycle and wrap at 2**32; writing any value to a counter's
-    address clears it.
+    Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
+    value to a counter's address clears it.
     """
 
     def __init__(self, c: Configuration) -> None:
