@@ -15,7 +15,7 @@ class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
     tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
-    latency one cycle; a read in the cycle of a write to the same word gets the word before it.
+    latency one cycle; what is read in the cycle of a write to the same word is not defined.
     """
 
     def __init__(self, space: Space, depth: int, layout: ArrayLayout, address_bits: int) -> None:

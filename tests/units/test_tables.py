@@ -1,0 +1,116 @@
+"""Parameter, rotation and exponent memories against a dictionary, read and written every cycle."""
+
+from collections import deque
+
+import cocotb
+import pytest
+from amaranth.hdl import signed
+from amaranth.lib.data import ArrayLayout
+from cocotb.triggers import RisingEdge
+
+from hdl.lib.shapes import exponents_layout, parameter_layout
+from hdl.memory.tables import ExponentMemory, parameter_memory, rotation_memory
+from isa.configurations import configuration
+from isa.formats import EXPONENT, TRIGONOMETRIC
+from isa.packets import Space
+from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
+
+CYCLES = 6000
+
+
+async def _exercise(dut, depth: int, layout, rng, write) -> None:
+    """A random write and a random read every cycle, often of the word written the cycle before.
+
+    `write` drives a random write and returns (word, {lane: value}); None where none was driven.
+    """
+    words = [[None] * layout.length for _ in range(depth)]  # None: not written so far
+    compared = 0
+    written = None
+    reads = deque([None, None])  # of this and the last cycle: (word, what it held)
+    for _ in range(CYCLES):
+        await RisingEdge(dut.clk)
+        expected = reads.popleft()
+        if expected is not None:
+            got = unpack(layout, int(dut.read__data.value))
+            known = [(lane, v) for lane, v in enumerate(expected[1]) if v is not None]
+            assert [(lane, got[lane]) for lane, _ in known] == known, f"word {expected[0]}"
+            compared += len(known)
+        at = rng.randrange(depth)
+        if written is not None and written[0] < depth:
+            for lane, value in written[1].items():
+                words[written[0]][lane] = value
+            at = rng.choice((at, written[0]))
+        written = write()
+        dut.read__address.value = at
+        collides = written is not None and written[0] == at  # then its word is not promised
+        reads.append(None if collides else (at, list(words[at])))
+    assert compared > CYCLES
+
+
+def _near(rng, depth: int) -> int:
+    """A word of the memory, now and then one beyond it."""
+    return rng.choice((rng.randrange(depth), rng.randrange(16), depth + rng.randrange(depth)))
+
+
+@cocotb.test()
+async def pairs(dut):
+    c = configuration(parameters()["configuration"])
+    space = Space[parameters()["space"]]
+    trigonometric = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
+    layout, depth = {
+        Space.PARAMETER: (parameter_layout(c), c.parameter_depth),
+        Space.ROTATION: (trigonometric, c.rotation_depth),
+    }[space]
+    rng = generator(f"pairs {space.name} {c.name}")
+    pairs = c.vector_lanes // 2
+
+    def write():
+        enable, named = rng.random() < 0.7, rng.choice((space, space, rng.choice(list(Space))))
+        word, pair, data = _near(rng, depth), rng.randrange(pairs), rng.getrandbits(32)
+        dut.tables__enable.value = int(enable)
+        dut.tables__space.value = int(named)
+        dut.tables__address.value = word * pairs + pair
+        dut.tables__data.value = data
+        if not enable or named is not space:
+            return None
+        shape = layout.elem_shape
+        lanes = {2 * pair + i: data >> 16 * i & ((1 << shape.width) - 1) for i in range(2)}
+        return word, {lane: unpack(shape, bits) for lane, bits in lanes.items()}
+
+    await start(dut)
+    await _exercise(dut, depth, layout, rng, write)
+
+
+@cocotb.test()
+async def exponents(dut):
+    c = configuration(parameters()["configuration"])
+    rng = generator(f"exponents {c.name}")
+
+    def write():
+        enable, word = rng.random() < 0.7, rng.randrange(c.exponent_depth)
+        mask = rng.choice((1 << rng.randrange(c.vector_lanes), rng.getrandbits(c.vector_lanes)))
+        exponent = rng.randint(-128, 127)
+        dut.enable.value = int(enable)
+        dut.address.value = word
+        dut.lanes.value = mask
+        dut.exponent.value = pack(signed(EXPONENT.bits), exponent)
+        if not enable:
+            return None
+        return word, {lane: exponent for lane in range(c.vector_lanes) if mask >> lane & 1}
+
+    await start(dut)
+    await _exercise(dut, c.exponent_depth, exponents_layout(c), rng, write)
+
+
+@pytest.mark.parametrize(("name", "space"), [("tiny", Space.PARAMETER), ("small", Space.ROTATION)])
+def test_pair_memory(name, space):
+    c = configuration(name)
+    memory = parameter_memory(c) if space is Space.PARAMETER else rotation_memory(c)
+    values = {"configuration": name, "space": space.name}
+    run_cocotb(memory, __name__, f"{space.name.lower()}_{name}", values, testcase="pairs")
+
+
+def test_exponent_memory():
+    component = ExponentMemory(configuration("tiny"))
+    values = {"configuration": "tiny"}
+    run_cocotb(component, __name__, "exponents_tiny", values, testcase="exponents")
