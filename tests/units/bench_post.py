@@ -27,7 +27,7 @@ class Case:
     tiles: list[dict[str, int]]
     sums: list[np.ndarray]  # (P,) each
     writes: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    magnitudes: list[tuple[int, int]] = field(default_factory=list)
+    magnitudes: list[tuple[int, int, int]] = field(default_factory=list)  # register, value, join
     maxima: list[tuple[int, int]] = field(default_factory=list)
     token: int | None = None
     logits: list[int] = field(default_factory=list)
@@ -91,8 +91,7 @@ class World:
             "magnitude": rng.randrange(64), "segment": rng.choice((0, 1, 2, 3, 5)),
             "maximum": rng.randrange(16),
         }  # fmt: skip
-        f["use_bias"] = f["use_parameters"] & flag()
-        f["stream"] &= f["use_parameters"]
+        f["use_bias"], f["join_magnitude"] = flag(), flag()
         f.update(forced)
         f["scale"] = int(f["scale"])
         f["parameters"] = f.get("parameters", rng.randrange(100, 200))
@@ -160,7 +159,8 @@ class World:
             segment = f["segment"] or words
             for k in range(0, words, segment):
                 register = f["magnitude"] + k // segment
-                case.magnitudes.append((register, magnitude(padded[k : k + segment].ravel())))
+                value = magnitude(padded[k : k + segment].ravel())
+                case.magnitudes.append((register, value, f["join_magnitude"]))
         if f["use_maximum"]:
             case.maxima.append((f["maximum"], int(y.max())))
         if f["argmax"]:

@@ -135,7 +135,8 @@ class Bench:
             self.write_cycles.append(self.cycle)
         if dut.magnitude_write__enable.value == 1:
             register = int(dut.magnitude_write__address.value)
-            self.magnitudes.append((register, int(dut.magnitude_write__data.value)))
+            value, join = int(dut.magnitude_write__data.value), int(dut.magnitude_join.value)
+            self.magnitudes.append((register, value, join))
         if dut.maximum_write__enable.value == 1:
             value = unpack(signed(24), int(dut.maximum_write__data.value))
             self.maxima.append((int(dut.maximum_write__address.value), value))
@@ -207,17 +208,20 @@ async def random_instructions(dut):
 
 @cocotb.test()
 async def in_place_residuals(dut):
-    """Short instructions back to back, each reading what the one before wrote."""
+    """Back to back, each reading the words that the one before wrote: its first or its last."""
     await start(dut)
     world = _world("in place")
     v = world.c.vector_lanes
-    cases = []
+    cases, destination, words = [], 0, 1
     for k in range(80):
+        residual = destination + world.rng.choice((0, words - 1))
+        destination = residual if k % 2 else 60 * (k % 4 == 0)
+        words = world.rng.choice((1, 2, 14))
         cases.append(
             world.random_case(
-                use_residual=1, destination=5, residual=5, to_vector=1, to_host=0, dynamic_count=0,
-                count=world.rng.choice((1, v, 2 * v, 14 * v)), lane_offset=k % 2,
-                stream=0, use_bias=0, gain=3, drop=1, shift=14,
+                use_residual=1, destination=destination, residual=residual, to_vector=1, to_host=0,
+                dynamic_count=0, count=words * v, lane_offset=k % 2, stream=0, use_bias=0, gain=3,
+                drop=1, shift=14,
             )
         )  # fmt: skip
     await Bench(dut, world, 0.0, 0.0).run(cases)
