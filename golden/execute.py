@@ -102,8 +102,8 @@ class Executor:
                 scalar = norm.scalar_of_squares(
                     squares, exponent, self.norm_constants, self.tables
                 )
-            self._count("neurons", number)
-            self._count("spikes", np.sum(per_neuron))
+        self._count("neurons", number)
+        self._count("spikes", np.sum(per_neuron))
         events = int(np.sum(per_neuron))
         high = -(-(first + number) // c.cores)
         low = first // c.cores
