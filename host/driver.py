@@ -218,7 +218,8 @@ def check_prompt(image: Image, prompt: Sequence[int], max_new_tokens: int) -> No
         raise SpikeletError("the prompt is empty: give at least one token")
     if len(prompt) > image.context:
         raise SpikeletError(f"the prompt has {len(prompt)} tokens, the context of this image "
-                            f"holds {image.context}: shorten the prompt")
+                            f"holds {image.context}: shorten the prompt, or take a larger "
+                            "configuration")
     vocab = image.model["vocab"]
     wrong = [token for token in prompt if not 0 <= token < vocab]
     if wrong:

@@ -81,7 +81,8 @@ def _image(path: Path) -> None:
     print_table([
         ("image", f"{path}: {path.stat().st_size:,} bytes, contract {image.contract}"),
         ("configuration", f"{image.configuration} ({image.identity:08x})"),
-        *((name.replace("_", " "), f"{value}") for name, value in image.model.items()),
+        *((name.replace("_", " "), f"{value}") for name, value in image.model.items()
+          if isinstance(value, int | str)),
         ("context on this device", f"{image.context}"),
         ("end token", "none" if end is None else f"{end}"),
         ("loaded", f"{image.loaded_words:,} words: "

@@ -84,6 +84,7 @@ def open_image(
     checkpoint = load_checkpoint(model)  # before PyTorch is imported, which takes seconds
 
     from golden.model.calibrate import quantise_calibrated
+    from golden.model.tokenizer import BOS
     from host.compiler import compile_model
 
     with progress("preparing the model") as tell:
@@ -94,6 +95,7 @@ def open_image(
             quantised, device or configuration(DEFAULT_CONFIGURATION),
             weights=str(weights or Weights.resident),
             schedule=str(schedule or ScheduleName.phase),
+            end_token=BOS,  # llama2.c models are trained on texts that begin with it
         )
 
 
