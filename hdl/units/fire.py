@@ -6,7 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.lib.arithmetic import modulate
+from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
@@ -186,15 +186,17 @@ class Fire(wiring.Component):
         spikes = Signal(range(self.c.neuron_lanes + 1))
         first_tile = Signal()
         width = Signal(step.place.width.shape())
+        digits = Signal(digits_layout(len(spikes)))
         m.d.sync += [
             spikes.eq(Mux(taken, sum(step.fired), 0)),
             first_tile.eq(step.place.first_tile),
             width.eq(step.place.width),
             self.counters.spikes.eq(Mux(first_tile, spikes, 0)),
             self.counters.events.eq(spikes),
-            self.counters.synaptic_operations.eq(modulate(width, spikes)),
+            self.counters.synaptic_operations.eq(modulate_digits(width, digits, len(spikes))),
         ]
         m.d.comb += [
+            digits.eq(recode(spikes)),
             self.counters.neurons.eq(fetch.neurons),
             self.counters.stream_stall.eq(fetch.stream_stall),
             self.counters.router_stall.eq(neurons.steps.valid & ~neurons.steps.ready),

@@ -114,8 +114,12 @@ class NeuronCore(wiring.Component):
 
         group = self.groups.payload
         starts = Array(getattr(settings, f"start_{bits}") for bits in range(CODE_PHASES))
-        start = starts[bit_length(group.peak)]
-        silent = settings.skip_silent & (group.peak == 0)
+        start = Signal(_POINTER_BITS)
+        silent = Signal()
+        m.d.comb += [
+            start.eq(starts[bit_length(group.peak)]),
+            silent.eq(settings.skip_silent & (group.peak == 0)),
+        ]
         accept = self.groups.valid & self.groups.ready
         m.d.comb += [
             self.groups.ready.eq(~waiting_valid | load),
@@ -147,13 +151,16 @@ class NeuronCore(wiring.Component):
             m.d.comb += _step(m, k, potentials[k], codes[k], entry, fired[k], negative[k], after[k])
 
         sent = self.steps.ready | ~self.steps.valid
-        step = active & sent
+        step, finish = Signal(), Signal()
         zero = ~Cat(v.any() for v in after).any()
-        finish = (
-            entry.last
-            | (settings.skip_silent & entry.final_when_zero & zero)
-            | (pointer == SCHEDULE_STEPS - 1)
-        )
+        m.d.comb += [
+            step.eq(active & sent),
+            finish.eq(
+                entry.last
+                | (settings.skip_silent & entry.final_when_zero & zero)
+                | (pointer == SCHEDULE_STEPS - 1)
+            ),
+        ]
         squares_busy = Signal()
         tile_start = Signal(init=1)
         hold = squares_busy & waiting.squares & Mux(active, place.end, tile_start)
@@ -241,6 +248,7 @@ def _step(m, lane, potential, code, entry, fired, negative, after) -> list:
     Only integration can overflow: a spike's amplitude is taken from a potential of its sign, and
     a leak goes towards zero.
     """
+    current = Signal(signed(POTENTIAL.bits + 1), name=f"current_{lane}")
     charged = Signal(signed(POTENTIAL.bits), name=f"charged_{lane}")
     reset = Signal(signed(POTENTIAL.bits), name=f"reset_{lane}")
     amplitude = Signal(signed(9), name=f"amplitude_{lane}")
@@ -263,7 +271,8 @@ def _step(m, lane, potential, code, entry, fired, negative, after) -> list:
         with m.Default():
             m.d.comb += after.eq(reset - (reset >> entry.leak))
     return [
-        charged.eq(Mux(entry.integrate, saturate(potential + code, POTENTIAL.bits)[0], potential)),
+        current.eq(potential + code),
+        charged.eq(Mux(entry.integrate, saturate(current, POTENTIAL.bits)[0], potential)),
         fired.eq(above | below),
         negative.eq(below),
     ]

@@ -6,7 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import bit_length, modulate, round_shift_right
+from hdl.lib.arithmetic import bit_length, digits_layout, modulate_digits, recode, round_shift_right
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, settings_layout, table_write
 from hdl.units.neuron import SQUARES_BITS, squares_layout
 from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
@@ -71,10 +71,12 @@ class Norm(wiring.Component):
                 shift.eq(settings.epsilon_shift + (self.squares.payload.exponent << 1)),
             ]
 
+        digits = Signal(digits_layout(GAIN.bits))
+        m.d.comb += digits.eq(recode(settings.mean_mantissa))
         product = Signal(SQUARES_BITS + GAIN.bits)
         right = Signal(range(MAXIMUM_LEFT_SHIFT + _EPSILON_RIGHT + 1))
         m.d.sync += [
-            product.eq(modulate(total, settings.mean_mantissa)),
+            product.eq(modulate_digits(total, digits, GAIN.bits)),
             right.eq(
                 Mux(
                     shift < -MAXIMUM_LEFT_SHIFT,
@@ -98,7 +100,8 @@ class Norm(wiring.Component):
         ]
 
         value = Signal(_MEAN_BITS)
-        exact = mean + epsilon
+        exact = Signal(len(mean) + 1)
+        m.d.comb += exact.eq(mean + epsilon)
         m.d.sync += value.eq(Mux(exact[_MEAN_BITS:].any(), (1 << _MEAN_BITS) - 1, exact))
 
         # Half the bit length rounded up to even; zero counts as one.

@@ -56,8 +56,8 @@ class Router(wiring.Component):
             queue = SyncFIFO(width=layout.size, depth=c.router_depth)
             m.submodules[f"queue_{core}"] = queue
             queues.append(queue)
-        room = Cat(queue.w_rdy for queue in queues).all()
-        m.d.comb += self.steps.ready.eq(room)
+        room = Signal()
+        m.d.comb += [room.eq(Cat(queue.w_rdy for queue in queues).all()), self.steps.ready.eq(room)]
         for core, queue in enumerate(queues):
             put = Signal(layout, name=f"put_{core}")
             m.d.comb += [
@@ -84,11 +84,13 @@ class Router(wiring.Component):
         for lane in reversed(range(lanes)):
             with m.If(head.fired[lane]):
                 m.d.comb += lowest.eq(lane)
-        rest = head.fired & (head.fired - 1)[:lanes]
+        rest = Signal(lanes, name=f"rest_{core}")
+        m.d.comb += rest.eq(head.fired & (head.fired - 1))
         spike = head.fired.any()
         # The end is an event of its own, after the last spike's.
         leaves = moves & head_valid & (~rest.any() & ~(spike & head.end))
-        row = (head.row + lowest)[:ROW_ADDRESS_BITS]
+        row = Signal(ROW_ADDRESS_BITS, name=f"row_{core}")
+        m.d.comb += row.eq(head.row + lowest)
         wrapped = self.settings.row_ring_base | (row & self.settings.row_ring_mask)
         with m.If(moves):
             m.d.sync += [

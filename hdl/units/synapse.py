@@ -1,6 +1,6 @@
 """Synapse core: every address event adds or subtracts one row into P accumulators."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -83,7 +83,7 @@ class SynapseCore(wiring.Component):
             shadow = Signal(signed(c.accumulator_bits), name=f"shadow_{lane}")
             shifted = (weight << amplitude[-1])[:TERM_BITS]
             with m.If(add[-2]):
-                m.d.sync += term.eq(Mux(negative[-2], ~shifted, shifted))
+                m.d.sync += term.eq(shifted ^ negative[-2].replicate(TERM_BITS))
             with m.If(end[-1]):
                 m.d.sync += [shadow.eq(total), total.eq(0)]
             with m.Elif(add[-1]):
