@@ -278,7 +278,7 @@ async def run_token(bench: Bench, instructions: int, stalls: tuple[float, float]
     ring_task = cocotb.start_soon(ring.run())
     plans, tiles, stream_pointer = [], [], 0
     users = [-1] * REGIONS
-    for number in range(instructions):
+    for _ in range(instructions):
         kind = rng.choice(["plain", "plain", "norm", "one_hot", "stream", "one_hot_stream"])
         region = rng.randrange(REGIONS)
         dynamic_count, dynamic_outputs = rng.random() < 0.3, rng.random() < 0.3
