@@ -27,7 +27,8 @@ def named_vectors(
         elif operator == "rotated":
             data = unpadded(data, m.heads + m.kv_heads)
         elif operator in ("key", "value"):
-            named[label + "_exponent", write.position] = write.exponents[:: s.head // c.vector_lanes]
+            heads = write.exponents[:: s.head // c.vector_lanes]
+            named[label + "_exponent", write.position] = heads
             data = unpadded(data, m.kv_heads)
         elif operator == "mixed":
             data = unpadded(data, 1)
