@@ -20,7 +20,7 @@ _STARTED = time.time()
 _ROOT = Path(__file__).resolve().parents[1]
 _HARNESS = Path(__file__).with_name("harness.cc")
 _LIBRARY = "libspikelet_device.so"
-_VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert")
+_VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "0", "--noassert")
 _VERILATOR_FLAGS += ("--threads", "1", "--output-split", "5000")
 _GROUP_BYTES = 400_000
 # What runs every cycle, and what runs once (constructors, initial values).

@@ -115,7 +115,7 @@ def _build(text: str, name: str, waves: bool, public: bool, optimise: bool) -> P
         from cocotb_tools import config
     except ImportError:
         raise SpikeletError("cocotb is not installed: pip install -e '.[test]'") from None
-    flags = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--vpi"]
+    flags = ["-O3", "--x-assign", "fast", "--x-initial", "0", "--noassert", "--vpi"]
     flags += ["--output-split", "5000"]
     flags += ["--public-flat-rw"] if public else []
     flags += ["--trace-vcd"] if waves else []

@@ -3,8 +3,9 @@
 import cocotb
 import pytest
 from amaranth.hdl import Module, Signal, signed
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
+from cocotb.triggers import ClockCycles
 
 from tests.cocotb_support import (
     STALLS,
@@ -84,6 +85,23 @@ class Restless(wiring.Component):
         return m
 
 
+class Memories(wiring.Component):
+    """Two large memories at one address, read a cycle later: all zero, and zero but for row 5."""
+
+    address: In(16)
+    zero: Out(64)
+    some: Out(64)
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, init in (("zero", []), ("some", [0, 0, 0, 0, 0, 12345])):
+            rows = memory.Memory(shape=64, depth=1 << 16 if name == "zero" else 64, init=init)
+            m.submodules[name] = rows
+            port = rows.read_port()
+            m.d.comb += [port.addr.eq(self.address), getattr(self, name).eq(port.data)]
+        return m
+
+
 def _random_pairs(count: int) -> list[dict]:
     rng = generator("pairs")
     return [unpack(Pair, rng.getrandbits(16)) for _ in range(count)]
@@ -127,6 +145,17 @@ async def sink_with_stalls(dut):
 
 
 @cocotb.test()
+async def memories_start_as_declared(dut):
+    await start(dut)
+    for address in (0, 5, 6, 63, 65535):
+        dut.address.value = address
+        await ClockCycles(dut.clk, 3)
+        assert int(dut.zero.value) == 0
+        if address < 64:
+            assert int(dut.some.value) == (12345 if address == 5 else 0)
+
+
+@cocotb.test()
 async def loses_one(dut):
     await start(dut)
     values = _random_pairs(20)
@@ -141,6 +170,10 @@ def test_fifo(depth):
 
 def test_combinational_unit():
     run_cocotb(Wires(), __name__, "wires", testcase="wires_pass_everything")
+
+
+def test_memories_start_as_declared():
+    run_cocotb(Memories(), __name__, "memories", testcase="memories_start_as_declared")
 
 
 def test_a_broken_stream_rule_fails():
