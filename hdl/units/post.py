@@ -33,10 +33,11 @@ class Post(Component):
     """Executes POST instructions in order, one word of V elements a cycle.
 
     Counted from the cycle 0 in which a tile is valid and its first word is asked for, a word is
-    written in cycle 12 (vector_write), its magnitude in cycle 13, its maximum in cycle 14, and
-    `done` comes in cycle 14 of the last word: a read in the next cycle sees everything. With
-    logits `done` comes when the host has taken the last one. Two cycles pass between tiles; words
-    with a bias come every three cycles.
+    written in cycle 12 (vector_write), its magnitude in cycle 13, its maximum in cycle 14. `done`
+    comes in cycle 13 of the last word, with a maximum or an argmax in cycle 14: a read in the next
+    cycle sees everything. With logits it comes when the host has taken the last one. Two cycles
+    pass between tiles; words with a bias come every three cycles. An instruction starts ten cycles
+    after the one before it, or later.
 
     instruction      waits are satisfied when it is presented
     tiles            popped two cycles after the tile's last word was asked for
@@ -138,7 +139,7 @@ class Post(Component):
         self._scale(m, issue, pipeline, valid, first)
         self._residual(m, issue, pipeline, context, valid, first)
         self._write(m, pipeline, reduce, context, mask, valid, first, last)
-        self._finish(m, issue, logits, pipeline, sends, valid, last)
+        self._finish(m, issue, logits, pipeline, context, sends, valid, last)
         return m
 
     def _parameters(self, m: Module, issue, pipeline, context, valid) -> None:
@@ -246,18 +247,21 @@ class Post(Component):
             Mux(valid[12], sum(clipped[i] for i in range(len(clipped))), 0)
         )
 
-    def _finish(self, m: Module, issue, logits, pipeline, sends, valid, last) -> None:
-        sends_13, sends_14, started = Signal(), Signal(), Signal()
+    def _finish(self, m: Module, issue, logits, pipeline, context, sends, valid, last) -> None:
+        # Last words are three cycles apart at least: two instructions are never done together.
+        quick, slow, slowest, started = Signal(), Signal(2), Signal(2), Signal()
         flushing = Signal()  # every word is with the logits queue, the host still takes some
         in_flight = Signal(3)
-        ended = valid[14] & last[14]
+        reduces = context.use_maximum | context.argmax
         m.d.sync += [
             started.eq(issue.accepted),
-            sends_13.eq(sends),
-            sends_14.eq(sends_13),
-            flushing.eq((flushing & ~logits.empty) | (ended & sends_14)),
+            quick.eq(~reduces & ~sends),
+            slow.eq(Cat(reduces & ~sends, slow)),
+            slowest.eq(Cat(sends, slowest)),
+            flushing.eq((flushing & ~logits.empty) | (valid[14] & last[14] & slowest[1])),
             in_flight.eq(in_flight + issue.accepted - self.done),
         ]
+        ended = (valid[13] & last[13] & quick) | (valid[14] & last[14] & slow[1])
         m.d.comb += [
             logits.start.eq(started & issue.sends),
             logits.last_index.eq(issue.last_index),
@@ -266,7 +270,7 @@ class Post(Component):
             logits.word.eq(pipeline.result),
             issue.room.eq(logits.room),
             issue.sent.eq(flushing & logits.empty),
-            self.done.eq((ended & ~sends_14) | issue.sent),
+            self.done.eq(ended | issue.sent),
             self.busy.eq(in_flight != 0),
             self.logits_count.eq(issue.last_index + 1),
         ]

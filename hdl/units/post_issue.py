@@ -110,7 +110,7 @@ class PostIssue(Component):
         last_index = Signal(COUNT_BITS)
         m.d.comb += [
             last_index.eq(Mux(offered.dynamic_count, self.position, offered.count - 1)),
-            self.instruction.ready.eq(~self.active & ~held & ~self.sends),
+            self.instruction.ready.eq(~self.active & (~held | self.passed) & ~self.sends),
             self.accepted.eq(self.instruction.valid & self.instruction.ready),
         ]
 
