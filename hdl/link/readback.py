@@ -12,7 +12,8 @@ from isa.packets import Space
 class ReadBack(Component):
     """Splits a link word address into memory addresses and picks the word out of what comes back.
 
-    Adds no cycle to the memories' own latencies. A vector element is sign-extended.
+    Adds no cycle to the memories' own latencies. A vector element is sign-extended. Beyond the end
+    of a memory there are zeros.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -44,10 +45,14 @@ class ReadBack(Component):
         ]
         with m.Switch(self.space):
             with m.Case(Space.ROW):
-                m.d.comb += self.port.data.eq(self.row_data.word_select(address[:row_bits], 32))
+                with m.If(address < c.row_depth << (row_bits + core_bits)):
+                    word = self.row_data.word_select(address[:row_bits], 32)
+                    m.d.comb += self.port.data.eq(word)
             with m.Case(Space.VECTOR):
                 lanes = Array(self.vector.data[i] for i in range(c.vector_lanes))
-                m.d.comb += self.port.data.eq(lanes[address[:lane_bits]])
+                with m.If(address < c.vector_depth << lane_bits):
+                    m.d.comb += self.port.data.eq(lanes[address[:lane_bits]])
             with m.Default():
-                m.d.comb += self.port.data.eq(self.register_data)
+                with m.If(address < 1 << len(self.register_address)):
+                    m.d.comb += self.port.data.eq(self.register_data)
         return m
