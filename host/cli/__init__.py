@@ -4,6 +4,7 @@ A user's mistake is one line on the standard error stream and exit code 2; Ctrl-
 Commands import what they need when they run: `spikelet --help` starts without PyTorch or Amaranth.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -49,6 +50,8 @@ app.command("info")(info.info)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command (default: of sys.argv) and returns the exit code."""
+    # PyTorch's threads spin while they wait, which on a busy machine takes ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         status = app(arguments, prog_name="spikelet", standalone_mode=False)
     except SpikeletError as error:
