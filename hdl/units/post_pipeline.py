@@ -18,9 +18,9 @@ from isa.formats import DROP, GAIN, MAXIMUM_LEFT_SHIFT, VECTOR
 SHIFT_BITS = 13  # signed: the instruction's shift less three exponents, with room to spare
 _AMOUNT_BITS = 6
 _FINE_BITS = 3
-# Bits that the coarse shift keeps: what does not fit exceeds the vector format after any fine
-# shift, which divides by 2**7 at most, and the rounding bit.
-_WINDOW_BITS = VECTOR.bits + 1 + (1 << _FINE_BITS) - 1
+# Bits that the coarse shift keeps. A value that does not fit, with the bit below its sign made to
+# differ from it, exceeds the vector format after any fine shift and the rounding.
+_WINDOW_BITS = VECTOR.bits + 1 + (1 << _FINE_BITS)
 
 
 class PostPipeline(Component):
@@ -120,14 +120,17 @@ def _amount(shift: Value) -> Value:
 def _rounded(m: Module, doubled: Value, amount: Value, name: str) -> Value:
     """doubled * 2**-(amount + 1) rounded half up, two cycles later, wide enough to saturate.
 
-    First by a multiple of 8, which keeps a window of the low bits; a value beyond the window
-    becomes the window's limit, which is far beyond the vector format too.
+    First by a multiple of 8, of which a window of the low bits remains, then by the rest.
     """
-    coarse = doubled >> Cat(Const(0, _FINE_BITS), amount[_FINE_BITS:])
-    sign, top = coarse[-1], coarse[_WINDOW_BITS - 1 :]
-    beyond = top.any() & ~top.all()
-    limit = Cat((~sign).replicate(_WINDOW_BITS - 1), sign)
-    window = Mux(beyond, limit, coarse[:_WINDOW_BITS])
-    window = _register(m, window.as_signed(), f"{name}_window")
-    fine = window >> _register(m, amount[:_FINE_BITS], f"{name}_fine")
+    coarse, sign = amount[_FINE_BITS:], doubled[-1]
+    beyond = Const(0, 1)
+    for k in range(1 << len(coarse)):
+        group = doubled[_WINDOW_BITS - 1 + (k << _FINE_BITS) :][: 1 << _FINE_BITS]
+        if len(group):
+            beyond = beyond | ((coarse <= k) & Mux(sign, ~group.all(), group.any()))
+    low = (doubled >> Cat(Const(0, _FINE_BITS), coarse))[: _WINDOW_BITS - 1]
+    window = Cat(low[:-1], Mux(beyond, ~sign, low[-1]), sign).as_signed()
+    fine = _register(m, window, f"{name}_window") >> _register(
+        m, amount[:_FINE_BITS], f"{name}_fine"
+    )
     return _register(m, ((fine + 1) >> 1)[:_WINDOW_BITS].as_signed(), f"{name}_rounded")
