@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
+from hdl.units.pipeline import delayed
 from hdl.units.products import bit_length, digits, gather
 from isa.formats import (
     EXP2_CLAMP,
@@ -72,20 +73,17 @@ class Exp2(wiring.Component):
         for argument, value, port in zip(self.argument, self.value, ports, strict=True):
             whole_bits = _WHOLE_MAXIMUM.bit_length()
             cut = argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM
-            base, slope = Signal(base_bits), Signal(signed(_SLOPE_BITS))
-            delta = Signal(inside)
-            whole, whole_after = Signal(whole_bits), Signal(whole_bits)
-            mantissa = Signal(signed(EXP2_VALUE_BITS + 1))
             m.d.comb += port.addr.eq(Mux(cut, 0, argument[inside:SCORE_FRACTION]))
-            m.d.sync += [
-                Cat(base, slope).eq(port.data),
-                delta.eq(Mux(cut, 0, argument[:inside])),
-                whole.eq(Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])),
-                # delta has an odd number of bits: no carry is left over
-                mantissa.eq(base + gather(slope, digits(delta))[0]),
-                whole_after.eq(whole),
-                value.eq(round_shift_right(mantissa, whole_after, _WHOLE_MAXIMUM)),
-            ]
+            base = delayed(m, port.data[:base_bits])
+            slope = delayed(m, port.data[base_bits:].as_signed())
+            delta = delayed(m, Mux(cut, 0, argument[:inside]))
+            whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
+            whole = delayed(m, whole[:whole_bits], 2)
+            # delta has an odd number of bits: no carry is left over
+            rise, _ = gather(slope, digits(delta))
+            mantissa = delayed(m, base + rise, shape=signed(EXP2_VALUE_BITS + 1))
+            result = round_shift_right(mantissa, whole, _WHOLE_MAXIMUM)
+            m.d.comb += value.eq(delayed(m, result, shape=EXP2_VALUE_BITS))
         return m
 
 
@@ -116,42 +114,25 @@ class Silu(wiring.Component):
         for argument, value, port in zip(self.argument, self.value, ports, strict=True):
             wide = Signal(signed(VECTOR.bits + SILU_FRACTION - 1))
             m.d.comb += wide.eq(argument << self.widen)
-            beyond, negative = Signal(), Signal()
-            passed = Signal(signed(VECTOR.bits))
-            index = Signal(limit_bits + 1)
-            m.d.sync += [
-                negative.eq(wide[-1]),
-                beyond.eq(Mux(wide[-1], ~wide[limit_bits:].all(), wide[limit_bits:].any())),
-                passed.eq(argument),
-                index.eq(Cat(wide[:limit_bits], ~wide[limit_bits])),  # the argument plus 8
-            ]
-            # Outside the pieces the table's line is replaced: 0, or the argument as it came.
-            base, slope = Signal(signed(VECTOR.bits)), Signal(signed(_SLOPE_BITS))
-            delta, narrow = Signal(inside), Signal(4)
+            negative = delayed(m, wide[-1])
+            outside = Mux(wide[-1], ~wide[limit_bits:].all(), wide[limit_bits:].any())
+            beyond = delayed(m, outside)
+            index = delayed(m, Cat(wide[:limit_bits], ~wide[limit_bits]))  # the argument plus 8
             m.d.comb += port.addr.eq(index[inside:])
-            m.d.sync += [
-                base.eq(
-                    Mux(beyond, Mux(negative, 0, passed), port.data[: VECTOR.bits].as_signed())
-                ),
-                slope.eq(Mux(beyond, 0, port.data[VECTOR.bits :])),
-                delta.eq(index[:inside]),
-                narrow.eq(Mux(beyond, 0, self.widen)),
-            ]
-            product, carry = gather(delta, digits(slope))
-            rise, missing = Signal(signed(len(product))), Signal()
-            base_after, narrow_after = Signal.like(base), Signal(4)
-            line, narrow_last = Signal(signed(VECTOR.bits + 1)), Signal(4)
+            # Outside the pieces the table's line is replaced: 0, or the argument as it came.
+            passed = Mux(negative, 0, delayed(m, argument))
+            base = Mux(beyond, passed, port.data[: VECTOR.bits].as_signed())
+            base = delayed(m, base, 2, shape=signed(VECTOR.bits))
+            slope = Mux(beyond, 0, port.data[VECTOR.bits :])
+            slope = delayed(m, slope, shape=signed(_SLOPE_BITS))
+            narrow = delayed(m, Mux(beyond, 0, self.widen), 3)
+            rise, carry = gather(delayed(m, index[:inside]), digits(slope))
+            rise, carry = delayed(m, rise), delayed(m, carry)
             # The carry weighs 4**3 = 2**SILU_SLOPE_FRACTION: it joins the rounding.
-            up = rise[SILU_SLOPE_FRACTION - 1] + missing
-            m.d.sync += [
-                rise.eq(product),
-                missing.eq(carry),
-                base_after.eq(base),
-                narrow_after.eq(narrow),
-                line.eq(base_after + ((rise >> SILU_SLOPE_FRACTION) + up)),
-                narrow_last.eq(narrow_after),
-            ]
-            m.d.comb += value.eq(round_shift_right(line, narrow_last, SILU_FRACTION - 1))
+            up = rise[SILU_SLOPE_FRACTION - 1] + carry
+            line = base + ((rise >> SILU_SLOPE_FRACTION) + up)
+            line = delayed(m, line, shape=signed(VECTOR.bits + 1))
+            m.d.comb += value.eq(round_shift_right(line, narrow, SILU_FRACTION - 1))
         return m
 
 
@@ -179,21 +160,17 @@ class Inverse(wiring.Component):
         (port,) = _table(m, self.tables, space, GAIN.bits, entries, 1)
 
         length_bits = SUM_BITS.bit_length()
-        value, length = Signal(SUM_BITS), Signal(length_bits)
         zero = self.value == 0
         found = Mux(zero, 1, bit_length(self.value))
-        index, length_after = Signal(range(entries)), Signal(length_bits)
-        m.d.sync += [
-            value.eq(self.value | zero),
-            length.eq(found + found[0] if self._root else found),
-            # the top 8 bits at `length`; the reciprocal's table leaves out the leading one
-            index.eq((value << 8) >> length),
-            length_after.eq(length),
-        ]
-        m.d.comb += port.addr.eq(index)
-        power = length_after >> 1 if self._root else length_after
-        m.d.sync += [
-            self.mantissa.eq(port.data),
-            self.exponent.eq(-7 - power),
+        value = delayed(m, self.value | zero)
+        length = delayed(m, found + found[0] if self._root else found, shape=length_bits)
+        # the top 8 bits at `length`; the reciprocal's table leaves out the leading one
+        index = delayed(m, (value << 8) >> length, shape=range(entries))
+        length = delayed(m, length)
+        power = length >> 1 if self._root else length
+        m.d.comb += [
+            port.addr.eq(index),
+            self.mantissa.eq(delayed(m, port.data)),
+            self.exponent.eq(delayed(m, -7 - power)),
         ]
         return m

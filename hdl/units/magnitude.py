@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import absolute
 from hdl.lib.shapes import write_port
+from hdl.units.pipeline import delayed
 from isa.formats import VECTOR
 
 MAGNITUDE_ADDRESS_BITS = 8
@@ -36,9 +37,7 @@ class MagnitudeWriter(wiring.Component):
         gathered = Signal(VECTOR.bits)
         together = gathered
         for value in self.values:
-            size = Signal(VECTOR.bits)
-            m.d.sync += size.eq(absolute(value))
-            together = together | size
+            together = together | delayed(m, absolute(value))
         m.d.comb += [self.write.data.eq(together), self.write.enable.eq(valid & end)]
         with m.If(self.start):
             m.d.sync += [self.write.address.eq(self.register), gathered.eq(0)]

@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import absolute
+from hdl.units.pipeline import delayed
 from hdl.units.products import digits, gather, join, round_saturate
 from isa.formats import CODE, VECTOR
 
@@ -41,42 +42,30 @@ class Modulator(wiring.Component):
         # The right shift, counted from the largest left shift; the same for all lanes.
         limit = _MAXIMUM_LEFT + _NOTHING_LEFT
         wanted = self.product_shift + (VECTOR.bits - self.length)
-        amount = [Signal(range(limit + 1), name=f"amount_{i}") for i in range(3)]
-        m.d.sync += [
-            amount[0].eq(Mux(wanted > limit, limit, wanted)),
-            amount[1].eq(amount[0]),
-            amount[2].eq(amount[1]),
-        ]
+        amount = delayed(m, Mux(wanted > limit, limit, wanted), 3, shape=range(limit + 1))
         for lane, source in enumerate(self.source):
             operand = self.operand[lane]
             # |source| < 2**length: eight bits are left, the code's size and the half.
-            doubled, negative = Signal(CODE.bits), Signal()
-            turned = Signal.like(operand)
             shifted = Cat(Const(0, CODE.bits), absolute(source)) >> self.length
-            m.d.sync += [
-                doubled.eq(shifted),
-                negative.eq(source < 0),
-                turned.eq(Mux(source < 0, -operand, operand)),
-            ]
+            doubled = delayed(m, shifted, shape=CODE.bits)
+            negative = delayed(m, source < 0)
+            turned = Mux(source < 0, -operand, operand)
+            turned = delayed(m, turned, shape=signed(VECTOR.bits))
             size = Signal(_SIZE_BITS)
             full = doubled.all()  # only this rounds up to 128: it is cut to 127
             m.d.comb += size.eq(doubled[1:] + (doubled[0] & ~full))
-            m.d.sync += self.codes[lane].eq(Mux(negative, -size, size))
+            code = delayed(m, Mux(negative, -size, size), shape=signed(CODE.bits))
 
             parts = digits(size)
             low, low_carry = gather(turned, parts[:_LOW])
             high, _ = gather(turned, parts[_LOW:])  # the size is unsigned: no carry
-            low_held, high_held = Signal(signed(len(low))), Signal(signed(len(high)))
-            carry_held = Signal()
-            product = Signal(signed(VECTOR.bits + _SIZE_BITS))
-            scaled = Signal(signed(len(product) + _MAXIMUM_LEFT + 1))
-            m.d.sync += [
-                low_held.eq(low),
-                carry_held.eq(low_carry),
-                high_held.eq(high),
-                product.eq(join(low_held, carry_held, high_held, _LOW)),
-                scaled.eq(Cat(Const(0, _MAXIMUM_LEFT + 1), product).as_signed() >> amount[2]),
+            product = join(delayed(m, low), delayed(m, low_carry), delayed(m, high), _LOW)
+            product = delayed(m, product, shape=signed(VECTOR.bits + _SIZE_BITS))
+            scaled = Cat(Const(0, _MAXIMUM_LEFT + 1), product).as_signed() >> amount
+            value, clipped = round_saturate(delayed(m, scaled), VECTOR.bits)
+            m.d.comb += [
+                self.codes[lane].eq(code),
+                self.result[lane].eq(value),
+                self.clipped[lane].eq(clipped),
             ]
-            value, clipped = round_saturate(scaled, VECTOR.bits)
-            m.d.comb += [self.result[lane].eq(value), self.clipped[lane].eq(clipped)]
         return m

@@ -39,16 +39,20 @@ def gather(value: Value, code_digits: list[Digit]) -> tuple[Value, Value]:
     number of bits.
     """
     value = as_signed(value)
-    total, carry = None, Const(0, 1)
+    width = len(value) + 2 * len(code_digits)
+    # One width for all copies, a machine word's where that will do: simulators are quicker.
+    word = 32 if width <= 32 else width
+    value = Cat(value, value[-1].replicate(word - len(value)))
+    total, carry = Const(0, word), Const(0, 1)
     for k, (one, two, negative) in enumerate(code_digits):
-        size = Mux(two, value << 1, Mux(one, value, 0))
-        copy = Mux(negative, ~size, size)
-        if total is None:
+        size = Mux(two, value << 1, Mux(one, value, 0))[:word]
+        copy = size ^ negative.replicate(word)
+        if k == 0:
             total = copy
         else:
-            total = total + Cat(Const(0, 2 * k - 2), carry, Const(0, 1), copy).as_signed()
+            total = (total + Cat(Const(0, 2 * k - 2), carry, Const(0, 1), copy)[:word])[:word]
         carry = negative
-    return total, carry
+    return total[:width].as_signed(), carry
 
 
 def join(low: Value, carry: Value, high: Value, low_digits: int) -> Value:

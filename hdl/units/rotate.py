@@ -1,10 +1,11 @@
 """Rotary embedding: neighbouring pairs of a word turn by their angle (golden.units.attention)."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import saturate
+from hdl.units.pipeline import delayed
 from hdl.units.products import digits, gather, join
 from isa.formats import TRIGONOMETRIC, TRIGONOMETRIC_FRACTION, VECTOR
 
@@ -30,20 +31,17 @@ class Rotator(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
 
-        def product(value, code) -> tuple[Signal, Signal]:
+        def product(value, code) -> tuple[Value, Value]:
             """After two cycles: (product less what the carry stands for, the carry)."""
             parts = digits(code)
             totals = []
             for some in (parts[:_LOW], parts[_LOW:]):
                 total, carry = gather(value, some)
-                held, held_carry = Signal(signed(len(total))), Signal()
-                m.d.sync += [held.eq(total), held_carry.eq(carry)]
-                totals.append((held, held_carry))
-            (low, low_carry), (high, high_carry) = totals
-            total = Signal(signed(VECTOR.bits + TRIGONOMETRIC.bits))
-            carry = Signal()
-            m.d.sync += [total.eq(join(low, low_carry, high, _LOW)), carry.eq(high_carry)]
-            return total, carry
+                totals += [delayed(m, total), delayed(m, carry)]
+            low, low_carry, high, high_carry = totals
+            total = join(low, low_carry, high, _LOW)
+            total = delayed(m, total, shape=signed(VECTOR.bits + TRIGONOMETRIC.bits))
+            return total, delayed(m, high_carry)
 
         # A product's carry weighs 4**5 = 2**TRIGONOMETRIC_FRACTION: it joins the rounding.
         assert 2 * (_DIGITS - 1) == TRIGONOMETRIC_FRACTION
@@ -56,16 +54,9 @@ class Rotator(wiring.Component):
                 (i, ac - bs, ac_up - bs_up),
                 (i + 1, as_ + bc, as_up + bc_up),
             ):
-                held = Signal(signed(len(total)))
-                up = Signal(signed(3))
-                rounded = Signal(signed(len(total) - TRIGONOMETRIC_FRACTION + 1))
-                m.d.sync += [
-                    held.eq(total),
-                    up.eq(carries),
-                    rounded.eq(
-                        (held >> TRIGONOMETRIC_FRACTION) + (up + held[TRIGONOMETRIC_FRACTION - 1])
-                    ),
-                ]
+                held = delayed(m, total)
+                up = delayed(m, carries) + held[TRIGONOMETRIC_FRACTION - 1]
+                rounded = delayed(m, (held >> TRIGONOMETRIC_FRACTION) + up)
                 value, clipped = saturate(rounded, VECTOR.bits)
                 m.d.comb += [self.result[lane].eq(value), self.clipped[lane].eq(clipped)]
         return m

@@ -1,6 +1,6 @@
 """Softmax without a division: aligned probabilities, and the sum's reciprocal as a scalar."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -8,10 +8,12 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.units.functions import EXP2_ARGUMENT_BITS, EXP2_VALUE_BITS, SUM_BITS, Exp2, Inverse
+from hdl.units.pipeline import delayed
 from isa.formats import EXPONENT, GAIN, VECTOR
 
 _MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
 _ALIGN_CYCLES = 4  # from scores to probabilities
+_SCALAR_CYCLES = 4  # from the last sum of a word to the scalar
 
 
 def scalar_layout() -> StructLayout:
@@ -54,42 +56,32 @@ class Softmax(wiring.Component):
         for part in (exp2, reciprocal):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 
-        def delayed(value, cycles: int) -> Signal:
-            for _ in range(cycles):
-                held = Signal.like(value)
-                m.d.sync += held.eq(value)
-                value = held
-            return value
-
         values = []
         for lane in range(lanes):
-            difference = Signal(EXP2_ARGUMENT_BITS)
-            away = Signal(range(_MAXIMUM_ALIGNMENT + 1))
+            difference = delayed(m, self.maximum - self.scores[lane], shape=EXP2_ARGUMENT_BITS)
             distance = self.alignment - self.exponents[lane]
-            m.d.sync += [
-                difference.eq(self.maximum - self.scores[lane]),
-                away.eq(Mux(distance > _MAXIMUM_ALIGNMENT, _MAXIMUM_ALIGNMENT, distance)),
-            ]
-            value = Mux(delayed(self.present[lane], _ALIGN_CYCLES), exp2.value[lane], 0)
+            away = Mux(distance > _MAXIMUM_ALIGNMENT, _MAXIMUM_ALIGNMENT, distance)
+            away = delayed(m, away, _ALIGN_CYCLES, shape=range(_MAXIMUM_ALIGNMENT + 1))
+            value = Mux(delayed(m, self.present[lane], _ALIGN_CYCLES), exp2.value[lane], 0)
             values.append(value)
             m.d.comb += [
                 exp2.argument[lane].eq(difference),
-                self.aligned[lane].eq(
-                    round_shift_right(value, delayed(away, 3), _MAXIMUM_ALIGNMENT)
-                ),
+                self.aligned[lane].eq(round_shift_right(value, away, _MAXIMUM_ALIGNMENT)),
             ]
 
         while len(values) > 1:
             values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
-        part, total, first = Signal(len(values[0])), Signal(SUM_BITS), Signal(init=1)
-        valid, last = delayed(self.valid, _ALIGN_CYCLES + 1), delayed(self.last, _ALIGN_CYCLES + 1)
-        m.d.sync += part.eq(values[0])
-        with m.If(valid):
-            m.d.sync += [total.eq(Mux(first, 0, total) + part), first.eq(last)]
+        part = delayed(m, values[0])
+        total, first = Signal(SUM_BITS, reset_less=True), Signal(init=1)
+        steps = _ALIGN_CYCLES + 1 + _SCALAR_CYCLES  # with a reset, unlike the data
+        valid, last = Signal(steps), Signal(steps)
+        m.d.sync += [valid.eq(Cat(self.valid, valid)), last.eq(Cat(self.last, last))]
+        with m.If(valid[_ALIGN_CYCLES]):
+            m.d.sync += [total.eq(Mux(first, 0, total) + part), first.eq(last[_ALIGN_CYCLES])]
         m.d.comb += [
             reciprocal.value.eq(total),
             self.scalar.mantissa.eq(reciprocal.mantissa),
             self.scalar.exponent.eq(reciprocal.exponent + self.alignment),
-            self.scalar_valid.eq(delayed(valid & last, 4)),
+            self.scalar_valid.eq(valid[-1] & last[-1]),
         ]
         return m

@@ -21,6 +21,7 @@ from hdl.units.functions import Silu
 from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.modulator import LENGTH_BITS, Modulator
+from hdl.units.pipeline import delayed
 from hdl.units.products import bit_length
 from hdl.units.rotate import Rotator
 from hdl.units.softmax import Softmax, scalar_layout
@@ -188,28 +189,20 @@ class VectorUnit(wiring.Component):
         valid, ends, lasts = tags(issue, _OUT), tags(segment_end, _OUT), tags(last, _REGISTERED)
 
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
-        magnitude, length = Signal(VECTOR.bits), Signal(LENGTH_BITS)
-        m.d.sync += [
-            magnitude.eq(self.magnitude_in.data),
-            length.eq(bit_length(magnitude)),
-            softmax.maximum.eq(self.maximum.data),
-        ]
+        magnitude = delayed(m, self.magnitude_in.data)
+        length = delayed(m, bit_length(magnitude), shape=LENGTH_BITS)
         for lane in range(V):
-            source, operand = Signal(signed(VECTOR.bits)), Signal(signed(VECTOR.bits))
-            m.d.sync += [
-                source.eq(self.source.data[lane]),
-                operand.eq(self.operand.data[lane]),
-                rotator.rotation[lane].eq(self.rotation.data[lane]),
-                softmax.exponents[lane].eq(self.value_exponents.data[lane]),
-            ]
+            source = delayed(m, self.source.data[lane])
             present = ~lasts[_REGISTERED] | (self.position[:lane_bits] >= lane)
             m.d.comb += [
                 rotator.source[lane].eq(source),
+                rotator.rotation[lane].eq(delayed(m, self.rotation.data[lane])),
                 modulator.source[lane].eq(source),
-                modulator.operand[lane].eq(operand),
+                modulator.operand[lane].eq(delayed(m, self.operand.data[lane])),
                 silu.argument[lane].eq(source),
                 softmax.scores[lane].eq(source),
                 softmax.present[lane].eq(present),
+                softmax.exponents[lane].eq(delayed(m, self.value_exponents.data[lane])),
             ]
         m.d.comb += [
             modulator.length.eq(length),
@@ -217,6 +210,7 @@ class VectorUnit(wiring.Component):
             silu.widen.eq(self.settings.silu_widen),
             softmax.valid.eq(valid[_REGISTERED] & op[Operation.SOFTMAX]),
             softmax.last.eq(lasts[_REGISTERED]),
+            softmax.maximum.eq(delayed(m, self.maximum.data)),
             softmax.alignment.eq(heads.alignment),
             self.scalar_write.enable.eq(softmax.scalar_valid),
             self.scalar_write.address.eq(scalar_at),
@@ -227,21 +221,23 @@ class VectorUnit(wiring.Component):
         saturates = op[Operation.ROTATE] | op[Operation.MODULATE]
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
-            code = tags(modulator.codes[lane], _COMPUTED - _CODED)[-1]
+            code = delayed(m, modulator.codes[lane], _COMPUTED - _CODED)
+            result = Signal(signed(VECTOR.bits), reset_less=True)
             flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], modulator.clipped[lane])
             m.d.sync += clipped[lane].eq(flag & saturates & valid[_COMPUTED])
             with m.If(op[Operation.ROTATE]):
-                m.d.sync += value.eq(rotator.result[lane])
+                m.d.sync += result.eq(rotator.result[lane])
             with m.Elif(op[Operation.SOFTMAX]):
-                m.d.sync += value.eq(softmax.aligned[lane])
+                m.d.sync += result.eq(softmax.aligned[lane])
             with m.Elif(op[Operation.SILU]):
-                m.d.sync += value.eq(silu.value[lane])
+                m.d.sync += result.eq(silu.value[lane])
             with m.Elif(op[Operation.MODULATE]):
-                m.d.sync += value.eq(modulator.result[lane])
+                m.d.sync += result.eq(modulator.result[lane])
             with m.Else():
-                m.d.sync += value.eq(code)
+                m.d.sync += result.eq(code)
             at = lane * VECTOR.bits
             m.d.comb += [
+                value.eq(result),
                 queue.word[at : at + VECTOR.bits].eq(value),
                 rows.words.payload[lane].eq(queue.output.payload[at : at + CODE.bits]),
             ]
@@ -260,7 +256,7 @@ class VectorUnit(wiring.Component):
         ]
 
         # Stores.
-        exponents = tags(heads.exponent, _CODED - _REGISTERED)
+        exponent = delayed(m, heads.exponent, _CODED - _REGISTERED)
         first_row = Mux(
             new.operation == Operation.STORE_KEY,
             self.key_row_offset,
@@ -283,7 +279,7 @@ class VectorUnit(wiring.Component):
             heads.key.eq(op[Operation.STORE_KEY]),
             heads.length.eq(length),
             self.key_value_valid.eq(store & valid[_CODED]),
-            self.key_value_exponent.eq(exponents[-1]),
+            self.key_value_exponent.eq(exponent),
             *(self.key_value_codes[lane].eq(code) for lane, code in enumerate(modulator.codes)),
         ]
         for inner, outer in (
