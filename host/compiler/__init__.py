@@ -11,6 +11,7 @@ from host.compiler.weights import (
     parameter_words,
     rotation_words,
     row_words,
+    rows_of,
     tiles,
 )
 from isa.configurations import Configuration
@@ -71,7 +72,11 @@ def _maps(q: QuantisedModel, a: Layout) -> dict[str, Synapses]:
     maps = {"embedding": q.embedding}
     for n, layer in enumerate(q.layers):
         name = f"layers.{n}."
-        maps[name + "qkv"] = pad_outputs(layer.qkv, s.heads + 2 * s.kv_heads, size, s.head)
+        qkv = pad_outputs(layer.qkv, s.heads + 2 * s.kv_heads, size, s.head)
+        query = s.heads * s.head
+        # Keys and values first: they are stored while the queries gather.
+        maps[name + "key_value"] = rows_of(qkv, query, qkv.outputs)
+        maps[name + "query"] = rows_of(qkv, 0, query)
         maps[name + "out"] = pad_inputs(layer.out, s.heads, size, s.head)
         maps[name + "gate"], maps[name + "up"] = layer.gate, layer.up
         maps[name + "down"] = layer.down

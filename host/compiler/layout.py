@@ -6,7 +6,7 @@ from golden.model.quantise import QuantisedModel
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
 
-SCORE_BUFFERS = 3  # heads whose scores and probabilities are alive at the same time
+SCORE_BUFFERS = 8  # most heads whose scores are alive at the same time; fewer where memory ends
 MINIMUM_CONTEXT = 8
 
 
@@ -68,7 +68,8 @@ class Shapes:
     def weight_rows(self) -> int:
         """Rows of all resident weights."""
         layer = (
-            self.matrix_rows(self.qkv, self.dim)
+            self.matrix_rows(2 * self.kv, self.dim)
+            + self.matrix_rows(self.heads * self.head, self.dim)
             + self.matrix_rows(self.dim, self.heads * self.head)
             + 2 * self.matrix_rows(self.hidden, self.dim)
             + self.matrix_rows(self.dim, self.hidden)
@@ -156,12 +157,11 @@ class Layout:
 
     # ---- vector memory ------------------------------------------------------------------------
 
-    value_magnitude = 8  # first magnitude register of qkv's segments, see _vectors
+    value_magnitude = 8  # first magnitude register of the heads, see _vectors
 
     def _vectors(self) -> None:
         s, c = self.shapes, self.shapes.c
         v, words = c.vector_lanes, self.shapes.head // c.vector_lanes
-        self.buffers = min(SCORE_BUFFERS, s.heads)
         a = Allocator()
         self.x = a.take(ceil(s.dim, v))
         self.attended = a.take(ceil(s.dim, v))
@@ -170,14 +170,15 @@ class Layout:
         self.rotated = a.take((s.heads + s.kv_heads) * words)
         self.mixed = a.take(s.heads * words)
         span = ceil(self.context, v)
-        self.scores = [a.take(span) for _ in range(self.buffers)]
-        self.probabilities = [a.take(span) for _ in range(self.buffers)]
+        room = (c.vector_depth - a.used) // span
+        self.buffers = max(1, min(SCORE_BUFFERS, s.heads, room, c.maxima, c.scalars))
+        self.scores = [a.take(span) for _ in range(self.buffers)]  # probabilities replace them
         gated = Allocator()
         gated.used = shared  # the gated unit reuses the attention's memory
         hidden = ceil(s.hidden, v)
         self.gate, self.silu, self.up, self.product = (gated.take(hidden) for _ in range(4))
         self.needs["vector_depth"] = max(a.used, gated.used)
-        # Magnitude registers: one each for whole vectors, one a head for qkv and rotated.
+        # Magnitude registers: one each for whole vectors, one for each head.
         self.m_x, self.m_attended, self.m_mixed, self.m_gate, self.m_silu, self.m_product = range(6)
         self.m_qkv = self.value_magnitude
         self.m_rotated = self.m_qkv  # rotated heads replace the query and key heads' registers

@@ -107,18 +107,27 @@ def _attention(
     words = s.head // p.c.vector_lanes
     layer = q.layers[n]
     key_heads, both = s.kv_heads, s.heads + s.kv_heads
-    p.linear(
-        name + "qkv", placed[name + "qkv"], (a.x, a.m_x),
-        dict(shift=q.norm_shift(layer.qkv), destination=a.qkv, magnitude=a.m_qkv),
-        norm=True, segment=words,
-    )  # fmt: skip
-    p.vector(
-        name + "rotated",
-        [("vector", a.qkv, both * words)],
-        [("vector", a.rotated, both * words), ("magnitude", a.m_rotated, both)],
-        operation=Operation.ROTATE, source=a.qkv, destination=a.rotated, count=both * words,
-        magnitude_out=a.m_rotated, segment=words,
-    )  # fmt: skip
+
+    def project(label: str, first: int) -> None:
+        """Heads from `first` on, each with a magnitude register of its own."""
+        post = dict(
+            shift=q.norm_shift(layer.qkv), destination=a.qkv + first * words,
+            magnitude=a.m_qkv + first,
+        )  # fmt: skip
+        p.linear(label, placed[label], (a.x, a.m_x), post, norm=True, segment=words)
+
+    def rotate(label: str, first: int, heads: int) -> None:
+        source, target, n = a.qkv + first * words, a.rotated + first * words, heads * words
+        p.vector(
+            label,
+            [("vector", source, n)],
+            [("vector", target, n), ("magnitude", a.m_rotated + first, heads)],
+            operation=Operation.ROTATE, source=source, destination=target, count=n,
+            magnitude_out=a.m_rotated + first, segment=words,
+        )  # fmt: skip
+
+    project(name + "key_value", s.heads)
+    rotate(name + "rotated_key", s.heads, key_heads)
     exponents = a.exponent_word(n)
     keys = a.rotated + s.heads * words
     p.vector(
@@ -138,6 +147,8 @@ def _attention(
         exponent_address=exponents, row_base=a.value_row(n), row_stride=a.value_stride,
         alignment=n * key_heads,
     )  # fmt: skip
+    project(name + "query", 0)
+    rotate(name + "rotated_query", 0, s.heads)
     # Scores run ahead of mixes, so that a head's softmax hides behind another head's gathers.
     ahead = min(a.buffers, s.heads) - 1
     for h in range(s.heads + ahead):
@@ -177,9 +188,9 @@ def _scores(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
     p.vector(
         f"{name}probability.{h}",
         [("vector", a.scores[b], span), ("maximum", b, 1), ("value", n, 1)],
-        [("vector", a.probabilities[b], span), ("magnitude", a.m_probabilities + b, 1),
+        [("vector", a.scores[b], span), ("magnitude", a.m_probabilities + b, 1),
          ("scalar", b, 1)],
-        operation=Operation.SOFTMAX, source=a.scores[b], destination=a.probabilities[b],
+        operation=Operation.SOFTMAX, source=a.scores[b], destination=a.scores[b],
         maximum=b, scalar=b, magnitude_out=a.m_probabilities + b, exponent_address=exponents,
         alignment=n * s.kv_heads + kv,
     )  # fmt: skip
@@ -195,9 +206,9 @@ def _mix(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
     magnitude = a.m_probabilities + b
     p.fire(
         label,
-        [("vector", a.probabilities[b], a.exponent_stride), ("magnitude", magnitude, 1),
+        [("vector", a.scores[b], a.exponent_stride), ("magnitude", magnitude, 1),
          ("value", n, 1)],
-        source=a.probabilities[b], magnitude=magnitude, dynamic_count=1, outputs=s.head,
+        source=a.scores[b], magnitude=magnitude, dynamic_count=1, outputs=s.head,
         row_base=a.value_row(n) + lane // c.lanes * a.value_stride, tile_stride=a.value_stride,
     )  # fmt: skip
     # The heads' magnitudes join in one register: the last POST of the layer covers the vector.

@@ -22,10 +22,12 @@ def named_vectors(
     for write in trace:
         label, data = labels[write.pc], write.data
         operator = label.split(".")[2] if label.startswith("layers") else label
-        if operator == "qkv":
-            data = unpadded(data, m.heads + 2 * m.kv_heads)
-        elif operator == "rotated":
-            data = unpadded(data, m.heads + m.kv_heads)
+        if operator in ("query", "rotated_query"):
+            data = unpadded(data, m.heads)
+        elif operator == "key_value":
+            data = unpadded(data, 2 * m.kv_heads)
+        elif operator == "rotated_key":
+            data = unpadded(data, m.kv_heads)
         elif operator in ("key", "value"):
             heads = write.exponents[:: s.head // c.vector_lanes]
             named[label + "_exponent", write.position] = heads
