@@ -1,0 +1,8 @@
+"""Norm against golden.units.norm.norm_scalar."""
+
+from hdl.units.norm import Norm
+from tests.cocotb_support import run_cocotb
+
+
+def test_norm():
+    run_cocotb(Norm(), "tests.units.bench_norm", "norm_unit")
