@@ -10,7 +10,9 @@ from host.cli.sources import (
     ModelOption,
     ScheduleOption,
     WeightsOption,
-    open_image,
+    make_image,
+    read_model,
+    vocabulary,
 )
 from host.cli.terminal import emit
 from isa.errors import SpikeletError
@@ -31,15 +33,16 @@ def compile_image(
     Example:
       spikelet compile --model stories260K.bin --config ulx3s --out stories.image
     """
-    from isa.image import is_image
+    from isa.image import Image
 
-    if is_image(model):
+    source = read_model(model, config)
+    if isinstance(source, Image):
         raise SpikeletError(f"{model} is an image already: give a checkpoint")
-    image = open_image(model, config, weights, schedule)
     if tokenizer is not None:
         from golden.model.tokenizer import load_tokenizer
 
-        load_tokenizer(tokenizer, image.model["vocab"])
+        load_tokenizer(tokenizer, vocabulary(source))
+    image = make_image(source, config, weights, schedule)
     image.save(out)
     emit(f"{out}: {out.stat().st_size:,} bytes for '{image.configuration}', context "
          f"{image.context}, {image.loaded_words:,} words to load, {image.streamed_words:,} "

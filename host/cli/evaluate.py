@@ -44,7 +44,7 @@ def evaluate(
     start = time.perf_counter()
     with progress("float") as tell:
         float_result = perplexity(FloatModel(checkpoint), _told(documents, tell))
-    with progress("calibrating") as tell:
+    with progress("calibrating", lines=False) as tell:
         tell(0.0, "")
         quantised = quantise_calibrated(checkpoint)
     spiking_model = SpikingModel(quantised)

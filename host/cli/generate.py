@@ -14,7 +14,9 @@ from host.cli.sources import (
     ScheduleOption,
     TokenizerOption,
     WeightsOption,
-    open_image,
+    make_image,
+    read_model,
+    vocabulary,
 )
 from host.cli.terminal import emit, note, print_table, progress
 from isa.configurations import configuration
@@ -68,9 +70,10 @@ def generate(
     from host.driver import Driver, check_prompt
     from host.sampling import Sampler
 
-    image = open_image(model, config, weights, schedule)
-    words = load_tokenizer(tokenizer, image.model["vocab"])
+    source = read_model(model, config)
+    words = load_tokenizer(tokenizer, vocabulary(source))
     ids = words.encode(prompt)
+    image = make_image(source, config, weights, schedule)
     check_prompt(image, ids, max_new_tokens)
     sampler = None
     if temperature:

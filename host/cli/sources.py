@@ -11,6 +11,7 @@ from isa.configurations import CONFIGURATIONS, configuration
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:  # numpy is not needed to show help
+    from golden.model.checkpoint import Checkpoint
     from isa.image import Image
 
 DEFAULT_CONFIGURATION = "ulx3s"
@@ -53,46 +54,65 @@ ScheduleOption = Annotated[
 ]
 
 
-def open_image(
-    model: Path,
-    config: str | None = None,
-    weights: Weights | None = None,
-    schedule: ScheduleName | None = None,
-) -> "Image":
-    """The image of a model file: a checkpoint is calibrated and compiled, an image is read.
-
-    What is None takes its default, or what the image was compiled with.
+def read_model(model: Path, config: str | None) -> "Checkpoint | Image":
+    """A model file: a checkpoint, or an image for this configuration (None: whichever it is for).
 
     Raises:
-        SpikeletError: a wrong file, an unknown configuration, a model that does not fit it, or an
-            image that was compiled with other options.
+        SpikeletError: a wrong file, or an unknown configuration.
     """
     from isa.image import is_image, load_image
 
     device = None if config is None else configuration(config)
     if is_image(model):
-        image = load_image(model, device)
-        for name, wanted in (("weights", weights), ("schedule", schedule)):
-            has = image.model.get(name)
-            if wanted is not None and wanted != has:
-                raise SpikeletError(f"image {model} was compiled with --{name} {has}: leave out "
-                                    f"--{name} {wanted}, or compile the model again")
-        return image
+        return load_image(model, device)
 
     from golden.model.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(model)  # before PyTorch is imported, which takes seconds
+    return load_checkpoint(model)
 
-    from golden.model.calibrate import quantise_calibrated
-    from golden.model.tokenizer import BOS
-    from host.compiler import compile_model
 
-    with progress("preparing the model") as tell:
+def vocabulary(source: "Checkpoint | Image") -> int:
+    """Tokens that the model has."""
+    from isa.image import Image
+
+    return source.model["vocab"] if isinstance(source, Image) else source.config.vocab
+
+
+def make_image(
+    source: "Checkpoint | Image",
+    config: str | None = None,
+    weights: Weights | None = None,
+    schedule: ScheduleName | None = None,
+) -> "Image":
+    """The image of a model: a checkpoint is calibrated and compiled, an image is as it is.
+
+    What is None takes its default, or what the image was compiled with.
+
+    Raises:
+        SpikeletError: a model that does not fit the configuration, or an image that was compiled
+            with other options.
+    """
+    from isa.image import Image
+
+    if isinstance(source, Image):
+        for name, wanted in (("weights", weights), ("schedule", schedule)):
+            has = source.model.get(name)
+            if wanted is not None and wanted != has:
+                raise SpikeletError(f"the image was compiled with --{name} {has}: leave out "
+                                    f"--{name} {wanted}, or compile the model again")
+        return source
+
+    with progress("preparing the model", lines=False) as tell:
         tell(0.0, "calibrate")
-        quantised = quantise_calibrated(checkpoint)
+
+        from golden.model.calibrate import quantise_calibrated  # imports PyTorch
+        from golden.model.tokenizer import BOS
+        from host.compiler import compile_model
+
+        quantised = quantise_calibrated(source)
         tell(0.8, "compile")
         return compile_model(
-            quantised, device or configuration(DEFAULT_CONFIGURATION),
+            quantised, configuration(config or DEFAULT_CONFIGURATION),
             weights=str(weights or Weights.resident),
             schedule=str(schedule or ScheduleName.phase),
             end_token=BOS,  # llama2.c models are trained on texts that begin with it

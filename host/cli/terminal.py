@@ -70,10 +70,10 @@ def print_grid(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Tell]:
+def progress(title: str, lines: bool = True) -> Iterator[Tell]:
     """Shows how work goes on: a bar on a terminal, otherwise a line whenever its stage changes.
 
-    Nothing is shown before the first call.
+    Nothing is shown before the first call; without `lines`, nothing where there is no terminal.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         with _bar(title) as tell:
@@ -83,7 +83,7 @@ def progress(title: str) -> Iterator[Tell]:
 
     def tell(fraction: float, stage: str) -> None:
         name = stage.split(" ")[0]  # "compile 3/20" is a stage once
-        if name not in stages:
+        if lines and name not in stages:
             stages.append(name)
             note(f"{title}: {stage}" if stage else title)
 

@@ -124,6 +124,23 @@ def test_one_line_and_code_2(case, run, folder, tmp_path, monkeypatch, fake_gold
     assert not fake_golden
 
 
+REAL = {"--model": "model.bin", "--config": "tiny"}  # checkpoints: compiled before they can fail
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"--prompt": "abcdef" * 10}, "the context of this image holds 32"),
+    ({"--tokenizer": "tokenizer_small.bin"}, "has 20 tokens, the model has 23"),
+    ({"--config": "big"}, "no configuration 'big'"),
+])  # fmt: skip
+def test_one_line_with_a_checkpoint(changes, message, run, folder, tmp_path, monkeypatch):
+    spoil(folder, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = GENERATE | REAL | changes
+    result = run("generate", *(part for pair in options.items() for part in pair))
+    assert (result.status, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1 and message in result.err
+
+
 def test_no_compiler(run, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SPIKELET_CACHE", str(tmp_path))
     monkeypatch.setenv("CXX", "")
