@@ -135,15 +135,15 @@ class Post(Component):
         m.d.comb += mask.eq(Cat(~last[11] | (lane <= tail) for lane in range(c.vector_lanes)))
 
         m.d.comb += [pipeline.sums.eq(self.sums), pipeline.mask.eq(mask)]
-        self._parameters(m, issue, pipeline, context, valid)
+        self._parameters(m, issue, pipeline, valid)
         self._scale(m, issue, pipeline, valid, first)
         self._residual(m, issue, pipeline, context, valid, first)
         self._write(m, pipeline, reduce, context, mask, valid, first, last)
         self._finish(m, issue, logits, pipeline, context, sends, valid, last)
         return m
 
-    def _parameters(self, m: Module, issue, pipeline, context, valid) -> None:
-        """Gains in cycle 1; biases come in cycles 2 and 3 and wait for cycle 10."""
+    def _parameters(self, m: Module, issue, pipeline, valid) -> None:
+        """Gains in cycle 1; biases come in cycles 2 and 3 and wait for cycle 9."""
         word, data = issue.issued, self.parameters.data
         lanes = range(self.c.vector_lanes)
         for lane in lanes:
@@ -154,20 +154,19 @@ class Post(Component):
             shape=word_layout(self.c), depth=_BIAS_DEPTH, init=[]
         )
         write, read = biases.write_port(), biases.read_port(domain="comb")
-        use_bias = _delays(m, word.use_bias, "use_bias", 3)
+        use_bias = _delays(m, word.use_bias, "use_bias", 9)
         low = Signal(parameter_layout(self.c), reset_less=True)
         m.d.sync += [
             low.eq(data),
             write.addr.eq(write.addr + write.en),
-            read.addr.eq(read.addr + (valid[10] & context.use_bias)),
+            read.addr.eq(read.addr + (valid[9] & use_bias[9])),
         ]
-        m.d.comb += write.en.eq(valid[3] & use_bias[3])
+        kept = Signal.like(pipeline.bias, reset_less=True)
+        m.d.comb += [write.en.eq(valid[3] & use_bias[3]), pipeline.bias.eq(kept)]
         for lane in lanes:
             high = data[lane][: VECTOR.bits - 16]
-            m.d.comb += [
-                write.data[lane].eq(Cat(low[lane], high)),
-                pipeline.bias[lane].eq(Mux(context.use_bias, read.data[lane], 0)),
-            ]
+            m.d.comb += write.data[lane].eq(Cat(low[lane], high))
+            m.d.sync += kept[lane].eq(Mux(use_bias[9], read.data[lane], 0))
 
     def _scale(self, m: Module, issue, pipeline, valid, first) -> None:
         """Mantissa and shift for cycle 5; key exponents are asked for in cycle 3."""
