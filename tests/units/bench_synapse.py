@@ -1,0 +1,172 @@
+"""The bench of hdl.units.synapse: address events in, tiles of sums out."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+
+from golden.units.neuron import fire
+from golden.units.synapse import gather_spikes
+from hdl.lib.shapes import event_layout, row_write_layout, sums_layout
+from hdl.units.synapse import COPY_LATENCY
+from isa.schedule import phase_schedule
+from tests.cocotb_support import (
+    STALLS,
+    Source,
+    cycle,
+    generator,
+    pack,
+    parameters,
+    start,
+    unpack,
+)
+from tests.units.devices import device
+
+ROWS = 48
+
+
+async def _begin(dut, rng, c) -> np.ndarray:
+    """Fills ROWS rows with random weights, the extremes among them."""
+    await start(dut)
+    dut.free.value = 0
+    rows = np.zeros((ROWS, c.lanes), np.int64)
+    for row in range(ROWS):
+        for word in range(c.lanes // c.vector_lanes):
+            data = [rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(c.vector_lanes)]
+            first = word * c.vector_lanes
+            rows[row, first : first + c.vector_lanes] = data
+            dut.row_write__valid.value = 1
+            dut.row_write__payload.value = pack(row_write_layout(c), {
+                "address": row, "cores": 1, "lanes": ((1 << c.vector_lanes) - 1) << first,
+                "data": [v & 0xFF for v in data],
+            })  # fmt: skip
+            await RisingEdge(dut.clk)
+    dut.row_write__valid.value = 0
+    await RisingEdge(dut.clk)
+    return rows
+
+
+def _tile(rng, rows: np.ndarray, events: int) -> tuple[list[dict], np.ndarray]:
+    """Random spikes and their sums; sums wrap at the accumulators' width."""
+    result, total = [], np.zeros(rows.shape[1], np.int64)
+    for _ in range(events):
+        row, negative, amplitude = rng.randrange(ROWS), rng.getrandbits(1), rng.randrange(8)
+        result.append({"row": row, "negative": negative, "amplitude": amplitude, "end": 0})
+        total += (-1 if negative else 1) * (rows[row] << amplitude)
+    end = {"row": rng.getrandbits(20), "negative": rng.getrandbits(1),
+           "amplitude": rng.randrange(8), "end": 1}  # fmt: skip
+    return [*result, end], total
+
+
+def _wrap(values: np.ndarray, bits: int) -> np.ndarray:
+    return ((values + (1 << (bits - 1))) % (1 << bits)) - (1 << (bits - 1))
+
+
+async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
+    """Reads every tile through the readout, words in random order, the last ones after `free`."""
+    edge, words = RisingEdge(dut.clk), c.lanes // c.vector_lanes
+    for number, wanted in enumerate(tiles):
+        for _ in range(100_000):
+            await edge
+            dut.free.value = 0
+            if int(dut.full.value) and rng.random() >= wait:
+                break
+        else:
+            raise AssertionError(f"tile {number} does not come")
+        order = rng.sample(range(words), words)
+        got = np.zeros(c.lanes, np.int64)
+        # After `free` four more reads are of this tile.
+        free_at = rng.randint(max(0, words - 5), words - 1)
+        for step in range(words + 2):
+            if step < words and hasattr(dut, "read_word"):
+                dut.read_word.value = order[step]
+            dut.free.value = int(step == free_at)
+            await edge
+            if step >= 1 and step - 1 < words:
+                correction = int(dut.correction.value)
+                values = np.array(unpack(sums_layout(c), int(dut.word.value)))
+                at = order[step - 1] * c.vector_lanes
+                got[at : at + c.vector_lanes] = values + correction
+        dut.free.value = 0
+        assert np.array_equal(_wrap(got, c.accumulator_bits), _wrap(wanted, c.accumulator_bits)), (
+            f"tile {number}: expected {wanted}, got {got}"
+        )
+
+
+@cocotb.test()
+async def random_tiles(dut):
+    c, rng = device(parameters()["name"]), generator("synapse")
+    rows = await _begin(dut, rng, c)
+    for idle, wait in STALLS:
+        events, tiles = [], []
+        for _ in range(30):
+            some, total = _tile(rng, rows, rng.choice([0, 1, 2, 5, 60]))
+            events += some
+            tiles.append(total)
+        source = Source(dut, "events", event_layout(c), idle)
+        source.put(events)
+        await _drain(dut, c, rng, tiles, wait)
+        source.stop()
+        for _ in range(20):
+            await RisingEdge(dut.clk)
+            assert not int(dut.full.value)
+
+
+@cocotb.test()
+async def codes_by_phases(dut):
+    """Whole groups of codes, spike by spike, as golden gathers them."""
+    c, rng = device(parameters()["name"]), generator("synapse codes")
+    rows = await _begin(dut, rng, c)
+    schedule = phase_schedule()
+    events, tiles = [], []
+    for _ in range(20):
+        codes = np.array([rng.randint(-127, 127) for _ in range(ROWS)])
+        for spikes in fire(codes, schedule):
+            for row in np.flatnonzero(spikes.sign):
+                events.append({
+                    "row": int(row), "negative": int(spikes.sign[row] < 0),
+                    "amplitude": spikes.amplitude, "end": 0,
+                })  # fmt: skip
+        events.append({"row": 0, "negative": 0, "amplitude": 0, "end": 1})
+        tiles.append(gather_spikes(codes, rows, schedule))
+        assert np.array_equal(tiles[-1], codes @ rows)
+    source = Source(dut, "events", event_layout(c))
+    source.put(events)
+    await _drain(dut, c, rng, tiles, 0.0)
+    source.stop()
+
+
+@cocotb.test()
+async def an_event_a_cycle(dut):
+    """No cycle is lost inside a tile nor between tiles while the shadow registers are free."""
+    c, rng = device(parameters()["name"]), generator("synapse rate")
+    rows = await _begin(dut, rng, c)
+    events, tiles = [], []
+    for _ in range(10):
+        some, total = _tile(rng, rows, 40)
+        events += some
+        tiles.append(total)
+    source = Source(dut, "events", event_layout(c))
+    source.put(events)
+    await _drain(dut, c, rng, tiles, 0.0)
+    assert source.cycles[-1] - source.cycles[0] == len(events) - 1
+    source.stop()
+
+
+@cocotb.test()
+async def only_ends_wait(dut):
+    """While a tile is not freed the next is gathered, up to its end; `full` comes in time."""
+    c, rng, edge = device(parameters()["name"]), generator("synapse end"), RisingEdge(dut.clk)
+    rows = await _begin(dut, rng, c)
+    first, first_sums = _tile(rng, rows, 3)
+    second, second_sums = _tile(rng, rows, 30)
+    source = Source(dut, "events", event_layout(c))
+    source.put([*first, *second])
+    full_at = None
+    for _ in range(60):
+        await edge
+        if full_at is None and int(dut.full.value):
+            full_at = cycle()
+    assert full_at - source.cycles[len(first) - 1] == COPY_LATENCY
+    assert len(source.cycles) == len(first) + len(second) - 1
+    await _drain(dut, c, rng, [first_sums, second_sums], 0.0)
+    source.stop()
