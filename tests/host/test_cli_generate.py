@@ -81,3 +81,22 @@ def test_progress_goes_to_the_error_stream(run, folder, fake_golden):
     result = generate(run, folder, "--max-new-tokens", 2)
     assert "loading the model: 40,008 words" in result.err
     assert "loading" not in result.out
+
+
+def test_simulation_gets_waves_and_shows_its_build(run, folder, tmp_path, monkeypatch):
+    opened = []
+
+    def open_simulation(configuration, waves, progress):
+        opened.append((configuration.name, waves))
+        for stage, fraction in (("verilate", 0.1), ("compile 1/2", 0.5), ("compile 2/2", 0.9)):
+            progress(stage, fraction)
+        return fake.FakeDevice()
+
+    monkeypatch.setattr("host.transport.simulated.SimulatedTransport", open_simulation)
+    result = generate(run, folder, "--device", "sim", "--waves", tmp_path / "x.vcd",
+                      "--max-new-tokens", 3)
+    assert result.status == 0, result.err
+    assert opened == [("tiny", tmp_path / "x.vcd")]
+    title = "building the simulator of 'tiny' (once)"
+    assert result.err.splitlines()[:2] == [f"{title}: verilate", f"{title}: compile 1/2"]
+    assert result.out.startswith(PROMPT + text(expected(IDS, 3)))
