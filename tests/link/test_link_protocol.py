@@ -5,97 +5,18 @@ The program is empty, so that a run needs no other unit: every token is `next_to
 
 import cocotb
 import numpy as np
-from amaranth.hdl import Module, unsigned
-from amaranth.lib import stream
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from cocotb.triggers import RisingEdge
 
 from golden.device import GoldenDevice
-from hdl.lib.shapes import word_layout
-from hdl.link.readback import ReadBack
-from hdl.link.receiver import Receiver
-from hdl.link.registers import RegisterBlock
-from hdl.link.transmitter import Transmitter
-from hdl.memory.rows import RowMemory
-from hdl.units.sequencer import Sequencer
-from isa.configurations import Configuration, configuration
+from isa.configurations import configuration
 from isa.packets import HEADER, HEADER_WORDS, Kind, RunFlag, Space
 from isa.registers import COUNTERS, IDENTITY, SETTINGS, Stop
 from tests.cocotb_support import STALLS, Sink, Source, generator, run_cocotb, start
-from tests.link.bench_receiver import Packet
+from tests.link.bench_link import LinkHarness, vector_contents
+from tests.link.packet_model import Packet
 
 CONFIGURATION = "tiny"
 CHUNKS = 9  # of packets, for each pair of stalls
-
-
-def vector_contents(c: Configuration) -> list[int]:
-    """What vector memory holds: positive and negative elements."""
-    return [(i * 7919 % 4093 - 2046) << 12 - i % 13 for i in range(c.vector_depth * c.vector_lanes)]
-
-
-class LinkHarness(Component):
-    """Receiver, transmitter, register block, read-back, row and vector memory, sequencer.
-
-    Streamed rows all go to the last row of row memory.
-    """
-
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
-        word = stream.Signature(unsigned(32))
-        super().__init__({"i": In(word), "o": Out(word), "next_token": In(18)})
-
-    def elaborate(self, platform):
-        m, c = Module(), self.c
-        m.submodules.receiver = receiver = Receiver(c)
-        m.submodules.transmitter = transmitter = Transmitter(c)
-        m.submodules.readback = readback = ReadBack(c)
-        m.submodules.registers = registers = RegisterBlock(c)
-        m.submodules.rows = rows = RowMemory(c)
-        m.submodules.sequencer = sequencer = Sequencer(c)
-        elements, v = vector_contents(c), c.vector_lanes
-        words = [elements[i : i + v] for i in range(0, len(elements), v)]
-        m.submodules.vector = vector = Memory(
-            shape=word_layout(c), depth=c.vector_depth, init=words
-        )
-        read = vector.read_port()
-        connect(m, flipped(self.i), receiver.link)
-        connect(m, transmitter.link, flipped(self.o))
-        connect(m, receiver.rows, rows.row_write)
-        connect(m, receiver.prompt, sequencer.prompt)
-        connect(m, receiver.fault, transmitter.fault)
-        connect(m, receiver.read, transmitter.read)
-        connect(m, sequencer.token_out, transmitter.token)
-        connect(m, sequencer.finished, transmitter.finished)
-        connect(m, transmitter.port, readback.port)
-        for user in (registers.tables, sequencer.tables):
-            for name in user.signature.members:
-                m.d.comb += getattr(user, name).eq(getattr(receiver.tables, name))
-        reading_rows = transmitter.reading & (transmitter.read_space == Space.ROW)
-        m.d.comb += [
-            receiver.row_address.eq(c.row_depth - 1),
-            receiver.row_ready.eq(1),
-            receiver.parameter_ready.eq(1),
-            receiver.running.eq(sequencer.running),
-            sequencer.settings.eq(registers.settings),
-            sequencer.next_token.eq(self.next_token),
-            transmitter.token_position.eq(sequencer.token_position),
-            registers.increments.tokens.eq(sequencer.token_done),
-            registers.increments.rows_streamed.eq(receiver.row_done),
-            readback.space.eq(transmitter.read_space),
-            rows.readback_enable.eq(reading_rows),
-            rows.readback_address.eq(readback.row_address),
-            rows.readback_core.eq(readback.row_core),
-            readback.row_data.eq(rows.readback_data),
-            read.addr.eq(readback.vector.address),
-            readback.vector.data.eq(read.data),
-            registers.address.eq(readback.register_address),
-            readback.register_data.eq(registers.data),
-        ]
-        for name in ("prompt_last", "start", "reset_position", "generate", "stop"):
-            source = getattr(receiver, name)
-            m.d.comb += getattr(sequencer, name).eq(source)
-        return m
 
 
 class Pair:
@@ -156,6 +77,12 @@ class Pair:
             payload.append(value & 0xFFFFFFFF)
         return Packet(Kind.WRITE, Space.REGISTER, 0, SETTINGS[first].address, tuple(payload))
 
+    def ends(self, context: int, end_token: int) -> Packet:
+        """What ends a run: three settings in a row."""
+        address = {r.name: r.address for r in SETTINGS}
+        assert address["end_token_enable"] == address["end_token"] + 1 == address["context"] + 2
+        return Packet(Kind.WRITE, Space.REGISTER, 0, address["context"], (context, end_token, 1))
+
     def rows(self) -> Packet:
         """To the rows from 0 on, those before the last, or beyond the end."""
         rng, each = self.rng, self.c.cores * self.c.lanes // 4
@@ -208,7 +135,7 @@ class Pair:
 async def as_the_golden_device(dut):
     """Random packets, refused ones among them; whatever is answered is compared word for word."""
     await start(dut)
-    reasons, pair = set(), Pair(dut)
+    pair = Pair(dut)
     rng = pair.rng
     makers = (pair.setting, pair.rows, pair.read_anything, pair.streamed, pair.refused,
               pair.clear, lambda: Packet(Kind.STOP))
@@ -217,13 +144,26 @@ async def as_the_golden_device(dut):
         for _ in range(CHUNKS):
             pair.choose_token(rng.choice((3, rng.getrandbits(18))))
             chunk = [rng.choice(makers)() for _ in range(rng.randrange(9))]
-            end = next(r for r in SETTINGS if r.name == "end_token").address
-            wanted = Packet(Kind.WRITE, Space.REGISTER, 0, end, (rng.choice((3, 4)),))
-            answers = await pair.exchange([*chunk, wanted, pair.run()])
-            reasons |= {words[1] for words in answers if words[0] == Kind.DONE}
+            ends = pair.ends(rng.choice((rng.randint(1, 20), 40)), rng.choice((3, 4)))
+            await pair.exchange([*chunk, ends, pair.run()])
             await pair.exchange([pair.read_anything() for _ in range(4)])
         await pair.disconnect()
-    assert reasons == {Stop.COUNT, Stop.END_TOKEN, Stop.CONTEXT_FULL}
+
+
+@cocotb.test()
+async def ends_of_runs(dut):
+    """A run to its count, to the end token, to the context; STOP before a run does not end it."""
+    await start(dut)
+    pair = Pair(dut)
+    pair.connect(0.3, 0.3)
+    pair.choose_token(9)
+    for context, end_token, reason in ((9, 8, Stop.COUNT), (9, 9, Stop.END_TOKEN),
+                                       (3, 8, Stop.CONTEXT_FULL)):
+        packets = [pair.ends(context, end_token), Packet(Kind.STOP),
+                   Packet(Kind.RUN, 0, RunFlag.RESET, 3, (1, 2))]
+        *_, done = await pair.exchange(packets)
+        assert done[:2] == [Kind.DONE, reason]
+    await pair.disconnect()
 
 
 @cocotb.test()
@@ -238,7 +178,7 @@ async def write_then_read(dut):
     assert (await pair.read(Space.REGISTER, IDENTITY[0].address, 3))[2] == pair.c.identity
 
     address = {r.name: r.address for r in (*SETTINGS, *COUNTERS)}
-    await pair.exchange([Packet(Kind.WRITE, Space.REGISTER, 0, address["context"], (30,))])
+    await pair.exchange([pair.ends(30, 5)])
     row = pair.c.cores * pair.c.lanes // 4
     for _ in range(3):
         await pair.exchange([Packet(Kind.STREAM, Space.ROW, 0, 0, (5,) * (4 * row))])

@@ -8,7 +8,8 @@ from hdl.link.receiver import Receiver
 from isa.configurations import Configuration, configuration
 from isa.packets import Fault, Kind, RunFlag, Space
 from tests.cocotb_support import STALLS, generator, parameters, run_cocotb, start
-from tests.link.bench_receiver import READABLE, ROWS, STREAMED, TABLE_WORDS, Bench, Packet
+from tests.link.bench_receiver import Bench
+from tests.link.packet_model import READABLE, ROWS, STREAMED, TABLE_WORDS, Packet
 
 ROUNDS = 8
 

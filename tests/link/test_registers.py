@@ -89,6 +89,7 @@ async def counters_wrap(dut):
     """At 2**32; and an increment of a cycle is seen in the counter two cycles later."""
     await start(dut)
     step, cycles = (1 << INCREMENT_BITS) - 1, (1 << 16) + 3
+    dut.tables__enable.value = 0
     dut.address.value = COUNTERS[-1].address
     dut.increments.value = pack(increments_layout(), {COUNTERS[-1].name: step})
     await ClockCycles(dut.clk, cycles)
