@@ -31,10 +31,12 @@ CASES = 60
 class Bench:
     """Plays the memories, checks every write and every done."""
 
-    def __init__(self, dut, world: World, idle: float, stall: float) -> None:
+    def __init__(
+        self, dut, world: World, idle: float, stall: float, stream_idle: float | None = None
+    ) -> None:
         self.dut, self.world, self.c = dut, world, world.c
         self.rng = generator(f"bench {idle} {stall}")
-        self.idle = idle
+        self.stream_idle = idle if stream_idle is None else stream_idle
         self.cases: list[Case] = []
         self.sums: list = []
         self.vector = list(world.initial_vector)
@@ -176,7 +178,7 @@ class Bench:
             self.taken += words
         streamed = self.world.streamed
         full = self.written - self.taken > RING_MASK
-        if not full and self.written < len(streamed) and self.rng.random() >= self.idle:
+        if not full and self.written < len(streamed) and self.rng.random() >= self.stream_idle:
             self.ring[RING_BASE + (self.written & RING_MASK)] = streamed[self.written]
             self.written += 1
         self._ring_ports()
@@ -261,6 +263,16 @@ async def a_slow_host_stalls_and_loses_nothing(dut):
     ]
     await bench.run(cases, timeout=30 * 2 * count)
     assert bench.link_stalls > count
+
+
+@cocotb.test()
+async def slow_parameters_stall_until_a_tile_has_all(dut):
+    await start(dut)
+    world = _world("slow parameters")
+    bench = Bench(dut, world, 0.0, 0.0, stream_idle=0.8)
+    streamed = dict(stream=1, use_parameters=1, to_host=0)
+    await bench.run([world.random_case(**streamed, use_bias=k % 2) for k in range(40)])
+    assert bench.stream_stalls > len(world.streamed)
 
 
 @cocotb.test()
