@@ -62,7 +62,9 @@ class GoldenDevice:
             self._advance()
 
     def receive(self) -> np.ndarray:
-        """All words that the device has sent since the last call."""
+        """All words that the device has sent; when there are none, a run goes on to its next token."""
+        if not self._output:
+            self._advance()
         words = np.concatenate([np.zeros(0, np.uint32), *self._output])
         self._output.clear()
         return words
@@ -173,6 +175,7 @@ class GoldenDevice:
                 if made >= count:
                     reason = Stop.COUNT
                     break
+                yield  # the host may read the token before the next one is made
             if self._stop:
                 reason = Stop.STOPPED
                 break

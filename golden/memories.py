@@ -1,5 +1,7 @@
 """The golden device's memories, loaded and read through the same link words as the hardware's."""
 
+from functools import cache
+
 import numpy as np
 
 from golden.units.functions import Tables, default_tables
@@ -128,6 +130,7 @@ class Memories:
         return Schedule("loaded", tuple(steps), start, bool(settings["skip_silent"]))
 
 
+@cache
 def spike_response(schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """(sum of weighted spikes, number of spikes) of every code -127..127, index code + 127.
 

@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: threads must not spin
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """SPIKELET_SEED=random becomes a fresh number, which child processes inherit."""

@@ -15,7 +15,8 @@ SCALAR_EXPONENT_BITS = 10
 
 def settings_layout() -> StructLayout:
     """The configuration registers as one struct; constant while a token runs."""
-    return StructLayout({r.name: signed(r.bits) if r.signed else unsigned(r.bits) for r in SETTINGS})
+    shape = {False: unsigned, True: signed}
+    return StructLayout({r.name: shape[r.signed](r.bits) for r in SETTINGS})
 
 
 def word_layout(c: Configuration) -> ArrayLayout:
@@ -107,6 +108,4 @@ def table_write() -> Signature:
 
     space: isa.packets.Space; address: entry; data: one link word.
     """
-    return Signature(
-        {"enable": Out(1), "space": Out(8), "address": Out(16), "data": Out(32)}
-    )
+    return Signature({"enable": Out(1), "space": Out(8), "address": Out(16), "data": Out(32)})
