@@ -62,7 +62,10 @@ class GoldenDevice:
             self._advance()
 
     def receive(self) -> np.ndarray:
-        """All words that the device has sent; when there are none, a run goes on to its next token."""
+        """The words that the device has sent; a run goes on to its next token for more.
+
+        Empty when nothing comes until the host sends something.
+        """
         if not self._output:
             self._advance()
         words = np.concatenate([np.zeros(0, np.uint32), *self._output])

@@ -41,7 +41,9 @@ class Pair:
         """Sends packets to both and compares all answers; returns them, packet by packet."""
         words = np.array([word for p in packets for word in p.words], dtype=np.uint32)
         self.golden.send(words)
-        expected = self.golden.receive().tolist()
+        expected = []
+        while more := self.golden.receive().tolist():
+            expected += more
         await self.source.send(words.tolist())
         got = await self.sink.receive(len(expected))
         for index, (wanted, word) in enumerate(zip(expected, got, strict=True)):
