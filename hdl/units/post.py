@@ -33,11 +33,11 @@ class Post(Component):
     """Executes POST instructions in order, one word of V elements a cycle.
 
     Counted from the cycle 0 in which a tile is valid and its first word is asked for, a word is
-    written in cycle 12 (vector_write), its magnitude in cycle 13, its maximum in cycle 14. `done`
-    comes in cycle 13 of the last word, with a maximum or an argmax in cycle 14: a read in the next
-    cycle sees everything. With logits it comes when the host has taken the last one. Two cycles
-    pass between tiles; words with a bias come every three cycles. An instruction starts ten cycles
-    after the one before it, or later.
+    written in cycle 12 (vector_write), its magnitude in cycle 13, its maximum in 13 + log2(V).
+    `done` comes in cycle 13 of the last word, with a maximum or an argmax in 13 + log2(V): a read
+    in the next cycle sees everything. With logits it comes when the host has taken the last one.
+    Two cycles pass between tiles; words with a bias come every three cycles. An instruction starts
+    ten cycles after the one before it, or later.
 
     instruction      waits are satisfied when it is presented
     tiles            popped two cycles after the tile's last word was asked for
@@ -116,7 +116,7 @@ class Post(Component):
 
         # The word that was asked for k cycles ago, for k = 1, 2, ...
         valid, first, last = (
-            _delays(m, issue.issued[name], name, 14) for name in ("valid", "first", "last")
+            _delays(m, issue.issued[name], name, 13) for name in ("valid", "first", "last")
         )
         # From cycle 10 to 12 the context of the word's own instruction: the front may have moved
         # on, but two instructions are at least three cycles apart.
@@ -247,20 +247,33 @@ class Post(Component):
         )
 
     def _finish(self, m: Module, issue, logits, pipeline, context, sends, valid, last) -> None:
-        # Last words are three cycles apart at least: two instructions are never done together.
-        quick, slow, slowest, started = Signal(), Signal(2), Signal(2), Signal()
+        levels = (self.c.vector_lanes - 1).bit_length()
+        reduces, sends_13, started = Signal(), Signal(), Signal()
         flushing = Signal()  # every word is with the logits queue, the host still takes some
         in_flight = Signal(3)
-        reduces = context.use_maximum | context.argmax
         m.d.sync += [
             started.eq(issue.accepted),
-            quick.eq(~reduces & ~sends),
-            slow.eq(Cat(reduces & ~sends, slow)),
-            slowest.eq(Cat(sends, slowest)),
-            flushing.eq((flushing & ~logits.empty) | (valid[14] & last[14] & slowest[1])),
+            reduces.eq(context.use_maximum | context.argmax),
+            sends_13.eq(sends),
             in_flight.eq(in_flight + issue.accepted - self.done),
         ]
-        ended = (valid[13] & last[13] & quick) | (valid[14] & last[14] & slow[1])
+        ended = valid[13] & last[13]
+        quick, slow = Signal(), Signal(levels + 1)  # slow: from cycle 13 to 13 + levels
+        all_sent = Signal(levels + 1)
+        m.d.comb += [
+            quick.eq(ended & ~reduces & ~sends_13),
+            slow[0].eq(ended & reduces & ~sends_13),
+            all_sent[0].eq(ended & sends_13),
+        ]
+        m.d.sync += [slow[1:].eq(slow), all_sent[1:].eq(all_sent)]
+        m.d.sync += flushing.eq((flushing & ~logits.empty) | all_sent[-1])
+        # A quick one waits while a slow one before it is under way: done comes in order.
+        owed, waiting, pay = Signal(2), Signal(2), Signal()
+        m.d.comb += [
+            waiting.eq(owed + quick + issue.sent),
+            pay.eq((waiting != 0) & ~slow.any()),
+        ]
+        m.d.sync += owed.eq(waiting - pay)
         m.d.comb += [
             logits.start.eq(started & issue.sends),
             logits.last_index.eq(issue.last_index),
@@ -269,7 +282,7 @@ class Post(Component):
             logits.word.eq(pipeline.result),
             issue.room.eq(logits.room),
             issue.sent.eq(flushing & logits.empty),
-            self.done.eq(ended | issue.sent),
+            self.done.eq(slow[-1] | pay),
             self.busy.eq(in_flight != 0),
             self.logits_count.eq(issue.last_index + 1),
         ]

@@ -37,8 +37,8 @@ class PostReduce(Component):
     A word comes in cycle 0 with its control and mask (lanes that are elements; the others are 0).
     Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment);
     magnitude_join asks the register file to OR it into the register.
-    Cycle 2: maximum_write, at the last word (largest element), and next_token: the index of the
-    largest element of the last argmax instruction, the lowest such index.
+    Cycle log2(V) + 1: maximum_write, at the last word (largest element), and next_token: the index
+    of the largest element of the last argmax instruction, the lowest such index.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -86,21 +86,16 @@ class PostReduce(Component):
             (Mux(valid, element, _LOWEST)[: VECTOR.bits].as_signed(), Const(lane, lane_bits))
             for lane, (element, valid) in enumerate(zip(self.word, self.mask, strict=True))
         ]
-        for _ in range(2):
-            candidates = _halve(candidates)
-        kept = []
-        for k, (value, lane) in enumerate(candidates):
-            value_1 = Signal(signed(VECTOR.bits), name=f"value{k}_1")
-            lane_1 = Signal(lane_bits, name=f"lane{k}_1")
-            m.d.sync += [value_1.eq(value), lane_1.eq(lane)]
-            kept.append((value_1, lane_1))
-        while len(kept) > 1:
-            kept = _halve(kept)
-        ((value, lane),) = kept
+        # One comparison a cycle: it takes a carry chain and a level of logic for every bit.
+        for level in range(1, lane_bits + 1):
+            candidates = _registered(m, _halve(candidates), level)
+            if level > 1:
+                before, control = control, Signal.like(control, name=f"control_{level}")
+                m.d.sync += control.eq(before)
+        ((value, lane),) = candidates
 
-        number, best, index = Signal(TOKEN_BITS - lane_bits), Signal(signed(VECTOR.bits)), Signal(
-            TOKEN_BITS
-        )
+        number, best = Signal(TOKEN_BITS - lane_bits), Signal(signed(VECTOR.bits))
+        index = Signal(TOKEN_BITS)
         word_number = Mux(control.first, 0, number)[: len(number)]
         better = control.first | (value > best)
         new_index = Mux(better, Cat(lane, word_number), index)
@@ -119,10 +114,18 @@ class PostReduce(Component):
         m.d.comb += self.maximum_write.data.eq(best)
 
 
+def _registered(m: Module, candidates: list, level: int) -> list[tuple[Value, Value]]:
+    kept = []
+    for k, (value, lane) in enumerate(candidates):
+        value_kept = Signal(signed(VECTOR.bits), name=f"value_{level}_{k}", reset_less=True)
+        lane_kept = Signal(len(lane), name=f"lane_{level}_{k}", reset_less=True)
+        m.d.sync += [value_kept.eq(value), lane_kept.eq(lane)]
+        kept.append((value_kept, lane_kept))
+    return kept
+
+
 def _halve(candidates: list[tuple[Value, Value]]) -> list[tuple[Value, Value]]:
     """The larger of each pair of neighbours; the lower lane where they are equal."""
-    if len(candidates) == 1:
-        return candidates
     halved = []
     for (value, lane), (other, other_lane) in zip(
         candidates[::2], candidates[1::2], strict=True
