@@ -12,8 +12,7 @@ ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
 READ_LATENCY = 2
 READBACK_LATENCY = 3
-BANK_ROWS = 512  # an ECP5 block RAM of 36 bits, the only geometry with a byte enable a weight
-MAXIMUM_BANKS = 8  # deeper memories exist in simulation only, where one array is faster
+ECP5_BANK_ROWS = 512  # of 36 bits: the block RAM geometry with a write enable for each weight
 
 
 class RowMemory(wiring.Component):
@@ -26,10 +25,14 @@ class RowMemory(wiring.Component):
 
     While readback_enable is set it owns every core's port (nobody else may read then):
     readback_address, readback_core -> readback_data READBACK_LATENCY = 3 cycles later.
+
+    bank_rows cuts the rows into banks for block RAM (ECP5_BANK_ROWS), with the same behaviour.
+    None makes one array of them, whose many write enables a simulator visits only once.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
         self.c = c
+        self.bank_rows = bank_rows or c.row_depth
         row = unsigned(c.lanes * WEIGHT_BITS)
         super().__init__(
             {
@@ -47,9 +50,11 @@ class RowMemory(wiring.Component):
     def elaborate(self, platform):
         c = self.c
         m = Module()
-        banked = BANK_ROWS < c.row_depth <= BANK_ROWS * MAXIMUM_BANKS
-        bank_rows = BANK_ROWS if banked else c.row_depth
+        bank_rows = self.bank_rows
+        if bank_rows < c.row_depth and bank_rows & (bank_rows - 1):
+            raise ValueError(f"bank_rows = {bank_rows} is not a power of two")
         banks = -(-c.row_depth // bank_rows)
+        banked = banks > 1
         offset_bits = (bank_rows - 1).bit_length()
 
         write = Signal(row_write_layout(c))

@@ -66,10 +66,13 @@ class Fire(wiring.Component):
     the cycle of the transfer is still of that tile.
 
     counters: increments. Events and synaptic operations are counted when the neurons fire.
+
+    bank_rows: see hdl.memory.rows.RowMemory.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
         self.c = c
+        self.bank_rows = bank_rows
         super().__init__(
             {
                 "instruction": In(stream.Signature(FIRE.layout())),
@@ -103,7 +106,7 @@ class Fire(wiring.Component):
         m.submodules.neurons = neurons = NeuronCore(c)
         m.submodules.router = router = Router(c)
         m.submodules.norm = norm = Norm()
-        m.submodules.rows = rows = RowMemory(c)
+        m.submodules.rows = rows = RowMemory(c, self.bank_rows)
         cores = [SynapseCore(c) for _ in range(c.cores)]
 
         for name in ("instruction", "source", "magnitude"):

@@ -4,16 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from hdl.memory.rows import RowMemory
+from hdl.memory.rows import ECP5_BANK_ROWS, RowMemory
+from sim.verilog import to_verilog
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import device
 
-SHAPES = {"tiny": 1024, "wide": 640, "lone": 96, "deep": 4608}
+
+@pytest.mark.parametrize(
+    "name, depth, bank_rows",
+    [
+        ("tiny", 1024, None), ("tiny", 1024, ECP5_BANK_ROWS), ("tiny", 4608, None),
+        ("wide", 640, ECP5_BANK_ROWS), ("lone", 96, None), ("lone", 96, ECP5_BANK_ROWS),
+    ],
+)  # fmt: skip
+def test_rows(name, depth, bank_rows):
+    memory = RowMemory(replace(device(name), row_depth=depth), bank_rows)
+    run_cocotb(memory, "tests.units.bench_rows", f"rows_{name}_{depth}_{bank_rows or 0}",
+               {"name": name, "depth": depth})  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_rows(name):
-    depth = SHAPES[name]
-    c = replace(device("tiny" if name == "deep" else name), row_depth=depth)
-    run_cocotb(RowMemory(c), "tests.units.bench_rows", f"rows_{name}",
-               {"name": "tiny" if name == "deep" else name, "depth": depth})  # fmt: skip
+def test_banks_are_powers_of_two():
+    with pytest.raises(ValueError, match="power of two"):
+        to_verilog(RowMemory(device("tiny"), 600), "rows_600")
