@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from sim import compiler
+from sim import compiler, transform
 from sim.cache import atomic_file, cache_root, cached, content_key, lookup
 from sim.compiler import Progress
 from sim.toolchain import find_compiler, find_verilator, verilator_version
@@ -75,7 +75,7 @@ def build_library(
 def _build_inputs(vector_lanes: int, waves: bool) -> list[str | Path]:
     """Everything that determines a library, but its Verilog."""
     flags = [*_VERILATOR_FLAGS, _FAST, _SLOW, str(vector_lanes), str(waves)]
-    files = [_HARNESS, Path(__file__), Path(compiler.__file__)]
+    files = [_HARNESS, *(Path(part.__file__) for part in (compiler, transform)), Path(__file__)]
     return [*flags, verilator_version(), *os.uname()[::4], *files]
 
 
@@ -100,7 +100,7 @@ def _build(
 ) -> None:
     tool = find_verilator()
     verilog = folder / f"{TOP}.v"
-    verilog.write_text(source)
+    verilog.write_text(transform.for_speed(source, TOP))
     work = folder / "work"
     work.mkdir()
     tell("verilate", _ELABORATED)

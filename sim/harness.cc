@@ -146,13 +146,12 @@ EXPORT void spikelet_reset(Device* device, uint32_t cycles) {
     device->offered = false;
     top.link_in_valid = 0;
     top.link_out_ready = 0;
-    top.rst = 1;
-    for (uint32_t i = 0; i < cycles; ++i) {
+    for (uint32_t i = 0; i <= cycles; ++i) {  // it acts a cycle late: see sim/transform.py
+        top.rst = i < cycles;
         device->half_cycle(0);
         device->half_cycle(1);
         ++device->cycles;
     }
-    top.rst = 0;
 }
 
 EXPORT void spikelet_stalls(Device* device, double input, double output, uint64_t seed) {

@@ -1,13 +1,15 @@
-"""A small device with the ports that the harness expects: it echoes words and traces each."""
+"""A small device with the ports that the harness expects: it answers words and traces each."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import fifo, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import fifo, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 
 class FakeDevice(wiring.Component):
-    """Echoes the words of the link through a FIFO of 4, each plus 1.
+    """Answers each word of the link, through a FIFO of 4, with a row of a memory of 8 rows.
 
+    The row is that at the word's lowest 3 bits, plus the word; afterwards those bytes of the row
+    which the word's highest 4 bits name are replaced by the word's.
     A word that enters is traced by the post writer: pc counts the words, address is the low half,
     mask the top byte repeated, data of lane i the word rotated right by i, low 24 bits. A word
     that leaves is traced by the vector writer with data = word + i; one whose bit 31 is set also
@@ -37,8 +39,14 @@ class FakeDevice(wiring.Component):
         m.submodules.words = words = fifo.SyncFIFOBuffered(width=32, depth=4)
         word, left = self.link_in_payload, self.link_out_payload
         entered, gone = Signal(16), Signal(16)
+        m.submodules.rows = rows = memory.Memory(shape=32, depth=8, init=[])
+        write, read = rows.write_port(granularity=8), rows.read_port(domain="comb")
         m.d.comb += [
-            words.w_data.eq(word + 1),
+            read.addr.eq(word),
+            write.addr.eq(word),
+            write.data.eq(word),
+            write.en.eq(Mux(self.trace_post_valid, word[28:], 0)),
+            words.w_data.eq(read.data + word),
             words.w_en.eq(self.link_in_valid),
             self.link_in_ready.eq(words.w_rdy),
             left.eq(words.r_data),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from isa.errors import SpikeletError
-from sim import build, cache, toolchain
+from sim import build, cache, toolchain, transform
 from sim.build import TOP, build_library
 from sim.library import TRACE_KINDS, DeviceTimeoutError, SimulatedDevice
 from sim.verilog import to_verilog
@@ -26,6 +26,17 @@ def _library(lanes: int, waves: bool = False):
 
 def _words(count: int) -> np.ndarray:
     return np.random.default_rng(seed()).integers(0, 1 << 32, count, np.uint32)
+
+
+def _answers(words: np.ndarray) -> np.ndarray:
+    """What the fake device gives for words, from its reset on."""
+    rows, answers = [0] * 8, []
+    for word in map(int, words):
+        row = rows[word % 8]
+        answers.append((row + word) & 0xFFFFFFFF)
+        mask = sum(0xFF << 8 * byte for byte in range(4) if word >> (28 + byte) & 1)
+        rows[word % 8] = row & ~mask | word & mask
+    return np.array(answers, np.uint32)
 
 
 def _signed(values: np.ndarray, bits: int) -> np.ndarray:
@@ -46,7 +57,7 @@ def test_words_and_trace(lanes, stalls):
         # In pieces of uneven size: what is offered must survive from call to call.
         got = np.concatenate([device.read(count) for count in (1, 2, 250, 247)])
         spent = device.cycles - before
-        np.testing.assert_array_equal(got, words + np.uint32(1))
+        np.testing.assert_array_equal(got, _answers(words))
         assert device.pending == 0 and len(device.idle(50)) == 0
         records = device.take_trace()
         assert len(device.take_trace()) == 0
@@ -69,7 +80,7 @@ def _check_trace(records, words, lanes):
     np.testing.assert_array_equal(post["address"], words & 0xFFFF)
     np.testing.assert_array_equal(post["mask"], (words[:, None] >> (24 + lane % 8) & 1) == 1)
     np.testing.assert_array_equal(post["data"], _signed(rotated, 24))
-    left = (words + np.uint32(1)).astype(np.int64)
+    left = _answers(words).astype(np.int64)
     np.testing.assert_array_equal(vector["pc"], np.arange(len(words)))
     np.testing.assert_array_equal(vector["address"], left & 0xFFFF)
     assert vector["mask"].all()
@@ -78,6 +89,14 @@ def _check_trace(records, words, lanes):
     np.testing.assert_array_equal(key_value["pc"], np.flatnonzero(chosen))
     np.testing.assert_array_equal(key_value["exponent"], _signed(left[chosen], 8))
     np.testing.assert_array_equal(key_value["data"], _signed(left[chosen, None] + lane, 8))
+
+
+def test_the_rewrites_for_speed_apply():
+    text = to_verilog(FakeDevice(4), TOP)
+    fast = transform.for_speed(text, TOP)
+    assert "][7:0] <= " in text and "][7:0] <= " not in fast
+    assert text.count(".rst(rst)") - fast.count(".rst(rst)") == 1
+    assert fast.count(".rst(registered_rst)") == 1
 
 
 def test_limits_and_reset():
@@ -113,7 +132,7 @@ def test_two_devices_at_once():
     for count in (3, 7):
         for index, device in enumerate(devices):
             start = 0 if count == 3 else 3
-            expected = words[index, start : start + count] + np.uint32(1)
+            expected = _answers(words[index])[start : start + count]
             np.testing.assert_array_equal(device.read(count), expected)
     for device in devices:
         device.close()
