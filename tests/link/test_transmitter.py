@@ -121,15 +121,18 @@ async def a_run(dut):
             fault = rng.choice(list(Fault))
             dut.logits_count.value = count
             dut.token_position.value = 7
+            if rng.random() < 0.5:
+                other = bench.request(Space.VECTOR, rng.randrange(99), rng.randrange(6))
+            else:
+                other = words_of(Kind.ERROR, fault)
+                bench.fault.put([fault])
+            if rng.random() < 0.5:  # the others then wait for the end of this packet
+                while dut.link__valid.value == 0:
+                    await RisingEdge(dut.clk)
             bench.logits.put(logits)
             while dut.logits__valid.value == 0:
                 await RisingEdge(dut.clk)
             bench.token.put([token])
-            other = words_of(Kind.ERROR, fault)
-            if rng.random() < 0.5:
-                other = bench.request(Space.VECTOR, rng.randrange(99), rng.randrange(5))
-            else:
-                bench.fault.put([fault])
             while dut.token__valid.value == 0:
                 await RisingEdge(dut.clk)
             bench.finished.put([reason])
