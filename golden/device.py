@@ -190,13 +190,15 @@ class GoldenDevice:
         for pc in range(self.c.program_depth):
             raw = program[pc * INSTRUCTION_LINK_WORDS :][:INSTRUCTION_LINK_WORDS].tolist()
             word = sum(w << 32 * i for i, w in enumerate(raw))
-            opcode = Opcode(word & 0xF)
-            if opcode is Opcode.END or (opcode is Opcode.HEAD and skip_head):
+            opcode = word & 0xF
+            if opcode not in RECORDS or opcode == Opcode.END:  # what is no instruction ends too
                 return
-            fields = RECORDS[opcode].unpack(word)
-            if opcode is Opcode.FIRE:
+            if opcode == Opcode.HEAD and skip_head:
+                return
+            fields = RECORDS[Opcode(opcode)].unpack(word)
+            if opcode == Opcode.FIRE:
                 yield from x.fire(pc, fields)
-            elif opcode is Opcode.POST:
+            elif opcode == Opcode.POST:
                 yield from x.post(pc, fields)
-            elif opcode is Opcode.VECTOR:
+            elif opcode == Opcode.VECTOR:
                 x.vector(pc, fields)

@@ -76,7 +76,10 @@ class Memories:
         if space is Space.VECTOR:
             memory = self.vector.astype(np.uint32)
         elif space is Space.REGISTER:
-            memory = self.link[space].copy()
+            memory = np.zeros_like(self.link[space])
+            settings = self.settings()
+            for r in SETTINGS:
+                memory[r.address] = settings[r.name] & 0xFFFFFFFF
             memory[0x40:0x43] = (IDENTITY_MAGIC, CONTRACT_VERSION, self.c.identity)
             for r in COUNTERS:
                 memory[r.address] = self.counters[r.name] & 0xFFFFFFFF

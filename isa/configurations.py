@@ -39,8 +39,8 @@ class Configuration:
             raise ValueError("neuron_lanes must be a multiple of cores and of vector_lanes")
         if self.vector_lanes % self.cores or self.lanes % self.vector_lanes:
             raise ValueError("vector_lanes must be a multiple of cores and divide lanes")
-        if self.vector_lanes < 2 or self.lanes < 4:
-            raise ValueError("vector_lanes must be at least 2 and lanes at least 4")
+        if self.vector_lanes < 4:
+            raise ValueError("vector_lanes must be at least 4: a link word holds four weights")
 
     @property
     def identity(self) -> int:

@@ -66,7 +66,7 @@ _MEANINGS = {
     packets.Fault: {
         "UNKNOWN_KIND": "a packet of a kind that the device does not take",
         "UNKNOWN_SPACE": "no such memory, or not one for this kind of packet",
-        "RUN_BUSY": "RUN while a run goes on",
+        "RUN_BUSY": "RUN, or READ of ROW or VECTOR, while a run goes on",
         "PROMPT_TOO_LONG": "a prompt longer than the prompt memory (the context)",
     },
     registers.Stop: {
