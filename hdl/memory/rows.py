@@ -13,6 +13,7 @@ WEIGHT_BITS = 8
 READ_LATENCY = 2
 READBACK_LATENCY = 3
 ECP5_BANK_ROWS = 512  # of 36 bits: the block RAM geometry with a write enable for each weight
+MAXIMUM_BANKS = 8
 
 
 class RowMemory(wiring.Component):
@@ -26,13 +27,16 @@ class RowMemory(wiring.Component):
     While readback_enable is set it owns every core's port (nobody else may read then):
     readback_address, readback_core -> readback_data READBACK_LATENCY = 3 cycles later.
 
-    bank_rows cuts the rows into banks for block RAM (ECP5_BANK_ROWS), with the same behaviour.
-    None makes one array of them, whose many write enables a simulator visits only once.
+    bank_rows, a power of two, cuts the rows into banks, with the same behaviour. None chooses:
+    ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (a size for simulation only).
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
         self.c = c
-        self.bank_rows = bank_rows or c.row_depth
+        fits = c.row_depth <= MAXIMUM_BANKS * ECP5_BANK_ROWS
+        self.bank_rows = bank_rows or (ECP5_BANK_ROWS if fits else c.row_depth)
+        if self.bank_rows < c.row_depth and self.bank_rows & (self.bank_rows - 1):
+            raise ValueError(f"bank_rows = {bank_rows} is not a power of two")
         row = unsigned(c.lanes * WEIGHT_BITS)
         super().__init__(
             {
@@ -51,8 +55,6 @@ class RowMemory(wiring.Component):
         c = self.c
         m = Module()
         bank_rows = self.bank_rows
-        if bank_rows < c.row_depth and bank_rows & (bank_rows - 1):
-            raise ValueError(f"bank_rows = {bank_rows} is not a power of two")
         banks = -(-c.row_depth // bank_rows)
         banked = banks > 1
         offset_bits = (bank_rows - 1).bit_length()
