@@ -20,8 +20,3 @@ def test_rows(name, depth, bank_rows):
     memory = RowMemory(replace(device(name), row_depth=depth), bank_rows)
     run_cocotb(memory, "tests.units.bench_rows", f"rows_{name}_{depth}_{bank_rows or 0}",
                {"name": name, "depth": depth})  # fmt: skip
-
-
-def test_banks_are_powers_of_two():
-    with pytest.raises(ValueError, match="power of two"):
-        RowMemory(device("tiny"), 600)
