@@ -97,7 +97,7 @@ class PostReduce(Component):
         number, best = Signal(TOKEN_BITS - lane_bits), Signal(signed(VECTOR.bits))
         index = Signal(TOKEN_BITS)
         word_number = Mux(control.first, 0, number)[: len(number)]
-        better = control.first | (value > best)
+        better = control.first | _less(best, value)
         new_index = Mux(better, Cat(lane, word_number), index)
         with m.If(control.valid):
             m.d.sync += [
@@ -112,6 +112,11 @@ class PostReduce(Component):
             self.maximum_write.address.eq(control.maximum),
         ]
         m.d.comb += self.maximum_write.data.eq(best)
+
+
+def _less(value: Value, other: Value) -> Value:
+    """value < other: a difference's sign comes out of one carry chain, a comparison's of two."""
+    return (value - other)[-1]
 
 
 def _registered(m: Module, candidates: list, level: int) -> list[tuple[Value, Value]]:
@@ -130,6 +135,6 @@ def _halve(candidates: list[tuple[Value, Value]]) -> list[tuple[Value, Value]]:
     for (value, lane), (other, other_lane) in zip(
         candidates[::2], candidates[1::2], strict=True
     ):
-        take = other > value
+        take = _less(value, other)
         halved.append((Mux(take, other, value).as_signed(), Mux(take, other_lane, lane)))
     return halved
