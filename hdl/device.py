@@ -29,14 +29,12 @@ def _ports(c: Configuration) -> dict:
         "link_in_payload": In(32), "link_in_valid": In(1), "link_in_ready": Out(1),
         "link_out_payload": Out(32), "link_out_valid": Out(1), "link_out_ready": In(1),
         "trace_key_value_valid": Out(1), "trace_key_value_data": Out(8 * lanes),
-        "trace_key_value_exponent": Out(8), "trace_key_value_pc": Out(16),
+        "trace_key_value_exponent": Out(8),
     }  # fmt: skip
     for writer in ("post", "vector"):
         ports |= {
             f"trace_{writer}_valid": Out(1),
             f"trace_{writer}_address": Out(16),
-            f"trace_{writer}_pc": Out(16),
-            f"trace_{writer}_mask": Out(lanes),
             f"trace_{writer}_data": Out(VECTOR.bits * lanes),
         }
     return ports

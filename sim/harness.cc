@@ -1,7 +1,7 @@
 // A C interface around the Verilated device: the clock loop, the link's words and the trace.
 //
 // Compiled with -DSPIKELET_VECTOR_LANES=V. One record of the trace is packed as
-//   u64 cycle, u16 pc, u16 address, u8 kind, i8 exponent, u8 mask[V], i32 data[V]
+//   u64 cycle, u16 address, u8 kind, i8 exponent, i32 data[V]
 // where kind is the position in the list of writers below, and is read by sim/library.py.
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-// Each has ports trace_<name>_valid, _pc, _address, _mask (a bit a lane) and _data (24 bits a lane).
+// Each has ports trace_<name>_valid, _address and _data (24 bits a lane).
 #define VECTOR_WRITERS(X) X(post, 0) X(vector, 1)
 constexpr uint8_t KEY_VALUE_KIND = 2;
 constexpr int LANES = SPIKELET_VECTOR_LANES;
@@ -103,14 +103,12 @@ struct Device {
         trace.insert(trace.end(), first, first + count);
     }
 
-    template <typename Mask, typename Lane>
-    void record(uint8_t kind, uint16_t pc, uint16_t address, int8_t exponent, Mask mask, Lane lane) {
+    template <typename Lane>
+    void record(uint8_t kind, uint16_t address, int8_t exponent, Lane lane) {
         put(&cycles, 8);
-        put(&pc, 2);
         put(&address, 2);
         put(&kind, 1);
         put(&exponent, 1);
-        for (int i = 0; i < LANES; ++i) trace.push_back(mask(i));
         for (int i = 0; i < LANES; ++i) {
             const int32_t value = lane(i);
             put(&value, 4);
@@ -120,14 +118,12 @@ struct Device {
     void sample_trace() {
 #define SAMPLE(name, kind)                                                                     \
     if (top->trace_##name##_valid)                                                             \
-        record(kind, top->trace_##name##_pc, top->trace_##name##_address, 0,                   \
-               [&](int i) { return word_of(top->trace_##name##_mask, i / 32) >> (i % 32) & 1; }, \
+        record(kind, top->trace_##name##_address, 0,                                           \
                [&](int i) { return lane_of<24>(top->trace_##name##_data, i); });
         VECTOR_WRITERS(SAMPLE)
 #undef SAMPLE
         if (top->trace_key_value_valid)
-            record(KEY_VALUE_KIND, top->trace_key_value_pc, 0,
-                   static_cast<int8_t>(top->trace_key_value_exponent), [](int) { return 1; },
+            record(KEY_VALUE_KIND, 0, static_cast<int8_t>(top->trace_key_value_exponent),
                    [&](int i) { return lane_of<8>(top->trace_key_value_data, i); });
     }
 };

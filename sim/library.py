@@ -17,14 +17,13 @@ _CHUNK_CYCLES = 200_000  # between two looks at Ctrl-C
 def trace_dtype(vector_lanes: int) -> np.dtype:
     """A trace record: what one writer wrote in one cycle.
 
-    `cycle` counts from the making of the device; `pc` is the address of the instruction that
-    writes, `address` where it writes (0 for key_value), `kind` an index into TRACE_KINDS,
-    `exponent` that of a key_value record, `mask` the lanes that are written, `data` the integers
-    of all lanes (24 bits signed; codes of 8 bits signed in key_value records).
+    `cycle` counts from the making of the device; `address` is the word that is written (0 for
+    key_value), `kind` an index into TRACE_KINDS, `exponent` that of a key_value record, `data` the
+    integers of all lanes (24 bits signed; codes of 8 bits signed in key_value records).
     """
     return np.dtype([
-        ("cycle", "<u8"), ("pc", "<u2"), ("address", "<u2"), ("kind", "u1"), ("exponent", "i1"),
-        ("mask", "?", (vector_lanes,)), ("data", "<i4", (vector_lanes,)),
+        ("cycle", "<u8"), ("address", "<u2"), ("kind", "u1"), ("exponent", "i1"),
+        ("data", "<i4", (vector_lanes,)),
     ])
 
 
