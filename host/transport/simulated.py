@@ -16,7 +16,7 @@ QUEUE_WORDS = 1 << 18  # sent but not taken; the clock runs when more wait
 
 
 def _verilog(configuration: Configuration) -> str:
-    from hdl.emit import device_verilog  # elaboration takes seconds: only when nothing is cached
+    from sim.device import device_verilog  # elaboration takes seconds: only when nothing is cached
 
     return device_verilog(configuration)
 

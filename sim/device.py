@@ -1,4 +1,4 @@
-"""Verilog of a device, for simulation and for other tools."""
+"""Verilog of a whole device for the simulator."""
 
 from hdl.device import Device
 from isa.configurations import Configuration
