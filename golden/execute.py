@@ -204,14 +204,28 @@ class Executor:
             fraction = 12 - self.settings["silu_widen"]
             result, clipped = functions.silu(source, fraction, self.tables), 0
         else:
-            exponent = fixed.code_exponent(int(self.m.magnitudes[f["magnitude_in"]]))
             operand = self.m.vector[self._elements(f["operand"], count)]
-            result, clipped = attention.modulate(
-                source, exponent, operand, self.settings["product_shift"]
-            )
+            result, clipped = self._modulate(f, source, operand)
         self._count("saturations", clipped)
-        self._magnitudes(f["magnitude_out"], f["segment"], result)
+        segment = 0 if operation is Operation.SOFTMAX else f["segment"]
+        self._magnitudes(f["magnitude_out"], segment, result)
         self._store("vector", pc, f["destination"], result)
+
+    def _modulate(
+        self, f: dict[str, int], source: np.ndarray, operand: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        """Segment by segment, each coded with the exponent of its own magnitude register."""
+        size = f["segment"] * self.c.vector_lanes or len(source)
+        parts, clipped = [], 0
+        for n, start in enumerate(range(0, len(source), size)):
+            exponent = fixed.code_exponent(int(self.m.magnitudes[f["magnitude_in"] + n]))
+            part, more = attention.modulate(
+                source[start : start + size], exponent, operand[start : start + size],
+                self.settings["product_shift"],
+            )  # fmt: skip
+            parts.append(part)
+            clipped += more
+        return np.concatenate(parts), clipped
 
     def _softmax(self, f: dict[str, int]) -> np.ndarray:
         m, n = self.m, self.position + 1

@@ -56,6 +56,11 @@ def tile_layout() -> StructLayout:
     )
 
 
+def scalar_layout() -> StructLayout:
+    """A scalar that modulates sums: mantissa * 2**exponent (1/rms, 1/sum)."""
+    return StructLayout({"mantissa": GAIN.bits, "exponent": signed(SCALAR_EXPONENT_BITS)})
+
+
 def event_layout(c: Configuration) -> StructLayout:
     """An address event at one synapse core: which row, sign and amplitude; or the tile's end."""
     return StructLayout(

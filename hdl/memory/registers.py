@@ -3,8 +3,7 @@
 from amaranth.hdl import Array, Module, Signal, signed, unsigned
 from amaranth.lib.wiring import Component, In
 
-from hdl.lib.shapes import register_read, write_port
-from hdl.units.softmax import scalar_layout
+from hdl.lib.shapes import register_read, scalar_layout, write_port
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 

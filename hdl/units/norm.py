@@ -2,12 +2,11 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import bit_length, digits_layout, modulate_digits, recode, round_shift_right
-from hdl.lib.shapes import SCALAR_EXPONENT_BITS, settings_layout, table_write
+from hdl.lib.shapes import scalar_layout, settings_layout, table_write
 from hdl.units.neuron import SQUARES_BITS, squares_layout
 from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
 from isa.packets import Space
@@ -16,13 +15,6 @@ _MEAN_BITS = 32
 _STAGES = 6
 LATENCY = _STAGES  # from a sum's transfer to the scalar's valid
 _EPSILON_RIGHT = 15  # a right shift beyond the mantissa's nine bits leaves nothing
-
-
-def scalar_layout() -> StructLayout:
-    """mantissa * 2**exponent."""
-    return StructLayout(
-        {"mantissa": unsigned(GAIN.bits), "exponent": signed(SCALAR_EXPONENT_BITS)}
-    )
 
 
 class Norm(wiring.Component):

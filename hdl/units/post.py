@@ -12,13 +12,14 @@ from hdl.lib.shapes import (
     parameter_layout,
     read_port,
     register_read,
+    scalar_layout,
     settings_layout,
     sums_layout,
     tile_layout,
     word_layout,
     write_port,
 )
-from hdl.units.post_issue import ADDRESS_BITS, COUNT_BITS, PostIssue, scalar_layout
+from hdl.units.post_issue import ADDRESS_BITS, COUNT_BITS, PostIssue
 from hdl.units.post_logits import PostLogits
 from hdl.units.post_pipeline import SHIFT_BITS, PostPipeline
 from hdl.units.post_reduce import PostReduce

@@ -9,6 +9,7 @@ from hdl.lib.shapes import (
     POSITION_BITS,
     SCALAR_EXPONENT_BITS,
     register_read,
+    scalar_layout,
     settings_layout,
     tile_layout,
 )
@@ -19,11 +20,6 @@ from isa.instructions import POST, Scale
 COUNT_BITS = 18
 ADDRESS_BITS = 18
 _SETTLE = 2
-
-
-def scalar_layout() -> StructLayout:
-    """A scalar register: mantissa * 2**exponent."""
-    return StructLayout({"mantissa": GAIN.bits, "exponent": signed(SCALAR_EXPONENT_BITS)})
 
 
 def issue_layout() -> StructLayout:

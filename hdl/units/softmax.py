@@ -2,23 +2,17 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import round_shift_right
-from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
+from hdl.lib.shapes import scalar_layout, table_write
 from hdl.units.functions import EXP2_ARGUMENT_BITS, EXP2_VALUE_BITS, SUM_BITS, Exp2, Inverse
 from hdl.units.pipeline import delayed
-from isa.formats import EXPONENT, GAIN, VECTOR
+from isa.formats import EXPONENT, VECTOR
 
 _MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
 _ALIGN_CYCLES = 4  # from scores to probabilities
 _SCALAR_CYCLES = 4  # from the last sum of a word to the scalar
-
-
-def scalar_layout() -> StructLayout:
-    """A scalar register: mantissa * 2**exponent."""
-    return StructLayout({"mantissa": GAIN.bits, "exponent": signed(SCALAR_EXPONENT_BITS)})
 
 
 class Softmax(wiring.Component):

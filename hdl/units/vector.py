@@ -12,6 +12,7 @@ from hdl.lib.shapes import (
     read_port,
     register_read,
     row_write_layout,
+    scalar_layout,
     settings_layout,
     table_write,
     word_layout,
@@ -24,7 +25,7 @@ from hdl.units.modulator import LENGTH_BITS, Modulator
 from hdl.units.pipeline import delayed
 from hdl.units.products import bit_length
 from hdl.units.rotate import Rotator
-from hdl.units.softmax import Softmax, scalar_layout
+from hdl.units.softmax import Softmax
 from hdl.units.store import ROW_BITS, RowWriter
 from hdl.units.word_queue import WordQueue
 from isa.configurations import Configuration

@@ -7,9 +7,8 @@ import pytest
 from amaranth.hdl import signed
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from hdl.lib.shapes import settings_layout, sums_layout, tile_layout, word_layout
+from hdl.lib.shapes import scalar_layout, settings_layout, sums_layout, tile_layout, word_layout
 from hdl.units.post import Post
-from hdl.units.post_issue import scalar_layout
 from isa.configurations import configuration
 from isa.instructions import POST
 from tests.cocotb_support import (
