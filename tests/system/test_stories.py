@@ -61,10 +61,9 @@ def test_streamed_weights_give_the_same_tokens() -> None:
     assert pair("streamed").generate(prompt, 5).tokens == resident.tokens
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", PROMPTS)
 def test_streamed_story(text: str) -> None:
-    """Three prompts x 64 tokens with every weight sent over the link: minutes."""
+    """Every weight is sent over the link, layer by layer, for every token: the same story."""
     prompt = tokenizer().encode(text)
     resident = pair("resident").generate(prompt, NEW_TOKENS, trace=False)
     assert pair("streamed").generate(prompt, NEW_TOKENS, trace=False).tokens == resident.tokens
