@@ -74,7 +74,7 @@ class Receiver(Component):
         fault = Signal(Fault)
         word = self.link.payload
 
-        m.submodules.prompts = prompts = fifo.SyncFIFOBuffered(
+        m.submodules.prompts = prompts = fifo.SyncFIFO(
             width=TOKEN_BITS + 1, depth=c.context
         )
         m.d.comb += [

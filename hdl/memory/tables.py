@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
+from hdl.memory.style import style
 from isa.configurations import Configuration
 from isa.formats import EXPONENT, TRIGONOMETRIC
 from isa.packets import Space
@@ -18,8 +19,11 @@ class PairMemory(Component):
     latency one cycle; what is read in the cycle of a write to the same word is not defined.
     """
 
-    def __init__(self, space: Space, depth: int, layout: ArrayLayout, address_bits: int) -> None:
+    def __init__(
+        self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool
+    ) -> None:
         self.space, self.depth, self.layout = space, depth, layout
+        self.attributes = style(depth, block)
         super().__init__({"tables": In(table_write()), "read": In(read_port(address_bits, layout))})
 
     def elaborate(self, platform):
@@ -27,7 +31,7 @@ class PairMemory(Component):
         bits, lanes = self.layout.elem_shape.width, self.layout.length
         pairs = lanes // 2
         m.submodules.memory = memory = Memory(
-            shape=unsigned(bits * lanes), depth=self.depth, init=[]
+            shape=unsigned(bits * lanes), depth=self.depth, init=[], attrs=self.attributes
         )
         write = memory.write_port(granularity=2 * bits)
         read = memory.read_port()
@@ -48,13 +52,13 @@ class PairMemory(Component):
 
 def parameter_memory(c: Configuration) -> PairMemory:
     """Gain and drop (or half of a bias) of V outputs a word."""
-    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18)
+    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True)
 
 
 def rotation_memory(c: Configuration) -> PairMemory:
     """Cosine and sine of V / 2 pairs a word."""
     layout = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
-    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16)
+    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16, False)
 
 
 class ExponentMemory(Component):
@@ -79,7 +83,10 @@ class ExponentMemory(Component):
         m = Module()
         lanes = self.c.vector_lanes
         m.submodules.memory = memory = Memory(
-            shape=unsigned(EXPONENT.bits * lanes), depth=self.c.exponent_depth, init=[]
+            shape=unsigned(EXPONENT.bits * lanes),
+            depth=self.c.exponent_depth,
+            init=[],
+            attrs=style(self.c.exponent_depth),
         )
         write = memory.write_port(granularity=EXPONENT.bits)
         read = memory.read_port()

@@ -1,11 +1,12 @@
 """Vector memory: words of V elements; four readers, two writers and the link's read-back."""
 
-from amaranth.hdl import Module, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
 from hdl.lib.shapes import read_port, word_layout, write_port
+from hdl.memory.style import style
 from hdl.units.vector import vector_write_layout
 from isa.configurations import Configuration
 from isa.formats import VECTOR
@@ -39,25 +40,34 @@ class VectorMemory(Component):
         m = Module()
         c = self.c
         width = VECTOR.bits * c.vector_lanes
-        m.submodules.memory = memory = Memory(
-            shape=unsigned(width), depth=c.vector_depth, init=[]
-        )
-        write = memory.write_port()
+        enable = Signal()
+        address, data = Signal(range(c.vector_depth)), Signal(width)
         m.d.comb += [
             self.vector_write.ready.eq(~self.post_write.enable),
-            write.en.eq(self.post_write.enable | self.vector_write.valid),
-            write.addr.eq(self.vector_write.payload.address),
-            write.data.eq(self.vector_write.payload.data),
+            enable.eq(self.post_write.enable | self.vector_write.valid),
+            address.eq(self.vector_write.payload.address),
+            data.eq(self.vector_write.payload.data),
         ]
         with m.If(self.post_write.enable):
             m.d.comb += [
-                write.addr.eq(self.post_write.address),
-                write.data.eq(self.post_write.data),
+                address.eq(self.post_write.address),
+                data.eq(self.post_write.data),
             ]
-        for reader in (self.fire, self.post, self.vector_a, self.vector_b):
-            port = memory.read_port()
-            m.d.comb += [port.addr.eq(reader.address), reader.data.eq(port.data)]
-            if reader is self.vector_b:
+        for name in ("fire", "post", "vector_a", "vector_b"):
+            reader = getattr(self, name)
+            attributes = style(c.vector_depth, block=name == "fire")
+            m.submodules[name] = memory = Memory(
+                shape=unsigned(width), depth=c.vector_depth, init=[], attrs=attributes
+            )
+            write, port = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                write.en.eq(enable),
+                write.addr.eq(address),
+                write.data.eq(data),
+                port.addr.eq(reader.address),
+                reader.data.eq(port.data),
+            ]
+            if name == "vector_b":
                 m.d.comb += self.loader.data.eq(port.data)
                 with m.If(self.loading):
                     m.d.comb += port.addr.eq(self.loader.address)

@@ -1,0 +1,14 @@
+"""Where synthesis should put a memory: block RAM is for rows first."""
+
+DISTRIBUTED_WORDS = 1024  # deeper memories cost more look-up tables than a block RAM is worth
+
+
+def style(depth: int, block: bool = False) -> dict[str, str]:
+    """Attributes of a memory of `depth` words: look-up tables when it is shallow, unless `block`.
+
+    Yosys would infer block RAM for any memory with a clocked read. On the ECP5-85F the rows of
+    `ulx3s` take 192 of 208 blocks; program, parameters and one copy of vector memory the rest.
+    """
+    if block or depth > DISTRIBUTED_WORDS:
+        return {}
+    return {"ram_style": "distributed"}
