@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
+from hdl.memory.style import style
 from hdl.units.pipeline import delayed
 from hdl.units.products import bit_length, digits, gather
 from isa.formats import (
@@ -37,7 +38,9 @@ _WHOLE_MAXIMUM = EXP2_CLAMP >> SCORE_FRACTION
 
 def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int) -> list:
     """Read ports (address in, data in the same cycle) of a table that the loader's bus fills."""
-    m.submodules.table = memory = Memory(shape=unsigned(bits), depth=depth, init=[])
+    m.submodules.table = memory = Memory(
+        shape=unsigned(bits), depth=depth, init=[], attrs=style(depth)
+    )
     write = memory.write_port()
     m.d.comb += [
         write.en.eq(tables.enable & (tables.space == space)),

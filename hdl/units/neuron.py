@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.arithmetic import bit_length, saturate
 from hdl.lib.shapes import settings_layout, table_write
 from hdl.memory.rows import ROW_ADDRESS_BITS
+from hdl.memory.style import style
 from isa.configurations import Configuration
 from isa.formats import CODE, CODE_PHASES, EXPONENT, POTENTIAL, SCHEDULE_STEPS
 from isa.packets import Space
@@ -94,7 +95,7 @@ class NeuronCore(wiring.Component):
         settings = self.settings
 
         m.submodules.schedule = schedule = Memory(
-            shape=unsigned(STEP.bits), depth=SCHEDULE_STEPS, init=[]
+            shape=unsigned(STEP.bits), depth=SCHEDULE_STEPS, init=[], attrs=style(SCHEDULE_STEPS)
         )
         write_port = schedule.write_port()
         m.d.comb += [

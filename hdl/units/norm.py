@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import bit_length, digits_layout, modulate_digits, recode, round_shift_right
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
+from hdl.memory.style import style
 from hdl.units.neuron import SQUARES_BITS, squares_layout
 from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
 from isa.packets import Space
@@ -36,7 +37,7 @@ class Norm(wiring.Component):
         m = Module()
         settings = self.settings
         m.submodules.table = table = Memory(
-            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, init=[]
+            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, init=[], attrs=style(RSQRT_ENTRIES)
         )
         write_port = table.write_port()
         read_port = table.read_port(transparent_for=())
