@@ -9,7 +9,7 @@ from isa.configurations import Configuration
 from isa.errors import SpikeletError
 from sim.build import build_library
 from sim.compiler import Progress
-from sim.library import SimulatedDevice
+from sim.shared_library import SimulatedDevice
 
 ANSWER_CYCLES = 50_000_000  # without the words that are waited for: the device is stuck
 QUEUE_WORDS = 1 << 18  # sent but not taken; the clock runs when more wait

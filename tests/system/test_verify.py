@@ -9,7 +9,7 @@ from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from host.verify import first_mismatch
 from isa.configurations import configuration
-from sim.library import TRACE_KINDS, trace_dtype
+from sim.shared_library import TRACE_KINDS, trace_dtype
 from tests.golden.models import SEED, TINY
 from tests.system.pairs import random_model
 
