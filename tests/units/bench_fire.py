@@ -59,14 +59,18 @@ async def run_token(bench: Bench, instructions: int, stalls: tuple[float, float]
             row = token // c.cores
             if base + row + (tile_count - 1) * stride >= RESIDENT_ROWS:
                 base, stride = 0, 0
-            plan_rows = lambda t, b=base + row, s=stride: (  # noqa: E731
-                bench.rows[token % c.cores, b + t * s][None, :])
+
+            def plan_rows(t, core=token % c.cores, b=base + row, s=stride):
+                return bench.rows[core, b + t * s][None, :]
+
             codes, exponent, values = np.array([1]), None, None
         elif kind == "one_hot_stream":
             stride, base = 1, rng.randrange(100)
             pointer = stream_pointer
-            plan_rows = lambda t, p=pointer: (  # noqa: E731
-                bench.rows[0, RING_BASE + (p + t) % RING_ROWS][None, :])
+
+            def plan_rows(t, p=pointer):
+                return bench.rows[0, RING_BASE + (p + t) % RING_ROWS][None, :]
+
             stream_pointer += tile_count
             codes, exponent, values = np.array([1]), None, None
         elif kind == "stream":
@@ -83,8 +87,10 @@ async def run_token(bench: Bench, instructions: int, stalls: tuple[float, float]
         else:
             stride = rng.randint(0, max(0, (RESIDENT_ROWS - rows) // tile_count))
             base = rng.randint(0, RESIDENT_ROWS - rows - stride * (tile_count - 1))
-            plan_rows = lambda t, b=base, s=stride, n=count: bench.neuron_rows(  # noqa: E731
-                n, b + t * s)
+
+            def plan_rows(t, b=base, s=stride, n=count):
+                return bench.neuron_rows(n, b + t * s)
+
         fields |= {"row_base": base, "tile_stride": stride}
         tiles += bench.expect(
             codes, exponent, kind == "norm", outputs, plan_rows, stride if "stream" in kind else 0

@@ -71,7 +71,10 @@ class World:
     def random_case(self, **forced: int) -> Case:
         """An instruction with operands; `forced` fixes fields. Updates the memories."""
         rng, c = self.rng, self.c
-        flag = lambda p=0.5: int(rng.random() < p)  # noqa: E731
+
+        def flag(p: float = 0.5) -> int:
+            return int(rng.random() < p)
+
         f = {
             "opcode": int(Opcode.POST),
             "wait_fire": rng.randrange(4096), "wait_vector": rng.randrange(4096),
