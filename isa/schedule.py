@@ -1,10 +1,23 @@
 """The firing schedule of the EI-IF neuron core: one entry a time step, loaded from the image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from isa.formats import CODE, CODE_PHASES, POTENTIAL, SCHEDULE_STEPS
 from isa.record import Field, Record
+
+
+class Population(StrEnum):
+    """Neurons that share one firing schedule: what the spikes of a FIRE instruction go into."""
+
+    attention = "attention"  # scores and mix: queries and probabilities
+    qkv = "qkv"
+    out = "out"
+    gated = "gated"  # gate and up
+    down = "down"
+    head = "head"
+
 
 LEAK_NONE = 0
 LEAK_CLEAR = 15  # the membrane potential is cleared: attenuation rate 1 of the paper
@@ -82,23 +95,31 @@ class Schedule:
         ]  # fmt: skip
 
 
-def phase_schedule() -> Schedule:
+# The thresholds of the non-adjacent form, phases 7..0: the lowest with which a code arrives whole.
+EXACT_THRESHOLDS = tuple((1 << (k + 1)) // 3 + 1 for k in reversed(range(CODE_PHASES)))
+
+
+def phase_schedule(thresholds: Sequence[int] = EXACT_THRESHOLDS, name: str = "phase") -> Schedule:
     """Eight signed phases, largest amplitude first: the non-adjacent form of the code.
 
-    A group begins charged with its codes, so no step integrates.
+    Higher thresholds (phases 7..0, trained by plasticity) fire fewer spikes and lose what stays
+    in the membrane. A group begins charged with its codes, so no step integrates.
+
+    Raises:
+        ValueError: not eight thresholds, or one that is lower than the non-adjacent form's (the
+            start table would skip steps that are not silent) or does not fit the step.
     """
+    if len(thresholds) != CODE_PHASES:
+        raise ValueError(f"a phase schedule has {CODE_PHASES} thresholds, not {len(thresholds)}")
+    if any(t < least for t, least in zip(thresholds, EXACT_THRESHOLDS, strict=True)):
+        raise ValueError(f"thresholds {tuple(thresholds)} are lower than {EXACT_THRESHOLDS}")
     steps = tuple(
-        Step(
-            threshold=(1 << (k + 1)) // 3 + 1,
-            amplitude=k,
-            reset=Reset.SOFT,
-            final_when_zero=True,
-        )
-        for k in reversed(range(CODE_PHASES))
+        Step(threshold=threshold, amplitude=k, reset=Reset.SOFT, final_when_zero=True)
+        for k, threshold in zip(reversed(range(CODE_PHASES)), thresholds, strict=True)
     )
     # |code| < 2**b cannot reach the threshold of phase b + 1 or above, and for b = 1 not of 1.
     start = tuple(CODE_PHASES - 1 - (b if b > 1 else 0) for b in range(CODE.bits))
-    return Schedule("phase", steps, start)
+    return Schedule(name, steps, start)
 
 
 def unary_schedule() -> Schedule:

@@ -4,8 +4,8 @@ Canonical form: float32, matrices (outputs, inputs), and neighbouring elements (
 rotate together in the rotary embedding. A loader whose format pairs halves permutes on loading.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,20 @@ import numpy as np
 from golden.model import llama2c
 from golden.model.config import ModelConfig
 from isa.errors import SpikeletError
+from isa.schedule import Population
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A model's shape and its float32 weights, named as `ModelConfig.weight_shapes` names them.
 
-    A tied head is the same array as the embedding under a second name.
+    A tied head is the same array as the embedding under a second name. `thresholds` holds the
+    eight firing thresholds (phases 7..0) of the populations in which plasticity has changed them.
     """
 
     config: ModelConfig
-    weights: dict[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
+    thresholds: Mapping[Population, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = self.config.weight_shapes()

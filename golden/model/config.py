@@ -1,8 +1,16 @@
 """The shape of a BrainGPT model: a pre-norm decoder of Llama or Qwen2 form."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from isa.errors import SpikeletError
+
+
+class Attention(StrEnum):
+    """How scores become the weights with which values are mixed."""
+
+    softmax = "softmax"
+    gate = "gate"  # no softmax: max(score, 0) gates values directly, over the number of positions
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class ModelConfig:
         norm_epsilon: added to the mean square in RMSNorm.
         tied: the head is the embedding.
         qkv_bias: the q, k and v projections have biases (Qwen2).
+        attention: softmax, or spiking attention without it.
 
     Raises:
         SpikeletError: sizes that no model can have.
@@ -39,6 +48,7 @@ class ModelConfig:
     norm_epsilon: float = 1e-5
     tied: bool = True
     qkv_bias: bool = False
+    attention: Attention = Attention.softmax
 
     def __post_init__(self) -> None:
         for name in ("dim", "hidden", "layers", "heads", "kv_heads", "head_dim", "vocab",

@@ -1,4 +1,4 @@
-"""BrainGPT in floating point: what the spiking model is measured against."""
+"""BrainGPT in floating point: what the spiking model is measured against, and what is trained."""
 
 import math
 
@@ -8,7 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.model.config import Attention, ModelConfig
+
+Record = dict[str, torch.Tensor]
+BIASES = {"bq": "wq", "bk": "wk", "bv": "wv"}
 
 
 class RMSNorm(nn.Module):
@@ -19,13 +22,54 @@ class RMSNorm(nn.Module):
         self.weight, self.epsilon = nn.Parameter(torch.ones(dim)), epsilon
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon) * self.weight
+        return F.rms_norm(x, x.shape[-1:], self.weight, self.epsilon)
 
 
 def rotate(z: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
     """Rotary embedding of (..., T, hd): neighbours (2i, 2i+1) turn by the angle of pair i."""
     a, b = z[..., 0::2], z[..., 1::2]                                    # (..., T, hd/2)
     return torch.stack([a * cosine - b * sine, a * sine + b * cosine], -1).flatten(-2)
+
+
+class KeyValueCache:
+    """Rotated keys and values (layers, B, K, context, hd) of the `length` positions seen so far."""
+
+    def __init__(self, config: ModelConfig, batch: int = 1, context: int | None = None,
+                 device: torch.device | None = None) -> None:
+        shape = (config.layers, batch, config.kv_heads, context or config.context, config.head_dim)
+        self.keys = torch.zeros(shape, device=device)
+        self.values = torch.zeros(shape, device=device)
+        self.length = 0
+
+    @property
+    def context(self) -> int:
+        """Positions there is room for."""
+        return self.keys.shape[3]
+
+    def extend(self, n: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stores keys and values (B, K, T, hd) of layer n after the ones seen; returns all."""
+        end = self.length + k.shape[2]
+        self.keys[n, :, :, self.length:end], self.values[n, :, :, self.length:end] = k, v
+        return self.keys[n, :, :, :end], self.values[n, :, :, :end]
+
+
+def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention) -> torch.Tensor:
+    """Values mixed causally: q (B, H, T, hd), k and v (B, K, P, hd), P >= T -> (B, H, T, hd).
+
+    Query t is position P - T + t. Without softmax the weight of a position is max(score, 0) over
+    the number of positions up to the query's own.
+    """
+    T, P, grouped = q.shape[2], k.shape[2], q.shape[1] != k.shape[1]
+    if attention is Attention.softmax and (T in (1, P)):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=grouped)
+    if grouped:
+        k, v = (z.repeat_interleave(q.shape[1] // k.shape[1], 1) for z in (k, v))
+    score = q @ k.mT / math.sqrt(q.shape[-1])                            # (B, H, T, P)
+    causal = torch.ones(T, P, dtype=torch.bool, device=q.device).tril(P - T)
+    if attention is Attention.softmax:
+        return torch.softmax(score.masked_fill(~causal, -torch.inf), -1) @ v
+    reach = torch.arange(P - T + 1, P + 1, device=q.device)[:, None]     # positions 0..p
+    return (torch.relu(score) * causal / reach) @ v
 
 
 class Layer(nn.Module):
@@ -44,36 +88,35 @@ class Layer(nn.Module):
         self.w_up = nn.Linear(c.dim, c.hidden, bias=False)
         self.w_down = nn.Linear(c.hidden, c.dim, bias=False)
 
-    def forward(self, x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor,
-                record: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, n: int,
+                record: Record | None = None, cache: KeyValueCache | None = None) -> torch.Tensor:
         c, (B, T, _) = self.config, x.shape
         h = self.attention_norm(x)                                       # (B, T, dim)
         q, k, v = self.wq(h), self.wk(h), self.wv(h)
-        record |= {f"{name}.q": q, f"{name}.k": k, f"{name}.v": v}
-        q = q.view(B, T, c.heads, c.head_dim).transpose(1, 2)            # (B, H, T, hd)
-        k = k.view(B, T, c.kv_heads, c.head_dim).transpose(1, 2)         # (B, K, T, hd)
-        v = v.view(B, T, c.kv_heads, c.head_dim).transpose(1, 2)
-        q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
-        record |= {f"{name}.q_rotated": q, f"{name}.k_rotated": k}
-        k, v = (z.repeat_interleave(c.group, 1) for z in (k, v))         # (B, H, T, hd)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True,
-                                               scale=1 / math.sqrt(c.head_dim))
+        heads = [z.view(B, T, -1, c.head_dim).transpose(1, 2) for z in (q, k, v)]
+        q_rotated, k_rotated = (rotate(z, cosine, sine) for z in heads[:2])   # (B, H or K, T, hd)
+        keys, values = k_rotated, heads[2]
+        if cache is not None:
+            keys, values = cache.extend(n, keys, values)
+        mixed = mix(q_rotated, keys, values, c.attention)                # (B, H, T, hd)
         mixed = mixed.transpose(1, 2).reshape(B, T, c.attention_dim)
         out = self.wo(mixed)
-        x = x + out
-        record |= {f"{name}.mixed": mixed, f"{name}.attention_out": out, f"{name}.attended": x}
-        h = self.mlp_norm(x)
+        attended = x + out
+        h = self.mlp_norm(attended)
         gate, up = self.w_gate(h), self.w_up(h)                          # (B, T, hidden)
         product = F.silu(gate) * up
         down = self.w_down(product)
-        x = x + down
-        record |= {f"{name}.gate": gate, f"{name}.up": up, f"{name}.product": product,
-                   f"{name}.down": down, f"{name}.residual": x}
+        x = attended + down
+        if record is not None:
+            record |= {f"layers.{n}.{name}": value for name, value in (
+                ("q", q), ("k", k), ("v", v), ("q_rotated", q_rotated), ("k_rotated", k_rotated),
+                ("mixed", mixed), ("attention_out", out), ("attended", attended), ("gate", gate),
+                ("up", up), ("product", product), ("down", down), ("residual", x))}
         return x
 
 
 class FloatModel(nn.Module):
-    """BrainGPT of a checkpoint, in float32.
+    """BrainGPT in float32, of a checkpoint's weights or untrained ones.
 
     `forward(ids)` takes (B, T) or (T,) token ids and gives (B, T, vocab) or (T, vocab) logits.
     """
@@ -85,31 +128,55 @@ class FloatModel(nn.Module):
         self.layers = nn.ModuleList(Layer(c) for _ in range(c.layers))
         self.final_norm = RMSNorm(c.dim, c.norm_epsilon)
         self.head = nn.Linear(c.dim, c.vocab, bias=False)
-        pair = np.arange(0, c.head_dim, 2) / c.head_dim
-        angle = np.arange(c.context)[:, None] / c.rope_theta ** pair     # (context, hd/2)
-        self.register_buffer("cosine", torch.tensor(np.cos(angle), dtype=torch.float32))
-        self.register_buffer("sine", torch.tensor(np.sin(angle), dtype=torch.float32))
-        self._copy(checkpoint)
+        if c.tied:
+            self.head.weight = self.embedding.weight
+        cosine, sine = rotation_table(c)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+        self.load_state_dict({state_name(name): torch.tensor(weight)
+                              for name, weight in checkpoint.weights.items()})
         self.requires_grad_(False)
         self.eval()
 
-    def _copy(self, checkpoint: Checkpoint) -> None:
-        bias_of = {"bq": "wq", "bk": "wk", "bv": "wv"}
-        state = {}
-        for name, weight in checkpoint.weights.items():
-            path, _, short = name.rpartition(".")
-            leaf = f"{bias_of[short]}.bias" if short in bias_of else f"{short}.weight"
-            state[f"{path}.{leaf}" if path else leaf] = torch.tensor(weight)
-        self.load_state_dict(state | {"cosine": self.cosine, "sine": self.sine})
+    def weights(self) -> dict[str, np.ndarray]:
+        """The model's weights under their canonical names, float32."""
+        state = self.state_dict()
+        return {name: state[state_name(name)].detach().cpu().numpy().copy()
+                for name in self.config.weight_shapes()}
 
-    def forward(self, ids: torch.Tensor,
-                record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Logits of every position; `record` receives every vector between operators by name."""
-        record = {} if record is None else record
+    def forward(self, ids: torch.Tensor, record: Record | None = None,
+                cache: KeyValueCache | None = None) -> torch.Tensor:
+        """Logits of every position given.
+
+        Args:
+            record: receives every vector between operators by name.
+            cache: what came before these ids; it grows by them.
+        """
         batch = ids if ids.dim() == 2 else ids[None]
-        cosine, sine = self.cosine[:batch.shape[1]], self.sine[:batch.shape[1]]
-        x = record["embedding"] = self.embedding(batch)                  # (B, T, dim)
+        start = 0 if cache is None else cache.length
+        end = start + batch.shape[1]
+        cosine, sine = self.cosine[start:end], self.sine[start:end]
+        x = embedded = self.embedding(batch)                             # (B, T, dim)
         for n, layer in enumerate(self.layers):
-            x = layer(x, cosine, sine, record, f"layers.{n}")
-        logits = record["logits"] = self.head(self.final_norm(x))        # (B, T, vocab)
+            x = layer(x, cosine, sine, n, record, cache)
+        if cache is not None:
+            cache.length = end
+        logits = self.head(self.final_norm(x))                           # (B, T, vocab)
+        if record is not None:
+            record |= {"embedding": embedded, "logits": logits}
         return logits if ids.dim() == 2 else logits[0]
+
+
+def rotation_table(c: ModelConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine (context, hd/2) of position * theta^(-2i/hd)."""
+    pair = np.arange(0, c.head_dim, 2) / c.head_dim
+    angle = np.arange(c.context)[:, None] / c.rope_theta ** pair
+    return (torch.tensor(np.cos(angle), dtype=torch.float32),
+            torch.tensor(np.sin(angle), dtype=torch.float32))
+
+
+def state_name(name: str) -> str:
+    """The module's name of a canonical weight: `layers.0.bq` is `layers.0.wq.bias`."""
+    path, _, short = name.rpartition(".")
+    leaf = f"{BIASES[short]}.bias" if short in BIASES else f"{short}.weight"
+    return f"{path}.{leaf}" if path else leaf
