@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from golden.model.checkpoint import Checkpoint
 from golden.model.config import Attention, ModelConfig
+from isa.errors import SpikeletError
 
 Record = dict[str, torch.Tensor]
 BIASES = {"bq": "wq", "bk": "wk", "bv": "wv"}
@@ -53,23 +54,25 @@ class KeyValueCache:
         return self.keys[n, :, :, :end], self.values[n, :, :, :end]
 
 
-def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention) -> torch.Tensor:
+def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention,
+        visible: torch.Tensor | None = None) -> torch.Tensor:
     """Values mixed causally: q (B, H, T, hd), k and v (B, K, P, hd), P >= T -> (B, H, T, hd).
 
-    Query t is position P - T + t. Without softmax the weight of a position is max(score, 0) over
-    the number of positions up to the query's own.
+    Query t is position P - T + t and sees what `visible` (.., T, P) allows: without it, every
+    position up to its own. Without softmax a position weighs max(score, 0) over the number seen.
     """
     T, P, grouped = q.shape[2], k.shape[2], q.shape[1] != k.shape[1]
-    if attention is Attention.softmax and (T in (1, P)):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=grouped)
+    at_once = attention is Attention.softmax and T in (1, P) and visible is None
+    if visible is None and not at_once:
+        visible = torch.ones(T, P, dtype=torch.bool, device=q.device).tril(P - T)
+    if attention is Attention.softmax:
+        return F.scaled_dot_product_attention(q, k, v, visible, is_causal=at_once and T > 1,
+                                              enable_gqa=grouped)
     if grouped:
         k, v = (z.repeat_interleave(q.shape[1] // k.shape[1], 1) for z in (k, v))
     score = q @ k.mT / math.sqrt(q.shape[-1])                            # (B, H, T, P)
-    causal = torch.ones(T, P, dtype=torch.bool, device=q.device).tril(P - T)
-    if attention is Attention.softmax:
-        return torch.softmax(score.masked_fill(~causal, -torch.inf), -1) @ v
-    reach = torch.arange(P - T + 1, P + 1, device=q.device)[:, None]     # positions 0..p
-    return (torch.relu(score) * causal / reach) @ v
+    seen = visible.sum(-1, keepdim=True).clamp(min=1)                    # padding may see nothing
+    return (torch.relu(score) * visible / seen) @ v
 
 
 class Layer(nn.Module):
@@ -151,10 +154,17 @@ class FloatModel(nn.Module):
         Args:
             record: receives every vector between operators by name.
             cache: what came before these ids; it grows by them.
+
+        Raises:
+            SpikeletError: more positions than the model's context or the cache holds.
         """
         batch = ids if ids.dim() == 2 else ids[None]
         start = 0 if cache is None else cache.length
         end = start + batch.shape[1]
+        room = min(self.config.context, cache.context if cache is not None else end)
+        if end > room:
+            raise SpikeletError(f"{end} tokens do not fit the model's context of {room}: give a "
+                                "shorter text")
         cosine, sine = self.cosine[start:end], self.sine[start:end]
         x = embedded = self.embedding(batch)                             # (B, T, dim)
         for n, layer in enumerate(self.layers):
