@@ -35,7 +35,7 @@ def sample_documents(checkpoint: Checkpoint, count: int = 4, length: int = 48,
 def largest_activation(checkpoint: Checkpoint, documents: list[list[int]]) -> tuple[float, str]:
     """Largest magnitude of any vector or bias that the device would hold, and its name."""
     model, largest, where = FloatModel(checkpoint), 0.0, "embedding"
-    biases = {name: torch.tensor(value) for name, value in checkpoint.weights.items()
+    biases = {name: torch.tensor(checkpoint.weights[name]) for name in checkpoint.weights
               if name.rpartition(".")[2] in ("bq", "bk", "bv")}
     for ids in documents:
         record = dict(biases)
