@@ -16,7 +16,7 @@ from golden.model import huggingface, llama2c
 from golden.model.atomic import replace_files
 from golden.model.config import ModelConfig
 from golden.model.huggingface import LazyWeights
-from golden.model.huggingface_config import config_values, token_ids
+from golden.model.huggingface_config import begin_and_end, config_values
 from isa.errors import SpikeletError
 from isa.schedule import Population
 
@@ -140,8 +140,11 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path,
         SpikeletError: weights that are no finite numbers, or a folder that cannot be written.
     """
     folder = Path(folder)
-    values = token_ids(tokenizer_file) | dict(extra or {})
-    values |= config_values(checkpoint.config, checkpoint.thresholds)
+    values: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
+    if tokenizer_file is not None:
+        beside = Path(tokenizer_file).parent / huggingface.CONFIG
+        values = dict(zip(values, begin_and_end(beside), strict=True))
+    values |= dict(extra or {}) | config_values(checkpoint.config, checkpoint.thresholds)
     text = json.dumps(values, indent=2) + "\n"
     writers = {
         huggingface.SINGLE: lambda file: huggingface.write_weights(

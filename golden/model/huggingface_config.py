@@ -215,17 +215,16 @@ def config_values(config: ModelConfig, thresholds: Mapping[Population, tuple[int
     }
 
 
-def token_ids(tokenizer_file: str | Path | None) -> dict[str, int | None]:
-    """bos_token_id and eos_token_id in the config.json beside a tokenizer's file; else null."""
-    config = None if tokenizer_file is None else Path(tokenizer_file).parent / "config.json"
-    values = read_json(config) if config is not None and config.exists() else {}
-    ids: dict[str, int | None] = {}
+def begin_and_end(path: Path) -> tuple[int | None, int | None]:
+    """bos_token_id and eos_token_id of a config.json; None where it, or the key, is not there."""
+    values = read_json(path) if path.exists() else {}
+    ids: list[int | None] = []
     for key in ("bos_token_id", "eos_token_id"):
         value = values.get(key)
         if isinstance(value, list):     # several may end a text; the first does here
             value = next(iter(value), None)
         if value is not None and (type(value) is not int or value < 0):
-            raise SpikeletError(f"{config} says {key} {json.dumps(value)[:60]}, a token's number "
-                                "is needed: correct it")
-        ids[key] = value
-    return ids
+            raise SpikeletError(f"{path} says {key} {json.dumps(value)[:60]}, a token's number is "
+                                "needed: correct it")
+        ids.append(value)
+    return ids[0], ids[1]

@@ -14,8 +14,8 @@ from isa.errors import SpikeletError
 
 
 def info(
-    target: Annotated[str | None, typer.Argument(help="A checkpoint, an image, or the name of a "
-                                                      "configuration.")] = None,
+    target: Annotated[str | None, typer.Argument(help="A checkpoint (file or folder), an image, or "
+                                                      "the name of a configuration.")] = None,
 ) -> None:
     """Describes a model, an image or a configuration; without one, lists the configurations.
 
