@@ -1,15 +1,13 @@
 """BrainGPT for `transformers`: from_pretrained, generate and save_pretrained on our own folders.
 
-Only this module imports `transformers`. The module tree carries BrainGPT's names (each projection
-inside a Synapsis, `...q_proj.layer.weight`) and computes in floating point what FloatModel does;
-heads are in rotate-half order: the first half of a head pairs with the second.
+Only this module imports `transformers`. `import golden.model.braingpt` is enough for AutoConfig and
+AutoModelForCausalLM to know the model type.
 """
 
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,9 +19,14 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
+from golden.model.braingpt_modules import Decoder
+from golden.model.calibrate import quantise_calibrated
+from golden.model.checkpoint import Checkpoint
 from golden.model.config import Attention, ModelConfig
-from golden.model.float_model import RMSNorm, mix
+from golden.model.huggingface import ROTATED, file_name, neighbours
+from golden.model.spiking import SpikingModel
 from isa.errors import SpikeletError
+from isa.schedule import Population
 
 
 class BrainGPTConfig(PreTrainedConfig):
@@ -89,100 +92,6 @@ class BrainGPTConfig(PreTrainedConfig):
             attention=Attention(self.attention))
 
 
-class Synapsis(nn.Module):
-    """A linear map or an embedding under BrainGPT's name for it: `layer`."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x)
-
-
-def linear(inputs: int, outputs: int, bias: bool = False) -> Synapsis:
-    """A projection inside its Synapsis."""
-    return Synapsis(nn.Linear(inputs, outputs, bias))
-
-
-def rotate_halves(z: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding of (B, heads, T, hd): elements i and i + hd/2 turn together."""
-    a, b = z.chunk(2, -1)
-    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1)
-
-
-class SelfAttention(nn.Module):
-    """Grouped attention, with softmax or gated by the scores themselves."""
-
-    def __init__(self, c: ModelConfig, n: int) -> None:
-        super().__init__()
-        self.shape, self.n = c, n
-        self.q_proj = linear(c.dim, c.attention_dim, c.qkv_bias)
-        self.k_proj = linear(c.dim, c.kv_dim, c.qkv_bias)
-        self.v_proj = linear(c.dim, c.kv_dim, c.qkv_bias)
-        self.o_proj = linear(c.attention_dim, c.dim)
-
-    def forward(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor],
-                visible: torch.Tensor | None, cache: DynamicCache | None) -> torch.Tensor:
-        B, T, _ = x.shape
-        q, k, v = (project(x).view(B, T, -1, self.shape.head_dim).transpose(1, 2)
-                   for project in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = rotate_halves(q, *turn), rotate_halves(k, *turn)          # (B, H or K, T, hd)
-        if cache is not None:
-            k, v = cache.update(k, v, self.n)                            # (B, K, P, hd)
-        mixed = mix(q, k, v, self.shape.attention, visible)              # (B, H, T, hd)
-        return self.o_proj(mixed.transpose(1, 2).reshape(B, T, -1))
-
-
-class GatedMLP(nn.Module):
-    """down(silu(gate) * up)."""
-
-    def __init__(self, c: ModelConfig) -> None:
-        super().__init__()
-        self.gate_proj, self.up_proj = linear(c.dim, c.hidden), linear(c.dim, c.hidden)
-        self.down_proj = linear(c.hidden, c.dim)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-
-
-class DecoderLayer(nn.Module):
-    """Attention and gated MLP, each behind an RMSNorm and added to the residual stream."""
-
-    def __init__(self, c: ModelConfig, n: int) -> None:
-        super().__init__()
-        self.input_layernorm = RMSNorm(c.dim, c.norm_epsilon)
-        self.self_attn = SelfAttention(c, n)
-        self.post_attention_layernorm = RMSNorm(c.dim, c.norm_epsilon)
-        self.mlp = GatedMLP(c)
-
-    def forward(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor],
-                visible: torch.Tensor | None, cache: DynamicCache | None) -> torch.Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), turn, visible, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
-
-
-class Decoder(nn.Module):
-    """Token ids to the normalised residual stream."""
-
-    def __init__(self, c: ModelConfig) -> None:
-        super().__init__()
-        self.shape = c
-        self.embed_tokens = Synapsis(nn.Embedding(c.vocab, c.dim))
-        self.layers = nn.ModuleList(DecoderLayer(c, n) for n in range(c.layers))
-        self.norm = RMSNorm(c.dim, c.norm_epsilon)
-
-    def forward(self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor | None,
-                cache: DynamicCache | None) -> torch.Tensor:
-        c, x = self.shape, self.embed_tokens(ids)                        # (B, T, dim)
-        pair = torch.arange(0, c.head_dim, 2, dtype=torch.float64, device=ids.device) / c.head_dim
-        angle = positions[:, None, :, None] / c.rope_theta ** pair       # (B, 1, T, hd/2)
-        turn = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-        for layer in self.layers:
-            x = layer(x, turn, visible, cache)
-        return self.norm(x)
-
-
 class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
     """BrainGPT in floating point behind the interface of `transformers`."""
 
@@ -198,6 +107,7 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
         shape = config.shape()
         self.model = Decoder(shape)
         self.lm_head = nn.Linear(shape.dim, shape.vocab, bias=False)
+        self.integers: SpikingModel | None = None
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -205,6 +115,64 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.model.embed_tokens.layer = value
+
+    def checkpoint(self) -> Checkpoint:
+        """The weights in canonical form, for the rest of Spikelet: save, quantise, compile."""
+        shape, state = self.config.shape(), self.state_dict()
+        weights = {}
+        for name in shape.weight_shapes():
+            value = state[file_name(name)].float().cpu().numpy().copy()
+            weights[name] = (neighbours(value, shape.head_dim) if name.endswith(ROTATED)
+                             else value)
+        if shape.tied:
+            weights["head"] = weights["embedding"]
+        thresholds = {Population(name): tuple(steps)
+                      for name, steps in (self.config.firing_thresholds or {}).items()}
+        return Checkpoint(shape, weights, thresholds)
+
+    def spiking(self, documents: list[list[int]] | None = None) -> "BrainGPTForCausalLM":
+        """From now on logits are the integer spiking model's, of the weights as they are now.
+
+        Every step of `generate` computes the whole text: the integer model keeps no cache.
+
+        Args:
+            documents: token ids to calibrate on; without them the model tells some text itself.
+        """
+        self.integers = SpikingModel(quantise_calibrated(self.checkpoint(), documents))
+        self.generation_config.use_cache = False
+        return self
+
+    def _spiking_logits(self, ids: torch.Tensor, mask: torch.Tensor | None,
+                        cache: DynamicCache | None) -> torch.Tensor:
+        if cache is not None or (mask is not None and not mask.all()):
+            raise SpikeletError("the spiking model takes whole texts without padding: give one "
+                                "text at a time, with use_cache=False")
+        logits = torch.stack([self.integers.log_logits(row) for row in ids.cpu()])
+        return logits.to(self.device, torch.float32)                     # (B, T, vocab)
+
+    def _hidden(self, ids: torch.Tensor, mask: torch.Tensor | None,
+                positions: torch.Tensor | None, cache: DynamicCache | None) -> torch.Tensor:
+        """The residual stream (B, T, dim) of ids (B, T), as `forward` describes its arguments."""
+        B, T = ids.shape
+        if not isinstance(cache, DynamicCache | None):
+            raise SpikeletError("BrainGPT generates with a dynamic cache only: leave out "
+                                "cache_implementation")
+        past = 0 if cache is None else cache.get_seq_length()
+        if past + T > self.config.max_position_embeddings:
+            raise SpikeletError(f"{past + T} tokens do not fit the model's context of "
+                                f"{self.config.max_position_embeddings}: ask for fewer")
+        everything = torch.ones(1, past + T, dtype=torch.bool, device=ids.device)
+        seen, visible = everything, None
+        if mask is not None and not mask.all():
+            if mask.shape != (B, past + T):
+                raise SpikeletError(f"the attention mask must be of {B} sequences of {past + T} "
+                                    f"positions, not {tuple(mask.shape)}")
+            seen = mask.bool()
+            causal = everything.expand(T, -1).tril(past)                 # (T, P)
+            visible = causal & seen[:, None, None, :]                    # (B, 1, T, P)
+        if positions is None:
+            positions = (seen.cumsum(-1) - 1).clamp(min=0)[:, past:]     # padding does not count
+        return self.model(ids, positions, visible, cache)
 
     @can_return_tuple
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None,
@@ -221,32 +189,18 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
             labels: (B, T); gives the mean loss of predicting each token.
 
         Raises:
-            SpikeletError: a cache of fixed size, or a mask that is not (B, P).
+            SpikeletError: more than the context holds, a cache of fixed size, a mask that is not
+                (B, P), or padding or a cache for the spiking model.
         """
-        T, cache = input_ids.shape[1], past_key_values
-        if cache is None and (self.config.use_cache if use_cache is None else use_cache):
-            cache = DynamicCache()
-        if not isinstance(cache, DynamicCache | None):
-            raise SpikeletError("BrainGPT generates with a dynamic cache only: leave out "
-                                "cache_implementation")
-        past = 0 if cache is None else cache.get_seq_length()
-        seen = None
-        if attention_mask is not None and not attention_mask.all():
-            if attention_mask.shape != (len(input_ids), past + T):
-                raise SpikeletError(f"the attention mask must be of {len(input_ids)} sequences of "
-                                    f"{past + T} positions, not {tuple(attention_mask.shape)}")
-            seen = attention_mask.bool()
-        if position_ids is None:
-            count = (torch.arange(past + T, device=input_ids.device)[None] if seen is None
-                     else (seen.cumsum(-1) - 1).clamp(min=0))
-            position_ids = count[:, past:]
-        visible = None
-        if seen is not None:
-            causal = torch.ones(T, past + T, dtype=torch.bool, device=seen.device).tril(past)
-            visible = causal & seen[:, None, None, :]                    # (B, 1, T, P)
-        hidden = self.model(input_ids, position_ids, visible, cache)     # (B, T, dim)
-        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(hidden[:, keep])                           # (B, kept, vocab)
+        cache, keep = past_key_values, logits_to_keep
+        keep = slice(-keep, None) if isinstance(keep, int) else keep
+        if self.integers is not None:
+            logits = self._spiking_logits(input_ids, attention_mask, cache)[:, keep]
+        else:
+            if cache is None and (self.config.use_cache if use_cache is None else use_cache):
+                cache = DynamicCache()
+            hidden = self._hidden(input_ids, attention_mask, position_ids, cache)
+            logits = self.lm_head(hidden[:, keep])                       # (B, kept, vocab)
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **kwargs)
