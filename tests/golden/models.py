@@ -4,9 +4,10 @@ import functools
 import os
 
 from golden.model.checkpoint import Checkpoint, load_checkpoint
-from golden.model.config import ModelConfig
+from golden.model.config import Attention, ModelConfig
 from golden.model.perplexity import split_documents
 from golden.model.tokenizer import load_tokenizer
+from tests import seeds
 from tests.shared import shared_file
 
 SEED = int(os.environ.get("SPIKELET_SEED", "1"))
@@ -32,3 +33,21 @@ def stories_documents() -> list[list[int]]:
     tokenizer = load_tokenizer(shared_file("models/tok512.bin"), stories().config.vocab)
     text = shared_file("data/tinystories_eval.txt").read_text(encoding="utf-8")
     return split_documents(text, tokenizer)
+
+
+def random_shape(name: str, **fixed) -> ModelConfig:
+    """A shape that differs from name to name and with SPIKELET_SEED."""
+    draw = seeds.generator(name)
+    kv_heads, group = draw.randint(1, 3), draw.randint(1, 3)
+    heads = kv_heads * group
+    # Llama's config refuses a width that its heads do not divide, even where head_dim is given.
+    shape = dict(dim=heads * draw.randint(3, 12) * 2, hidden=draw.randint(8, 90),
+                 layers=draw.randint(1, 3), heads=heads, kv_heads=kv_heads,
+                 head_dim=2 * draw.randint(1, 9), vocab=draw.randint(20, 200),
+                 context=draw.randint(24, 48), tied=draw.random() < 0.5,
+                 rope_theta=draw.choice([100.0, 10000.0, 500000.0, 1e6]),
+                 norm_epsilon=draw.choice([1e-6, 1e-5, 1e-3]), qkv_bias=draw.random() < 0.5,
+                 attention=Attention.softmax) | fixed
+    config = ModelConfig(**shape)
+    print(f"seed {seeds.seed()}, {name}: {config}")
+    return config

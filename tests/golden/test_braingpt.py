@@ -7,44 +7,40 @@ import math
 import pytest
 import torch
 
-from golden.model.checkpoint import Checkpoint, random_checkpoint
+from golden.model.calibrate import quantise_calibrated
+from golden.model.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    random_checkpoint,
+    save_checkpoint,
+)
 from golden.model.config import Attention, ModelConfig
 from golden.model.float_model import FloatModel, KeyValueCache
 from golden.model.perplexity import perplexity
+from golden.model.spiking import SpikingModel
 from isa.errors import SpikeletError
+from isa.schedule import Population
 from tests import seeds
-from tests.golden.hugging_face import (
-    braingpt_name,
-    checkpoint_of,
-    common_keys,
-    random_shape,
-    state_of,
-)
+from tests.golden.folders import BRAINGPT, config_json, tensors, write_folder
+from tests.golden.models import random_shape
 
 transformers = pytest.importorskip("transformers", reason="install transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 braingpt = pytest.importorskip("golden.model.braingpt")
 
 TOLERANCE = 1e-4
-THRESHOLDS = {"down": [128, 64, 32, 16, 8, 4, 2, 1]}
-
-
-def write_folder(folder, checkpoint: Checkpoint, **changes) -> None:
-    """Our own format, key by key and name by name; a tied head is left out."""
-    c, state = checkpoint.config, state_of(checkpoint, braingpt_name)
-    if c.tied:
-        del state["lm_head.weight"]
-    values = common_keys(c) | dict(
-        model_type="braingpt", architectures=["BrainGPTForCausalLM"], rope_theta=c.rope_theta,
-        attention_bias=c.qkv_bias, attention=str(c.attention)) | changes
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(values))
-    safetensors.save_file(state, folder / "model.safetensors")
+THRESHOLDS = {Population.down: (90, 50, 25, 12, 6, 3, 2, 1)}
+ENDS = dict(bos_token_id=0, eos_token_id=0)
 
 
 def random_ids(c: ModelConfig, *shape: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seeds.seed())
     return torch.randint(1, c.vocab, shape, generator=generator)
+
+
+def untrained_config(c: ModelConfig, **changes):
+    keys = config_json(random_checkpoint(c, 0), BRAINGPT, **changes)
+    return braingpt.BrainGPTConfig(**keys, attention_bias=c.qkv_bias)
 
 
 def greedy(model: FloatModel, prompt: list[int], count: int, end: int) -> list[int]:
@@ -76,9 +72,9 @@ def one_thread():
 @pytest.fixture(params=CASES)
 def pair(request, tmp_path):
     """A checkpoint, and what from_pretrained makes of its folder."""
-    checkpoint = random_checkpoint(random_shape(request.param, **CASES[request.param]),
-                                   seeds.seed())
-    write_folder(tmp_path / "model", checkpoint)
+    shape = random_shape(request.param, **CASES[request.param])
+    checkpoint = Checkpoint(shape, random_checkpoint(shape, seeds.seed()).weights, THRESHOLDS)
+    save_checkpoint(checkpoint, tmp_path / "model", extra=ENDS)
     model, found = braingpt.BrainGPTForCausalLM.from_pretrained(
         tmp_path / "model", output_loading_info=True)
     assert not any(found.values()), found
@@ -160,61 +156,50 @@ def test_loss_is_the_perplexity(pair):
 
 def test_saved_and_loaded_again(pair, tmp_path):
     checkpoint, model = pair
-    c = checkpoint.config
-    model.config.firing_thresholds = THRESHOLDS
-    model.save_pretrained(tmp_path / "again")
-    saved = safetensors.load_file(tmp_path / "again/model.safetensors")
-    expected = state_of(checkpoint, braingpt_name)
-    assert expected.keys() - saved.keys() == ({"lm_head.weight"} if c.tied else set())
-    assert all(torch.equal(value, expected[name]) for name, value in saved.items())
-    values = json.loads((tmp_path / "again/config.json").read_text())
-    written = common_keys(c) | dict(model_type="braingpt", architectures=["BrainGPTForCausalLM"],
-                                    attention=c.attention, attention_bias=c.qkv_bias,
-                                    rope_theta=c.rope_theta, firing_thresholds=THRESHOLDS)
-    assert written.items() <= values.items()
-    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again")
-    assert type(again) is braingpt.BrainGPTForCausalLM
-    assert again.config.shape() == c and again.config.firing_thresholds == THRESHOLDS
-    back = checkpoint_of(again.state_dict(), c, braingpt_name)
-    for name, weight in checkpoint.weights.items():
-        assert (back.weights[name] == weight).all(), name
+    model.save_pretrained(tmp_path / "library")
+    save_checkpoint(model.checkpoint(), tmp_path / "ours", extra=ENDS)
+    expected = tensors(checkpoint, wrapped=True)
+    for folder in (tmp_path / "library", tmp_path / "ours"):
+        saved = safetensors.load_file(folder / "model.safetensors")
+        assert saved.keys() == expected.keys()
+        assert all(torch.equal(value, expected[name]) for name, value in saved.items())
+        loaded = load_checkpoint(folder)
+        assert loaded.config == checkpoint.config and loaded.thresholds == THRESHOLDS
+        for name, weight in loaded.weights.items():
+            assert (weight == checkpoint.weights[name]).all(), name
+        again = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        assert type(again) is braingpt.BrainGPTForCausalLM
+        assert again.config.shape() == checkpoint.config
+        assert again.generation_config.eos_token_id == again.config.bos_token_id == 0
+        assert (again.lm_head.weight is again.get_input_embeddings().weight) == loaded.config.tied
 
 
 def test_untrained_model_trains():
     """An own model made from a config learns one sequence: gradients reach every weight."""
     torch.manual_seed(seeds.seed())
     shape = random_shape("training", tied=False, qkv_bias=True, vocab=30)
-    config = braingpt.BrainGPTConfig(**common_keys(shape))
+    config = untrained_config(shape)
     model = braingpt.BrainGPTForCausalLM(config)
     ids = random_ids(shape, 1, 16)
     optimiser, losses = torch.optim.AdamW(model.parameters(), 1e-2), []
-    for _ in range(12):
+    for _ in range(40):
         loss = model(ids, labels=ids, use_cache=False).loss
         optimiser.zero_grad()
         loss.backward()
         assert all(p.grad is not None for p in model.parameters())
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
+    print("losses", losses)
+    assert min(losses) < 0.5 * losses[0]     # 0.00 to 0.28 with eight seeds
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_released_extras_and_shards(tmp_path, recwarn):
+def test_released_extras_and_shards(tmp_path):
     """Shards, and the SiLU tables that released checkpoints carry in each MLP."""
-    checkpoint = random_checkpoint(random_shape("shards", tied=False, layers=2), seeds.seed())
-    folder = tmp_path / "model"
-    write_folder(folder, checkpoint)
-    (folder / "model.safetensors").unlink()
-    state = state_of(checkpoint, braingpt_name)
-    state["model.layers.1.mlp.act_fn.neuron.threshold"] = torch.ones(10)
-    names = sorted(state)
-    parts = {"model-00001-of-00002.safetensors": names[::2],
-             "model-00002-of-00002.safetensors": names[1::2]}
-    for file, part in parts.items():
-        safetensors.save_file({name: state[name] for name in part}, folder / file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps(dict(
-        metadata={}, weight_map={name: file for file, part in parts.items() for name in part})))
-    model, found = braingpt.BrainGPTForCausalLM.from_pretrained(folder, output_loading_info=True)
+    checkpoint = random_checkpoint(random_shape("shards", layers=2), seeds.seed())
+    write_folder(tmp_path, checkpoint, BRAINGPT, shards=2,
+                 attention_bias=checkpoint.config.qkv_bias,
+                 more={"model.layers.1.mlp.act_fn.neuron.threshold": torch.ones(10)})
+    model, found = braingpt.BrainGPTForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(found.values()), found
     ids = random_ids(checkpoint.config, 1, 9)
     assert (model(ids).logits - FloatModel(checkpoint)(ids)).abs().max() < TOLERANCE
@@ -224,7 +209,7 @@ def test_keys_of_later_files(tmp_path):
     """rope_theta inside rope_parameters, as newer versions of the library write it."""
     shape = random_shape("later", rope_theta=10000.0, qkv_bias=True)
     rope = dict(rope_type="default", rope_theta=500.0)
-    config = braingpt.BrainGPTConfig(**common_keys(shape), rope_parameters=rope)
+    config = untrained_config(shape, rope_parameters=rope)
     assert config.shape() == dataclasses.replace(shape, rope_theta=500.0)
     config.save_pretrained(tmp_path)
     again = transformers.AutoConfig.from_pretrained(tmp_path)
@@ -238,20 +223,47 @@ def test_keys_of_later_files(tmp_path):
     (dict(attention="linear"), "'linear'"), (dict(num_key_value_heads=5), "heads")])
 def test_what_is_not_computed(tmp_path, change, message):
     checkpoint = random_checkpoint(random_shape("refused", heads=4, kv_heads=2), 0)
-    write_folder(tmp_path / "model", checkpoint, **change)
+    write_folder(tmp_path, checkpoint, BRAINGPT, **change)
     with pytest.raises(SpikeletError, match=message) as caught:
-        braingpt.BrainGPTForCausalLM.from_pretrained(tmp_path / "model")
+        braingpt.BrainGPTForCausalLM.from_pretrained(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_caches_and_masks():
     shape = random_shape("masks")
-    model = braingpt.BrainGPTForCausalLM(braingpt.BrainGPTConfig(**common_keys(shape)))
+    model = braingpt.BrainGPTForCausalLM(untrained_config(shape))
     ids = random_ids(shape, 1, 4)
     with pytest.raises(SpikeletError, match="dynamic cache"):
         model.generate(ids, max_new_tokens=2, cache_implementation="static")
     with pytest.raises(SpikeletError, match="1 sequences of 4 positions"):
         model(ids, attention_mask=torch.zeros(1, 3))
+    with pytest.raises(SpikeletError, match=f"context of {shape.context}"):
+        model(random_ids(shape, 1, shape.context + 1))
+
+
+@torch.inference_mode()
+def test_spiking(tmp_path):
+    """The integers' logits behind the same interface, of the weights as they are."""
+    checkpoint = random_checkpoint(random_shape("spiking", attention=Attention.softmax,
+                                                dim=36, heads=6, kv_heads=3), seeds.seed())
+    save_checkpoint(checkpoint, tmp_path)
+    documents = random_ids(checkpoint.config, 2, 20).tolist()
+    integers = SpikingModel(quantise_calibrated(checkpoint, documents))
+    model = braingpt.BrainGPTForCausalLM.from_pretrained(tmp_path)
+    ids = random_ids(checkpoint.config, 2, 6)
+    plain = model(ids).logits
+    assert model.spiking(documents) is model
+    logits = model(ids).logits
+    assert torch.equal(logits, torch.stack([integers.log_logits(row) for row in ids]).float())
+    error = ((logits - plain).square().mean() / plain.square().mean()).sqrt()
+    assert 0 < error < 0.1             # 0.027 to 0.044 with eight seeds
+    made = model.generate(ids[:1], max_new_tokens=4, do_sample=False, pad_token_id=0)
+    expected = ids[0].tolist()
+    for _ in range(4):
+        expected.append(int(integers.log_logits(torch.tensor(expected))[-1].argmax()))
+    assert made[0].tolist() == expected
+    with pytest.raises(SpikeletError, match="without padding"):
+        model(ids, attention_mask=torch.tensor([[0, 1, 1, 1, 1, 1]] * 2))
 
 
 def test_tokenizer(tmp_path):
@@ -267,7 +279,7 @@ def test_tokenizer(tmp_path):
             vocab_size=290, special_tokens=["<|endoftext|>"], initial_alphabet=levels.alphabet(),
             show_progress=False))
     checkpoint = random_checkpoint(random_shape("tokens", vocab=300), seeds.seed())
-    write_folder(tmp_path, checkpoint)
+    save_checkpoint(checkpoint, tmp_path, extra=ENDS)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(dict(
         tokenizer_class="PreTrainedTokenizerFast", bos_token="<|endoftext|>", padding_side="left",

@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import Checkpoint, random_checkpoint
+from golden.model.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
 from golden.model.config import ModelConfig
 from golden.model.float_model import FloatModel, KeyValueCache
+from isa.errors import SpikeletError
 from tests import seeds
-from tests.golden.hugging_face import (
-    checkpoint_of,
-    common_keys,
-    halves,
-    neighbours,
-    random_shape,
-    state_of,
-)
+from tests.golden.folders import config_json, rotate_half_order, tensors
+from tests.golden.models import random_shape
 
 transformers = pytest.importorskip("transformers", reason="the oracle: pip install transformers")
 TOLERANCE = 1e-4  # of logits, absolute
@@ -25,10 +20,9 @@ TOLERANCE = 1e-4  # of logits, absolute
 
 def library_model(c: ModelConfig, family: str):
     """An untrained model of the library in this shape; eager attention, so nothing is fused."""
-    kind = getattr(transformers, f"{family}Config")
+    keys = config_json(random_checkpoint(c, 0), {}, sliding_window=None, use_sliding_window=None)
     extra = dict(attention_bias=c.qkv_bias) if family == "Llama" else {}
-    config = kind(**common_keys(c), **extra, attn_implementation="eager",
-                  rope_parameters=dict(rope_type="default", rope_theta=c.rope_theta))
+    config = getattr(transformers, f"{family}Config")(**keys, **extra, attn_implementation="eager")
     return getattr(transformers, f"{family}ForCausalLM")(config).eval()
 
 
@@ -38,12 +32,15 @@ def filled(checkpoint: Checkpoint, family: str):
     Biases that ours do not have are 0: Qwen2's of q, k and v, and Llama's of the output projection,
     which come with the others.
     """
-    model, state = library_model(checkpoint.config, family), state_of(checkpoint)
+    c = checkpoint.config
+    model, state = library_model(c, family), tensors(checkpoint)
     biases = {"o_proj"} if family == "Llama" else {"q_proj", "k_proj", "v_proj"}
-    needed = checkpoint.config.qkv_bias == (family == "Llama")
+    needed = c.qkv_bias == (family == "Llama")
     for name, value in model.state_dict().items():
         if needed and name.endswith(".bias") and name.split(".")[-2] in biases:
             state[name] = torch.zeros_like(value)
+    if c.tied:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state)       # complains of a name too many or too few
     return model
 
@@ -89,7 +86,7 @@ CASES = {"qwen2": ("Qwen2", dict(qkv_bias=True)),
 
 @torch.inference_mode()
 @pytest.mark.parametrize("case", CASES)
-def test_equals_the_library(case):
+def test_equals_the_library(case, tmp_path):
     family, fixed = CASES[case]
     config = random_shape(case, **fixed)
     checkpoint = random_checkpoint(config, seeds.seed())
@@ -102,6 +99,16 @@ def test_equals_the_library(case):
     for name, sizes in chunkings(config.context, case).items():
         worst = (in_chunks(ours, ids, sizes) - expected).abs().max()
         assert worst < TOLERANCE, f"{name}: {sizes}"
+    model.save_pretrained(tmp_path)
+    if family == "Llama" and config.qkv_bias:      # its output projection has one too
+        with pytest.raises(SpikeletError, match=r"o_proj\.bias"):
+            load_checkpoint(tmp_path)
+        return
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.config == dataclasses.replace(config, qkv_bias=family == "Qwen2")
+    assert loaded.unused == ()
+    for name, weight in loaded.weights.items():
+        assert np.array_equal(weight, checkpoint.weights.get(name, np.zeros_like(weight))), name
 
 
 @torch.inference_mode()
@@ -117,20 +124,25 @@ def test_the_library_with_its_own_cache():
 
 
 @torch.inference_mode()
-def test_weights_of_the_library():
-    """The other way round: the library draws the weights, ours are made of them."""
-    config = random_shape("from the library", qkv_bias=True)
-    model = library_model(config, "Qwen2")
+@pytest.mark.parametrize("family", ["Qwen2", "Llama"])
+@pytest.mark.parametrize("shard", ["5GB", "20KB"])
+def test_weights_of_the_library(tmp_path, family, shard):
+    """The other way round: the library draws the weights and saves them, we load its folder."""
+    config = random_shape(f"{family} draws", layers=3, qkv_bias=family == "Qwen2")
+    model = library_model(config, family)
     generator = torch.Generator().manual_seed(seeds.seed())
     for parameter in model.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    checkpoint = checkpoint_of(model.state_dict(), config)
+    model.save_pretrained(tmp_path, max_shard_size=shard)
+    assert (tmp_path / "model.safetensors").exists() == (shard == "5GB")
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.config == config
     ids = random_ids(config, 2, "from the library")
     expected = model(ids).logits
     assert expected.std() > 0.1
     assert (FloatModel(checkpoint)(ids) - expected).abs().max() < TOLERANCE
-    back = state_of(checkpoint)
-    for name, value in model.state_dict().items():
+    back = tensors(checkpoint)
+    for name, value in model.named_parameters():
         assert torch.equal(back[name], value), name
 
 
@@ -140,7 +152,7 @@ def test_the_order_of_a_head_matters():
     config = random_shape("order", head_dim=12, rope_theta=10000.0, qkv_bias=True)
     checkpoint = random_checkpoint(config, seeds.seed())
     ids = random_ids(config, 1, "order")
-    wrong = {name: halves(weight, 12) if name.endswith("wk") else weight
+    wrong = {name: rotate_half_order(weight, 12) if name.endswith("wk") else weight
              for name, weight in checkpoint.weights.items()}
     expected = filled(checkpoint, "Qwen2")(ids).logits
     got = FloatModel(Checkpoint(config, wrong))(ids)
@@ -148,10 +160,3 @@ def test_the_order_of_a_head_matters():
     theta = dataclasses.replace(config, rope_theta=9000.0)
     got = FloatModel(Checkpoint(theta, checkpoint.weights))(ids)
     assert (got - expected).abs().max() > TOLERANCE
-
-
-def test_halves_and_neighbours_are_inverse():
-    weight = np.arange(24.0).reshape(12, 2)
-    assert halves(weight, 6)[:, 0].tolist() == [0, 4, 8, 2, 6, 10, 12, 16, 20, 14, 18, 22]
-    assert np.array_equal(neighbours(halves(weight, 6), 6), weight)
-    assert np.array_equal(halves(neighbours(weight, 6), 6), weight)
