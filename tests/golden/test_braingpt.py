@@ -1,11 +1,14 @@
 """BrainGPTForCausalLM: our folders behind from_pretrained and generate of `transformers`."""
 
 import dataclasses
+import importlib
 import json
 import math
 
 import pytest
+import tokenizers
 import torch
+from safetensors.torch import load_file
 
 from golden.model.calibrate import quantise_calibrated
 from golden.model.checkpoint import (
@@ -25,8 +28,7 @@ from tests.golden.folders import BRAINGPT, config_json, tensors, write_folder
 from tests.golden.models import random_shape
 
 transformers = pytest.importorskip("transformers", reason="install transformers")
-safetensors = pytest.importorskip("safetensors.torch")
-braingpt = pytest.importorskip("golden.model.braingpt")
+braingpt = importlib.import_module("golden.model.braingpt")   # it needs transformers
 
 TOLERANCE = 1e-4
 THRESHOLDS = {Population.down: (90, 50, 25, 12, 6, 3, 2, 1)}
@@ -160,7 +162,7 @@ def test_saved_and_loaded_again(pair, tmp_path):
     save_checkpoint(model.checkpoint(), tmp_path / "ours", extra=ENDS)
     expected = tensors(checkpoint, wrapped=True)
     for folder in (tmp_path / "library", tmp_path / "ours"):
-        saved = safetensors.load_file(folder / "model.safetensors")
+        saved = load_file(folder / "model.safetensors")
         assert saved.keys() == expected.keys()
         assert all(torch.equal(value, expected[name]) for name, value in saved.items())
         loaded = load_checkpoint(folder)
@@ -268,7 +270,6 @@ def test_spiking(tmp_path):
 
 def test_tokenizer(tmp_path):
     """AutoTokenizer on a folder with tokenizer.json and tokenizer_config.json."""
-    tokenizers = pytest.importorskip("tokenizers")
     levels = tokenizers.pre_tokenizers.ByteLevel
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = levels(add_prefix_space=False)
