@@ -161,17 +161,18 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
         if past + T > self.config.max_position_embeddings:
             raise SpikeletError(f"{past + T} tokens do not fit the model's context of "
                                 f"{self.config.max_position_embeddings}: ask for fewer")
-        everything = torch.ones(1, past + T, dtype=torch.bool, device=ids.device)
-        seen, visible = everything, None
+        position, visible = torch.arange(past + T, device=ids.device), None
+        count = position[None]
         if mask is not None and not mask.all():
             if mask.shape != (B, past + T):
                 raise SpikeletError(f"the attention mask must be of {B} sequences of {past + T} "
                                     f"positions, not {tuple(mask.shape)}")
-            seen = mask.bool()
-            causal = everything.expand(T, -1).tril(past)                 # (T, P)
-            visible = causal & seen[:, None, None, :]                    # (B, 1, T, P)
+            query = position[past:, None]
+            # Padding sees itself: a softmax of nothing is no number.
+            visible = (position <= query) & mask[:, None].bool() | (position == query)  # (B, T, P)
+            count = (mask.cumsum(-1) - 1).clamp(min=0)
         if positions is None:
-            positions = (seen.cumsum(-1) - 1).clamp(min=0)[:, past:]     # padding does not count
+            positions = count[:, past:]
         return self.model(ids, positions, visible, cache)
 
     @can_return_tuple

@@ -1,5 +1,6 @@
 """BrainGPT in floating point: what the spiking model is measured against, and what is trained."""
 
+import copy
 import math
 
 import numpy as np
@@ -53,26 +54,44 @@ class KeyValueCache:
         self.keys[n, :, :, self.length:end], self.values[n, :, :, self.length:end] = k, v
         return self.keys[n, :, :, :end], self.values[n, :, :, :end]
 
+    def select(self, rows: torch.Tensor) -> "KeyValueCache":
+        """The cache of some rows of the batch, by index."""
+        chosen = copy.copy(self)
+        seen = slice(0, self.length)
+        for name in ("keys", "values"):
+            all_ = getattr(self, name)
+            part = torch.empty((*all_.shape[:1], len(rows), *all_.shape[2:]), device=all_.device)
+            part[:, :, :, seen] = all_[:, rows, :, seen]
+            setattr(chosen, name, part)
+        return chosen
+
 
 def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention,
         visible: torch.Tensor | None = None) -> torch.Tensor:
     """Values mixed causally: q (B, H, T, hd), k and v (B, K, P, hd), P >= T -> (B, H, T, hd).
 
-    Query t is position P - T + t and sees what `visible` (.., T, P) allows: without it, every
-    position up to its own. Without softmax a position weighs max(score, 0) over the number seen.
+    Query t is position P - T + t and sees the positions up to its own, or those that `visible`
+    (B, T, P) names, at least one. Without softmax the weight of a position is max(score, 0) over
+    the number of positions seen.
     """
-    T, P, grouped = q.shape[2], k.shape[2], q.shape[1] != k.shape[1]
-    at_once = attention is Attention.softmax and T in (1, P) and visible is None
-    if visible is None and not at_once:
-        visible = torch.ones(T, P, dtype=torch.bool, device=q.device).tril(P - T)
+    (B, H, T, hd), (K, P) = q.shape, k.shape[1:3]
+    if attention is Attention.softmax and T == P > 1 and visible is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != K)
+    # The queries of a group of heads are rows of one product with their keys.
+    score = (q / math.sqrt(hd)).reshape(B, K, -1, hd) @ k.mT             # (B, K, H/K T, P)
+    score = score.view(B, K, -1, T, P)
+    if visible is not None:
+        score = score.masked_fill(~visible[:, None, None], -torch.inf)
+    elif T > 1:
+        future = torch.ones(T, P, dtype=torch.bool, device=q.device).triu(P - T + 1)
+        score = score.masked_fill(future, -torch.inf)
     if attention is Attention.softmax:
-        return F.scaled_dot_product_attention(q, k, v, visible, is_causal=at_once and T > 1,
-                                              enable_gqa=grouped)
-    if grouped:
-        k, v = (z.repeat_interleave(q.shape[1] // k.shape[1], 1) for z in (k, v))
-    score = q @ k.mT / math.sqrt(q.shape[-1])                            # (B, H, T, P)
-    seen = visible.sum(-1, keepdim=True).clamp(min=1)                    # padding may see nothing
-    return (torch.relu(score) * visible / seen) @ v
+        weight = torch.softmax(score, -1)
+    else:
+        reach = (torch.arange(P - T + 1, P + 1, device=q.device)[:, None]    # positions 0..p
+                 if visible is None else visible.sum(-1)[:, None, None, :, None])
+        weight = torch.relu(score) / reach
+    return (weight.view(B, K, -1, P) @ v).view(B, H, T, hd)
 
 
 class Layer(nn.Module):
