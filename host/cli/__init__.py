@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from host.cli import compile as compile_command
-from host.cli import evaluate, generate, info
+from host.cli import evaluate, generate, info, train
 from host.cli.terminal import fail
 from isa.errors import SpikeletError
 
@@ -46,6 +46,7 @@ app.command("generate")(generate.generate)
 app.command("compile")(compile_command.compile_image)
 app.command("eval")(evaluate.evaluate)
 app.command("info")(info.info)
+app.add_typer(train.app, name="train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
