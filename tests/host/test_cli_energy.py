@@ -1,0 +1,63 @@
+"""spikelet energy on small files."""
+
+import json
+import re
+
+import pytest
+
+
+@pytest.fixture
+def arguments(folder):
+    return ("energy", "--model", folder / "model.bin", "--tokenizer", folder / "tokenizer.bin",
+            "--text", folder / "text.txt")
+
+
+def numbers(out: str, label: str) -> list[float]:
+    """The figures of the first line that begins with a label."""
+    figures = re.search(rf"^ *{label}((?: +[\d.,]+)+)$", out, re.MULTILINE)[1]
+    return [float(n) for n in figures.replace(",", "").split()]
+
+
+def test_report(run, arguments, tmp_path):
+    result = run(*arguments, "--json", tmp_path / "energy.json", "--config", "tiny")
+    assert result.status == 0, result.err
+    assert "counting: document 1/2" in result.err
+    content = json.loads((tmp_path / "energy.json").read_text())
+    names = [c["name"] for c in content["costs_a_token"]]
+    assert names == ["int8 MAC", "unary", "signed"]      # no trained thresholds in this file
+    accumulates = [c["accumulates"] for c in content["costs_a_token"]]
+    assert numbers(result.out, "accumulates") == [round(n) for n in accumulates]
+    spikes = [sum(f["by"][s]["spikes"] for f in content["fired"].values())
+              for s in ("unary", "signed")]
+    positions = sum(content["documents"])
+    assert numbers(result.out, "spikes") == [0, *(round(n / positions) for n in spikes)]
+    for total, ratio in re.findall(r"total.*nJ +(.*)\n *against int8 +(.*)\n", result.out):
+        totals = [float(n.replace(",", "")) for n in total.split()]
+        for value, shown in zip(totals, ratio.split(), strict=True):
+            assert value / totals[0] == pytest.approx(float(shown), abs=0.006 + 0.2 / totals[0])
+    assert "below 3.0 spikes a neuron" in result.out and "Horowitz" in result.out
+
+
+def test_means_of_the_projections(run, arguments):
+    out = run(*arguments).out
+    each = [[float(n) for n in re.search(rf"{label} +[\d,]+ +([\d.]+) +([\d.]+)", out).groups()]
+            for label in ("query, key, value", "attention out", "gate, up", "down", "head")]
+    mean = numbers(out, "mean of these five")
+    for column in (0, 1):
+        assert sum(row[column] for row in each) / 5 == pytest.approx(mean[column], abs=0.011)
+
+
+def test_an_image_is_refused(run, arguments, folder):
+    result = run(*arguments[:2], folder / "resident.image", *arguments[3:])
+    assert result.status == 2 and "is an image" in result.err
+
+
+def test_figures_that_cannot_be_written(run, arguments, tmp_path):
+    result = run(*arguments, "--json", tmp_path)
+    assert result.status == 2 and "cannot be written" in result.err
+    assert len(result.err.strip().splitlines()[-1]) < 200
+
+
+def test_an_unknown_configuration(run, arguments):
+    result = run(*arguments, "--config", "none")
+    assert result.status == 2 and "none" in result.err
