@@ -4,6 +4,16 @@ import json
 import re
 
 import pytest
+import torch
+
+from golden.model.checkpoint import random_checkpoint
+from golden.model.energy import Census, costs
+from golden.model.quantise import quantise
+from golden.model.spiking import SpikingModel
+from host.cli import energy
+from isa.schedule import EXACT_THRESHOLDS, Population
+from tests.host.files import SHAPE
+from tests.seeds import seed
 
 
 @pytest.fixture
@@ -31,10 +41,12 @@ def test_report(run, arguments, tmp_path):
               for s in ("unary", "signed")]
     positions = sum(content["documents"])
     assert numbers(result.out, "spikes") == [0, *(round(n / positions) for n in spikes)]
-    for total, ratio in re.findall(r"total.*nJ +(.*)\n *against int8 +(.*)\n", result.out):
-        totals = [float(n.replace(",", "")) for n in total.split()]
-        for value, shown in zip(totals, ratio.split(), strict=True):
-            assert value / totals[0] == pytest.approx(float(shown), abs=0.006 + 0.2 / totals[0])
+    shown = re.findall(r"total.*nJ +(.*)\n *against int8 +(.*)\n", result.out)
+    for (total, ratio), name in zip(shown, ("bytes_held", "bytes_built"), strict=True):
+        nano = [c["synapses"] + c["neurons"] + c["other"] + c[name] * 1.25 / 1000
+                for c in content["costs_a_token"]]
+        assert total.split() == [f"{n:,.1f}" for n in nano]
+        assert ratio.split() == [f"{n / nano[0]:.2f}" for n in nano]
     assert "below 3.0 spikes a neuron" in result.out and "Horowitz" in result.out
 
 
@@ -45,6 +57,22 @@ def test_means_of_the_projections(run, arguments):
     mean = numbers(out, "mean of these five")
     for column in (0, 1):
         assert sum(row[column] for row in each) / 5 == pytest.approx(mean[column], abs=0.011)
+
+
+def test_trained_thresholds_have_a_column():
+    """A model whose down neurons never fire for a code of 1."""
+    checkpoint = random_checkpoint(SHAPE, seed())
+    model = SpikingModel(quantise(checkpoint))
+    raised = (*EXACT_THRESHOLDS[:-1], 2)
+    model.watch = census = Census({Population.down: raised}, 16)
+    model(torch.arange(12) % SHAPE.vocab)
+    table = costs(model, census, [12])
+    assert energy.cost_rows(table)[0] == ["", "int8 MAC", "unary", "signed", "trained"]
+    rows = {row[0]: row for row in energy.spike_rows(census)}
+    assert rows["head"][3] == rows["head"][4] and float(rows["down"][3]) > float(rows["down"][4])
+    trained = next(line for line in energy.verdict(table, census, 12, 1000) if "trained" in line)
+    operations = census.total("trained").operations / sum(f.weights for f in census.fired.values())
+    assert trained.startswith(f"trained: {operations:.2f} additions a weight.")
 
 
 def test_an_image_is_refused(run, arguments, folder):
