@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from host.cli.sources import ModelOption, TokenizerOption, read_text
+from host.cli.sources import (
+    DEFAULT_CONFIGURATION,
+    ModelOption,
+    TokenizerOption,
+    model_path,
+    read_text,
+    read_tokenizer,
+)
 from host.cli.terminal import emit, print_grid, progress
 from isa.configurations import CONFIGURATIONS, configuration
 from isa.errors import SpikeletError
@@ -16,7 +23,6 @@ from isa.errors import SpikeletError
 if TYPE_CHECKING:
     from golden.model.energy import Census, Cost
 
-DEFAULT_CONFIGURATION = "ulx3s"
 SOURCE = """\
 45 nm: int8 multiply 0.2 pJ, int32 add 0.1, int16 add 0.05; 64 bits out of 8 KB SRAM 10 pJ, out of
 DRAM 1.3 to 2.6 nJ (M. Horowitz, "Computing's energy problem", ISSCC 2014). Accumulators count as
@@ -25,10 +31,10 @@ DRAM 1.3 to 2.6 nJ (M. Horowitz, "Computing's energy problem", ISSCC 2014). Accu
 
 
 def energy(
-    model: ModelOption,
-    tokenizer: TokenizerOption,
     text: Annotated[Path, typer.Option("--text", help="UTF-8 text; <|endoftext|> between "
                                                       "documents.")],
+    model: ModelOption = None,
+    tokenizer: TokenizerOption = None,
     config: Annotated[str, typer.Option("--config", "-c", help="Device whose lanes gather: "
                                         f"{', '.join(CONFIGURATIONS)}.")] = DEFAULT_CONFIGURATION,
     out: Annotated[Path | None, typer.Option("--json", help="Writes the figures there.")] = None,
@@ -37,18 +43,18 @@ def energy(
 
     \b
     Example:
-      spikelet energy --model stories260K.bin --tokenizer tok512.bin --text stories.txt
+      spikelet energy --text stories.txt
     """
     lanes = configuration(config).lanes
     from golden.model.checkpoint import load_checkpoint
-    from golden.model.tokenizer import load_tokenizer
     from isa.image import is_image
 
+    model = model_path(model)
     if is_image(model):
         raise SpikeletError(f"{model} is an image, which has no float weights: give the checkpoint "
                             "that it was compiled from")
     checkpoint = load_checkpoint(model)
-    words = load_tokenizer(tokenizer, checkpoint.config.vocab)
+    words = read_tokenizer(model, tokenizer, checkpoint.config.vocab)
     content = read_text(text)
 
     import torch
@@ -61,7 +67,7 @@ def energy(
     documents = split_documents(content, words, min(LONGEST, checkpoint.config.context))
     with progress("calibrating", lines=False) as tell:
         tell(0.0, "")
-        spiking = SpikingModel(quantise_calibrated(checkpoint))
+        spiking = SpikingModel(quantise_calibrated(checkpoint, begin=words.begin))
     spiking.watch = census = Census(checkpoint.thresholds, lanes)
     with progress("counting") as tell:
         for n, ids in enumerate(documents):

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from golden.model.checkpoint import random_checkpoint
+from golden.model.checkpoint import Checkpoint, random_checkpoint, save_checkpoint
 from golden.model.energy import Census, costs
 from golden.model.quantise import quantise
 from golden.model.spiking import SpikingModel
@@ -73,6 +73,18 @@ def test_trained_thresholds_have_a_column():
     trained = next(line for line in energy.verdict(table, census, 12, 1000) if "trained" in line)
     operations = census.total("trained").operations / sum(f.weights for f in census.fired.values())
     assert trained.startswith(f"trained: {operations:.2f} additions a weight.")
+
+
+def test_a_checkpoint_with_trained_thresholds(run, folder, tmp_path):
+    raised = {Population.qkv: (*EXACT_THRESHOLDS[:-1], 2)}
+    checkpoint = random_checkpoint(SHAPE, seed())
+    save_checkpoint(Checkpoint(SHAPE, checkpoint.weights, raised), tmp_path / "model")
+    result = run("energy", "--model", tmp_path / "model", "--tokenizer", folder / "tokenizer.bin",
+                 "--text", folder / "text.txt")
+    assert result.status == 0, result.err
+    base, unary, signed, trained = numbers(result.out, "accumulates")
+    assert trained < signed < unary and base > 0
+    assert "- trained: " in result.out
 
 
 def test_an_image_is_refused(run, arguments, folder):
