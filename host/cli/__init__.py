@@ -11,11 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from host.cli import compile as compile_command
-<<<<<<< HEAD
-from host.cli import evaluate, generate, info, train
-=======
-from host.cli import energy, evaluate, generate, info
->>>>>>> functions
+from host.cli import energy, evaluate, generate, info, train
 from host.cli.terminal import fail
 from isa.errors import SpikeletError
 

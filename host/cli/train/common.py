@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from golden.training.corpus import Windows
     from golden.training.loop import Result, Settings
 
+EVERY = 30.0  # seconds between lines of progress where there is no terminal
 HELD_OUT = 0.02  # of the text: measured, never trained on
 
 TextOption = Annotated[Path, typer.Option("--text", help="UTF-8 text to learn; <|endoftext|> "

@@ -8,6 +8,7 @@ import typer
 from host.cli.sources import TokenizerOption
 from host.cli.terminal import note, print_grid, print_table, progress
 from host.cli.train import common
+from host.cli.train.common import EVERY
 from isa.errors import SpikeletError
 
 
@@ -72,7 +73,7 @@ def plasticity(
 
     from golden.training.plasticity_stage import STAGE, train_plasticity
 
-    with progress("stage 3, plasticity") as tell:
+    with progress("stage 3, plasticity", every=EVERY) as tell:
         checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell)
     save_checkpoint(checkpoint, out, words_file)
     after = measure(QuantisedNetwork(checkpoint), held)
@@ -107,7 +108,7 @@ def _ablate(start, training, held, settings, rules, out: Path, before) -> None:
     trials = variants(settings, rules)
     for n, (name, its_settings, its_rules) in enumerate(trials):
         note(f"variant {n + 1}/{len(trials)}: {name}")
-        with progress(name) as tell:
+        with progress(name, every=EVERY) as tell:
             checkpoint, _ = train_plasticity(start, training, its_settings, its_rules, out,
                                              f"ablation-{n}", tell)
         found = measure(QuantisedNetwork(checkpoint), held)

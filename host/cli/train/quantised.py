@@ -8,6 +8,7 @@ import typer
 from host.cli.sources import TokenizerOption
 from host.cli.terminal import print_table, progress
 from host.cli.train import common
+from host.cli.train.common import EVERY
 from isa.errors import SpikeletError
 
 
@@ -79,7 +80,7 @@ def quantised(
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
     settings = Settings(steps, batch, training.length, rate, float_share=float_share,
                         distil=distil, seed=seed)
-    with progress("stage 1, quantised") as tell:
+    with progress("stage 1, quantised", every=EVERY) as tell:
         checkpoint, result = train_quantised(start, training, settings, out,
                                              guide if distil else None, compiled, tell)
     save_checkpoint(checkpoint, out, words_file)
