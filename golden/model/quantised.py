@@ -5,7 +5,7 @@ pass straight through; what is finer than that stays float32. In evaluation ever
 device does, carried in float64: its logits are the spiking model's integers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
@@ -14,12 +14,13 @@ from golden.model.checkpoint import Checkpoint
 from golden.model.exact import ExactArithmetic
 from golden.model.float_model import FloatModel, mix, rotate
 from golden.model.quantise import DEFAULT_FRACTION, QuantisedModel, quantise
-from golden.model.responses import Responses
+from golden.model.responses import Fired, Responses
 from isa.formats import CODE, GAIN
 from isa.schedule import Population
 
 Tensor = torch.Tensor
-Fired = tuple[Tensor, Tensor, Tensor]
+Watch = Callable[[str, Tensor, Tensor], None]
+Codes = tuple[Tensor, Tensor, Tensor]  # code, what arrives of it, what a unit stands for
 
 
 def straight_through(value: Tensor, rounded: Tensor) -> Tensor:
@@ -44,16 +45,19 @@ def code_scale(value: Tensor) -> Tensor:
 
 
 class TrainingArithmetic:
-    """Real values in float32; rounds what is coarse. `spikes` collects (population, mean spikes).
+    """Real values in float32; rounds what is coarse. `fired` collects what populations fired.
 
     Args:
         model: gives the weights.
         responses: trained firing thresholds, or None where every code arrives whole.
+        watch: gets each linear map's name, the codes that it gathers and what it gives.
     """
 
-    def __init__(self, model: FloatModel, responses: Responses | None) -> None:
+    def __init__(self, model: FloatModel, responses: Responses | None,
+                 watch: Watch | None = None) -> None:
         self.model, self.responses, self.config = model, responses, model.config
-        self.spikes: list[tuple[Population, Tensor]] = []
+        self.fired: list[Fired] = []
+        self.watch = watch
         self.weights: dict[str, Tensor] = {}
         for n, layer in enumerate(model.layers):
             gain, mlp_gain = layer.attention_norm.weight, layer.mlp_norm.weight
@@ -68,20 +72,20 @@ class TrainingArithmetic:
     def embed(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, quantise_rows(self.model.embedding.weight.T).T)
 
-    def fire(self, value: Tensor, population: Population | None = None) -> Fired:
+    def fire(self, value: Tensor, population: Population | None = None) -> Codes:
         """(code, what arrives of it, what a unit of both stands for)."""
         scale = code_scale(value)
         x = value / scale
         with torch.no_grad():
             q = torch.floor(x.abs() + 0.5).clamp(max=CODE.maximum) * x.sign()
         code = straight_through(x, q)
-        if self.responses is None or str(population) not in self.responses.thresholds:
+        if self.responses is None or population not in self.responses.index:
             return code, code, scale
-        fired, spikes = self.responses.fire(x, q, population)
-        self.spikes.append((population, spikes))
-        return code, fired, scale
+        arrived, fired = self.responses.fire(x, q, population)
+        self.fired.append(fired)
+        return code, arrived, scale
 
-    def normed(self, name: str, fired: Fired) -> Tensor:
+    def normed(self, name: str, fired: Codes) -> Tensor:
         """A linear map of the fired vector over its root mean square."""
         code, arrived, scale = fired
         square = (code * arrived).mean(-1, keepdim=True).clamp(min=0)
@@ -89,17 +93,22 @@ class TrainingArithmetic:
         with torch.no_grad():
             unit = torch.exp2(torch.floor(torch.log2(true)) - 7)
             rounded = torch.round(true / unit) * unit
-        return F.linear(arrived, self.weights[name]) * straight_through(true, rounded)
+        return self._gather(name, fired, straight_through(true, rounded))
 
     def biased(self, qkv: Tensor, n: int) -> Tensor:
         layer = self.model.layers[n]
         biases = [projection.bias for projection in (layer.wq, layer.wk, layer.wv)]
         return qkv + torch.cat(biases)
 
-    def plain(self, name: str, fired: Fired, residual: Tensor) -> Tensor:
+    def plain(self, name: str, fired: Codes, residual: Tensor) -> Tensor:
         """A linear map of the fired vector, added to the residual stream."""
-        _, arrived, scale = fired
-        return residual + F.linear(arrived, self.weights[name]) * scale
+        return residual + self._gather(name, fired, fired[2])
+
+    def _gather(self, name: str, fired: Codes, scale: Tensor) -> Tensor:
+        y = F.linear(fired[1], self.weights[name]) * scale
+        if self.watch is not None:
+            self.watch(name, fired[0], y)
+        return y
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Heads (B, H or K, T, hd) before rotation -> mixed (B, T, H hd)."""
@@ -125,13 +134,13 @@ class QuantisedNetwork(FloatModel):
 
     def __init__(self, checkpoint: Checkpoint, fraction: int = DEFAULT_FRACTION) -> None:
         super().__init__(checkpoint)
-        self.fraction, self.thresholds = fraction, checkpoint.thresholds
-        self.responses: Responses | None = None
+        self.fraction = fraction
+        self.responses = Responses(checkpoint.thresholds) if checkpoint.thresholds else None
 
-    def checkpoint(self, thresholds: Mapping | None = None) -> Checkpoint:
-        """The weights as they are now."""
-        return Checkpoint(self.config, self.weights(),
-                          self.thresholds if thresholds is None else thresholds)
+    def checkpoint(self) -> Checkpoint:
+        """Weights and thresholds as they are now."""
+        thresholds = {} if self.responses is None else self.responses.integers()
+        return Checkpoint(self.config, self.weights(), thresholds)
 
     def integers(self) -> QuantisedModel:
         """Every integer of the model as it is now."""
@@ -151,10 +160,11 @@ class QuantisedNetwork(FloatModel):
                 logits = self.logits(ExactArithmetic(self.integers()), batch)
         return logits if ids.dim() == 2 else logits[0]
 
-    def train_step(self, ids: Tensor) -> tuple[Tensor, list[tuple[Population, Tensor]]]:
-        """Training's logits (B, T, vocab), and each population's mean spikes a neuron."""
-        arithmetic = TrainingArithmetic(self, self.responses)
-        return self.logits(arithmetic, ids), arithmetic.spikes
+    def train_step(self, ids: Tensor,
+                   watch: Watch | None = None) -> tuple[Tensor, list[Fired]]:
+        """Training's logits (B, T, vocab), and what the populations fired, in order."""
+        arithmetic = TrainingArithmetic(self, self.responses, watch)
+        return self.logits(arithmetic, ids), arithmetic.fired
 
     def logits(self, a: "TrainingArithmetic | ExactArithmetic", ids: Tensor) -> Tensor:
         """The model itself, in one arithmetic or the other."""
