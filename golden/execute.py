@@ -8,7 +8,7 @@ import numpy as np
 from golden.memories import Memories, spike_response
 from golden.units import attention, fixed, functions, norm
 from golden.units.post import post
-from isa.formats import UNITY_MANTISSA
+from isa.formats import CODE, UNITY_MANTISSA
 from isa.instructions import Operation, Scale
 from isa.packets import Space
 
@@ -49,11 +49,17 @@ class Executor:
         self.position = self.token = self.next_token = 0
 
     def begin(self) -> None:
-        """Reads settings, tables and schedule once, before a run."""
+        """Reads settings and tables once, before a run; schedules follow as they are used."""
         self.settings = self.m.settings()
         self.tables = self.m.tables()
         self.norm_constants = self.m.norm_constants(self.settings)
-        self.response, self.spikes = spike_response(self.m.schedule(self.settings))
+        self.responses: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def _response(self, first_step: int) -> tuple[np.ndarray, np.ndarray]:
+        """`spike_response` of the schedule at that entry of schedule memory."""
+        if first_step not in self.responses:
+            self.responses[first_step] = spike_response(self.m.schedule(self.settings, first_step))
+        return self.responses[first_step]
 
     def _count(self, name: str, amount: int) -> None:
         self.m.counters[name] += int(amount)
@@ -94,8 +100,8 @@ class Executor:
         else:
             exponent = fixed.code_exponent(int(m.magnitudes[f["magnitude"]]))
             codes = fixed.encode(m.vector[self._elements(f["source"], count)], exponent)
-            fired = self.response[codes + 127]
-            per_neuron = self.spikes[codes + 127]
+            response, spikes = self._response(f["first_step"])
+            fired, per_neuron = response[codes + CODE.maximum], spikes[codes + CODE.maximum]
             number = count
             if f["norm"]:
                 squares = int(np.sum(codes * fired))

@@ -68,6 +68,7 @@ FIRE = Record(
         Field("tile_stride", 16, "rows from one tile to the next; with stream: rows of a tile"),
         Field("outputs", 18, "sums wanted; tiles = ceil(outputs / P)"),
         Field("dynamic_outputs", 1, "outputs is position + 1"),
+        Field("first_step", 7, "schedule memory entry where the neurons' schedule begins"),
     ),
 )  # fmt: skip
 
