@@ -44,7 +44,8 @@ SETTINGS = _numbered(
     ("end_token", 18, "generation stops when this token comes out"),
     ("end_token_enable", 1, "1: stop at end_token"),
     ("skip_silent", 1, "schedule: skip silent groups and stop at zero potentials"),
-    *((f"start_{b}", 7, f"schedule: first step of a group whose codes have {b} bits, from FIRE's first_step")
+    *((f"start_{b}", 7, f"schedule: first step of a group whose codes have {b} bits, counted from "
+                        "the first_step of FIRE")
       for b in range(CODE.bits)),
 )  # fmt: skip
 

@@ -205,7 +205,7 @@ async def random_schedules(dut):
 
 @cocotb.test()
 async def schedules_of_several_populations(dut):
-    """Raised thresholds, and any schedules, at entries above 0: each ends with its own last step."""
+    """Raised thresholds, and any schedules, beyond entry 0: each ends with its own last step."""
     await start(dut)
     rng = generator("neuron populations")
     for stalls in STALLS:
