@@ -12,6 +12,9 @@ from isa.formats import CODE, UNITY_MANTISSA
 from isa.instructions import Operation, Scale
 from isa.packets import Space
 
+# How scores become the weights that mix values; the rest of the two instructions is the same.
+WEIGHTS = {Operation.SOFTMAX: attention.softmax, Operation.GATE: attention.gate}
+
 
 @dataclass
 class Tile:
@@ -197,8 +200,8 @@ class Executor:
         if operation in (Operation.STORE_KEY, Operation.STORE_VALUE):
             self._store_cache(pc, f, source, operation is Operation.STORE_KEY)
             return
-        if operation is Operation.SOFTMAX:
-            result, clipped = self._softmax(f), 0
+        if operation in WEIGHTS:
+            result, clipped = self._weights(f, operation), 0
         elif operation is Operation.ROTATE:
             words = f["segment"] or f["count"]
             base = self.position * self.settings["rotation_stride"]
@@ -213,7 +216,7 @@ class Executor:
             operand = self.m.vector[self._elements(f["operand"], count)]
             result, clipped = self._modulate(f, source, operand)
         self._count("saturations", clipped)
-        segment = 0 if operation is Operation.SOFTMAX else f["segment"]
+        segment = 0 if operation in WEIGHTS else f["segment"]
         self._magnitudes(f["magnitude_out"], segment, result)
         self._store("vector", pc, f["destination"], result)
 
@@ -233,11 +236,11 @@ class Executor:
             clipped += more
         return np.concatenate(parts), clipped
 
-    def _softmax(self, f: dict[str, int]) -> np.ndarray:
+    def _weights(self, f: dict[str, int], operation: Operation) -> np.ndarray:
         m, n = self.m, self.position + 1
         at = f["exponent_address"] * self.c.vector_lanes
         alignment = int(m.alignments[f["alignment"]])
-        result, mantissa, exponent = attention.softmax(
+        result, mantissa, exponent = WEIGHTS[operation](
             m.vector[self._elements(f["source"], n)],
             m.value_exponents[at : at + n],
             alignment,

@@ -36,6 +36,7 @@ PROBABILITY = IntegerFormat(24, signed=False)  # exp2 output before normalisatio
 CODE_PHASES = CODE.bits  # steps of the phase schedule
 TRIGONOMETRIC_FRACTION = 10
 SCORE_FRACTION = 8  # attention scores are in units of log2, with these fraction bits
+GATE_FRACTION = 12  # attention without softmax: scores as they are, with these fraction bits
 EXP2_FRACTION = 15  # exp2 gives 2**15 for 1.0
 EXP2_CLAMP = 31 << SCORE_FRACTION  # 2**-31 and everything below it is 0 after rounding
 MEAN_SQUARE_FRACTION = 4  # rsqrt sees the mean square with these fraction bits

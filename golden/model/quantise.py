@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.model.config import Attention, ModelConfig
 from golden.units.functions import Tables, default_tables
 from golden.units.norm import NormConstants
 from isa.errors import SpikeletError
 from isa.formats import (
     CODE,
     DROP,
+    GATE_FRACTION,
     MEAN_SQUARE_FRACTION,
     SCORE_FRACTION,
     TRIGONOMETRIC_FRACTION,
@@ -90,6 +91,10 @@ class QuantisedModel:
     def residual_shift(self, synapses: Synapses) -> int:
         """Plain linear map: less the fired vector's exponent."""
         return UNITY_SHIFT - synapses.exponent
+
+    def mix_shift(self) -> int:
+        """Values mixed by attention's weights: softmax divides by a sum of the same fraction."""
+        return GATE_FRACTION if self.config.attention is Attention.gate else 0
 
     def embedding_shift(self) -> int:
         return UNITY_SHIFT - self.embedding.exponent - self.fraction
@@ -170,7 +175,10 @@ def quantise(
         )  # fmt: skip
     frequency = c.rope_theta ** -(np.arange(0, c.head_dim, 2) / c.head_dim)
     angle = np.arange(c.context)[:, None] * frequency
-    score_gain, score_exponent = _mantissa(math.log2(math.e) / math.sqrt(c.head_dim))
+    # Scores in log2 units for exp2; as they are for the gate.
+    gate = c.attention is Attention.gate
+    unit, score_fraction = (1, GATE_FRACTION) if gate else (math.log2(math.e), SCORE_FRACTION)
+    score_gain, score_exponent = _mantissa(unit / math.sqrt(c.head_dim))
     score_bits = (c.head_dim * CODE.maximum**2 * score_gain).bit_length()
     score_drop = max(0, score_bits - (VECTOR.bits - 1))
     return QuantisedModel(
@@ -184,7 +192,7 @@ def quantise(
         norm=norm,
         score_gain=score_gain,
         score_drop=score_drop,
-        # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in log2 units, 8 fraction bits out
-        score_shift=UNITY_SHIFT + 2 * fraction - SCORE_FRACTION + score_exponent - score_drop,
+        # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in, score_fraction bits out
+        score_shift=UNITY_SHIFT + 2 * fraction - score_fraction + score_exponent - score_drop,
         tables=tables or default_tables(),
     )

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from golden.model.config import Attention
 from golden.model.quantise import QuantisedModel, Synapses
 from host.compiler.hazards import Cells, Hazards
 from host.compiler.layout import Layout, ceil
 from isa.instructions import RECORDS, Opcode, Operation, Scale
 from isa.schedule import Population
+
+WEIGHTS = {Attention.softmax: Operation.SOFTMAX, Attention.gate: Operation.GATE}
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def _attention(
     )  # fmt: skip
     project(name + "query", 0)
     rotate(name + "rotated_query", 0, s.heads)
-    # Scores run ahead of mixes, so that a head's softmax hides behind another head's gathers.
+    # Scores run ahead of mixes, so that a head's weights hide behind another head's gathers.
     ahead = min(a.buffers, s.heads) - 1
     for h in range(s.heads + ahead):
         if h < s.heads:
@@ -181,7 +184,7 @@ def _attention(
 
 
 def _scores(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
-    """Scores of query head h, then its softmax."""
+    """Scores of query head h, then the weights that softmax or the gate makes of them."""
     s, name = a.shapes, f"layers.{n}."
     words, b = s.head // p.c.vector_lanes, h % a.buffers
     kv = h * s.kv_heads // s.heads
@@ -208,7 +211,7 @@ def _scores(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
         [("vector", a.scores[b], span), ("maximum", b, 1), ("value", n, 1)],
         [("vector", a.scores[b], span), ("magnitude", a.m_probabilities + b, 1),
          ("scalar", b, 1)],
-        operation=Operation.SOFTMAX, source=a.scores[b], destination=a.scores[b],
+        operation=WEIGHTS[q.config.attention], source=a.scores[b], destination=a.scores[b],
         maximum=b, scalar=b, magnitude_out=a.m_probabilities + b, exponent_address=exponents,
         alignment=n * s.kv_heads + kv,
     )  # fmt: skip
@@ -236,7 +239,7 @@ def _mix(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
         [("scalar", b, 1)],
         [("vector", a.mixed + h * words, words), ("magnitude", a.m_mixed, 1)],
         count=s.head, lane_offset=lane % c.lanes // c.vector_lanes, gain=128, drop=7,
-        scale=Scale.SCALAR, scalar=b, use_exponent=1, to_vector=1,
+        scale=Scale.SCALAR, scalar=b, shift=q.mix_shift(), use_exponent=1, to_vector=1,
         destination=a.mixed + h * words, magnitude=a.m_mixed, join_magnitude=h > 0,
     )  # fmt: skip
 
