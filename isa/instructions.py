@@ -2,8 +2,7 @@
 
 FIRE    the neuron core encodes a vector, fires it, and the synapse cores gather its rows
 POST    the post unit drains the gathered tiles and writes a vector (or logits, or an argmax)
-VECTOR  the vector unit rotates, stores keys and values, does softmax (or the gate that replaces
-        it), SiLU and modulation
+VECTOR  the vector unit rotates, stores keys and values, does softmax or gate, SiLU, modulation
 
 The sequencer dispatches in program order; each unit runs its own instructions in order. An
 instruction starts when the other two units have completed as many instructions of this token as
