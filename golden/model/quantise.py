@@ -5,7 +5,8 @@ of the map that follows; what the norm's mean constant is off is folded in with 
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from golden.units.functions import Tables, default_tables
 from golden.units.norm import NormConstants
 from isa.errors import SpikeletError
 from isa.formats import (
+    ARRIVED_MAXIMUM,
     CODE,
     DROP,
     GATE_FRACTION,
@@ -24,6 +26,7 @@ from isa.formats import (
     UNITY_SHIFT,
     VECTOR,
 )
+from isa.schedule import Population, Schedule, phase_schedule
 
 DEFAULT_FRACTION = 12
 
@@ -54,7 +57,7 @@ class Synapses:
     @property
     def accumulator_bound(self) -> int:
         """Largest |accumulator| that any codes can give."""
-        return int(CODE.maximum * np.abs(self.weight).sum(1).max())
+        return int(ARRIVED_MAXIMUM * np.abs(self.weight).sum(1).max())
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class QuantisedModel:
     score_drop: int
     score_shift: int
     tables: Tables
+    schedules: Mapping[Population, Schedule] = field(default_factory=dict)  # raised thresholds
 
     # Constant parts of the POST shifts (golden/units/post.py); dynamic exponents are subtracted.
     def norm_shift(self, synapses: Synapses) -> int:
@@ -125,7 +129,7 @@ def quantise_synapses(
     if one_hot:
         bound = np.abs(rows).max(1) * gain
     else:
-        bound = CODE.maximum * np.abs(rows).sum(1) * gain
+        bound = ARRIVED_MAXIMUM * np.abs(rows).sum(1) * gain
     # The guard keeps the largest possible y1 inside the vector format, for every row.
     bits = [int(b + (b >> 16)).bit_length() for b in bound]  # room for rounding up
     spare = [b - (VECTOR.bits - 1) - (top - int(x)) for b, x in zip(bits, e, strict=True)]
@@ -179,7 +183,7 @@ def quantise(
     gate = c.attention is Attention.gate
     unit, score_fraction = (1, GATE_FRACTION) if gate else (math.log2(math.e), SCORE_FRACTION)
     score_gain, score_exponent = _mantissa(unit / math.sqrt(c.head_dim))
-    score_bits = (c.head_dim * CODE.maximum**2 * score_gain).bit_length()
+    score_bits = (c.head_dim * ARRIVED_MAXIMUM * CODE.maximum * score_gain).bit_length()
     score_drop = max(0, score_bits - (VECTOR.bits - 1))
     return QuantisedModel(
         config=c,
@@ -195,4 +199,6 @@ def quantise(
         # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in, score_fraction bits out
         score_shift=UNITY_SHIFT + 2 * fraction - score_fraction + score_exponent - score_drop,
         tables=tables or default_tables(),
+        schedules={Population(p): phase_schedule(t, f"trained {p}")
+                   for p, t in checkpoint.thresholds.items()},
     )

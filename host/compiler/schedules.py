@@ -30,7 +30,7 @@ def place_schedules(q: QuantisedModel, name: str) -> Schedules:
     if name not in SCHEDULES:
         raise SpikeletError(f"there is no schedule '{name}': use {' or '.join(SCHEDULES)}")
     if name == "phase":
-        own = {p: getattr(q, "schedules", {}).get(p, phase_schedule()) for p in Population}
+        own = {p: q.schedules.get(p, phase_schedule()) for p in Population}
     else:
         own = dict.fromkeys(Population, SCHEDULES[name]())
     words: list[int] = []
