@@ -1,5 +1,6 @@
 """spikelet info: what a model, an image or a configuration is."""
 
+import math
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -7,27 +8,33 @@ from typing import Annotated
 
 import typer
 
+from host.cli import sources
 from host.cli.terminal import print_grid, print_table
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
 
 
 def info(
-    target: Annotated[str | None, typer.Argument(help="A checkpoint, an image, or the name of a "
-                                                      "configuration.")] = None,
+    target: Annotated[str | None, typer.Argument(help="A checkpoint (file or folder), an image, or "
+                                                      "the name of a configuration.")] = None,
 ) -> None:
-    """Describes a model, an image or a configuration; without one, lists the configurations.
+    """Describes a model, an image or a configuration; without one, lists what comes along.
 
     \b
     Examples:
-      spikelet info stories260K.bin
+      spikelet info stories
       spikelet info ulx3s
     """
+    shipped = sources.SHIPPED_MODEL
     if target is None:
-        print_grid([[c.name, c.description, f"context {c.context}"]
-                    for c in CONFIGURATIONS.values()])
+        rows = [[c.name, c.description, f"context {c.context}"] for c in CONFIGURATIONS.values()]
+        if shipped.is_dir():
+            rows.append([shipped.name, "the model that ships", ""])
+        print_grid(rows)
     elif target in CONFIGURATIONS:
         _configuration(CONFIGURATIONS[target])
+    elif not Path(target).exists() and target == shipped.name and shipped.is_dir():
+        _checkpoint(shipped)
     elif not Path(target).exists():
         raise SpikeletError(f"'{target}' is neither a file nor a configuration "
                             f"({', '.join(CONFIGURATIONS)}): check the name")
@@ -54,7 +61,8 @@ def _checkpoint(path: Path) -> None:
     checkpoint = load_checkpoint(path)
     c = checkpoint.config
     tied = {"head"} if c.tied else set()  # it is the embedding
-    parameters = sum(w.size for name, w in checkpoint.weights.items() if name not in tied)
+    parameters = sum(math.prod(shape) for name, shape in c.weight_shapes().items()
+                     if name not in tied)
     print_table([
         ("checkpoint", str(path)),
         ("parameters", f"{parameters:,}"),
@@ -67,6 +75,10 @@ def _checkpoint(path: Path) -> None:
         ("biases", "in q, k and v" if c.qkv_bias else "none"),
         ("rotary base", f"{c.rope_theta:g}"),
         ("norm epsilon", f"{c.norm_epsilon:g}"),
+        ("attention", str(c.attention)),
+        *(("thresholds of " + population, ", ".join(map(str, values)))
+          for population, values in checkpoint.thresholds.items()),
+        *([("tensors without use", ", ".join(checkpoint.unused))] if checkpoint.unused else []),
     ])  # fmt: skip
 
 
