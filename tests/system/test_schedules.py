@@ -4,10 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from golden.model.checkpoint import random_checkpoint
 from golden.model.config import ModelConfig
-from golden.model.quantise import QuantisedModel
+from golden.model.exact import ExactArithmetic
+from golden.model.quantise import QuantisedModel, quantise
+from golden.model.quantised import QuantisedNetwork
 from host.compiler import compile_model
+from host.driver import Driver
+from host.transport.golden import GoldenTransport
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from isa.instructions import FIRE, Opcode
@@ -20,7 +26,7 @@ from isa.schedule import (
     unary_schedule,
 )
 from tests.golden.models import ODD_GATE, SEED, TINY, TINY_GATE
-from tests.system.pairs import Pair, random_model
+from tests.system.pairs import FRACTION, Pair, random_model
 
 
 def raised(seed: int = SEED) -> dict[Population, Schedule]:
@@ -61,6 +67,21 @@ def test_every_vector_with_thresholds_of_each_population(config: ModelConfig, we
         pair.logits(start)
     with Pair(random_model(config, SEED), "tiny", weights) as exact:
         assert not np.array_equal(exact.drivers[0].logits(start), lossy)
+
+
+def test_the_golden_device_gives_the_quantised_networks_integers() -> None:
+    """Thresholds from a checkpoint: logits of the network that is trained, in its exact form."""
+    thresholds = {p: tuple(s.threshold for s in r.steps) for p, r in raised().items()}
+    checkpoint = replace(random_checkpoint(TINY, SEED), thresholds=thresholds)
+    ids = np.random.default_rng(SEED).integers(0, TINY.vocab, 12)
+    q, c = quantise(checkpoint, fraction=FRACTION), configuration("tiny")
+    with torch.no_grad():
+        network = QuantisedNetwork(checkpoint, FRACTION)
+        (expected,) = network.logits(ExactArithmetic(q), torch.tensor(ids)[None])
+    image = compile_model(q, c)
+    for count in (1, 12):
+        got = Driver(GoldenTransport(c), image).logits(ids[:count].tolist())
+        assert np.array_equal(got, expected[count - 1].numpy())
 
 
 def test_unary_fires_every_code_whole() -> None:
