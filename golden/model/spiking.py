@@ -5,6 +5,7 @@ batched: T is the sequence, H the query heads, K the key/value heads, hd a head'
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +21,9 @@ from isa.formats import CODE, UNITY_MANTISSA, UNITY_SHIFT
 from isa.schedule import Schedule
 
 Record = dict[str, Tensor]
+# Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
+# for each of the leading axes) and how many of the codes are neurons (None: all).
+Watch = Callable[[str, Tensor, int | Tensor, int | None], None]
 
 
 @dataclass
@@ -82,6 +86,7 @@ class SpikingModel:
             for name in ("qkv", "out", "gate", "up", "down"):
                 self.rows[f"layers.{n}.{name}"] = Rows(getattr(layer, name))
         self.counters = Counters()
+        self.watch: Watch | None = None
 
     def reset_counters(self) -> None:
         """Forgets all counts."""
@@ -128,6 +133,8 @@ class SpikingModel:
     def _fired(self, name: str, codes: Tensor, outputs: int | Tensor,
                neurons: int | None = None) -> None:
         """Counts the neurons of `codes` (..., n) and the rows, `outputs` wide, that they gather."""
+        if self.watch is not None:
+            self.watch(name, codes, outputs, neurons)
         spikes = a.spike_counts(codes).sum(-1)                           # (...)
         self.counters.activity[name] = self.counters.activity.get(name, Activity()) + Activity(
             codes.numel() if neurons is None else neurons, int(spikes.sum()),
