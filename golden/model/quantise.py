@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.model.config import Attention, ModelConfig
 from golden.units.functions import Tables, default_tables
 from golden.units.norm import NormConstants
 from isa.errors import SpikeletError
 from isa.formats import (
+    ARRIVED_MAXIMUM,
     CODE,
     DROP,
+    GATE_FRACTION,
     MEAN_SQUARE_FRACTION,
     SCORE_FRACTION,
     TRIGONOMETRIC_FRACTION,
@@ -55,7 +57,7 @@ class Synapses:
     @property
     def accumulator_bound(self) -> int:
         """Largest |accumulator| that any codes can give."""
-        return int(CODE.maximum * np.abs(self.weight).sum(1).max())
+        return int(ARRIVED_MAXIMUM * np.abs(self.weight).sum(1).max())
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ class QuantisedModel:
         """Plain linear map: less the fired vector's exponent."""
         return UNITY_SHIFT - synapses.exponent
 
+    def mix_shift(self) -> int:
+        """Values mixed by attention's weights: softmax divides by a sum of the same fraction."""
+        return GATE_FRACTION if self.config.attention is Attention.gate else 0
+
     def embedding_shift(self) -> int:
         return UNITY_SHIFT - self.embedding.exponent - self.fraction
 
@@ -123,7 +129,7 @@ def quantise_synapses(
     if one_hot:
         bound = np.abs(rows).max(1) * gain
     else:
-        bound = CODE.maximum * np.abs(rows).sum(1) * gain
+        bound = ARRIVED_MAXIMUM * np.abs(rows).sum(1) * gain
     # The guard keeps the largest possible y1 inside the vector format, for every row.
     bits = [int(b + (b >> 16)).bit_length() for b in bound]  # room for rounding up
     spare = [b - (VECTOR.bits - 1) - (top - int(x)) for b, x in zip(bits, e, strict=True)]
@@ -173,8 +179,11 @@ def quantise(
         )  # fmt: skip
     frequency = c.rope_theta ** -(np.arange(0, c.head_dim, 2) / c.head_dim)
     angle = np.arange(c.context)[:, None] * frequency
-    score_gain, score_exponent = _mantissa(math.log2(math.e) / math.sqrt(c.head_dim))
-    score_bits = (c.head_dim * CODE.maximum**2 * score_gain).bit_length()
+    # Scores in log2 units for exp2; as they are for the gate.
+    gate = c.attention is Attention.gate
+    unit, score_fraction = (1, GATE_FRACTION) if gate else (math.log2(math.e), SCORE_FRACTION)
+    score_gain, score_exponent = _mantissa(unit / math.sqrt(c.head_dim))
+    score_bits = (c.head_dim * ARRIVED_MAXIMUM * CODE.maximum * score_gain).bit_length()
     score_drop = max(0, score_bits - (VECTOR.bits - 1))
     return QuantisedModel(
         config=c,
@@ -187,8 +196,8 @@ def quantise(
         norm=norm,
         score_gain=score_gain,
         score_drop=score_drop,
-        # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in log2 units, 8 fraction bits out
-        score_shift=UNITY_SHIFT + 2 * fraction - SCORE_FRACTION + score_exponent - score_drop,
+        # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in, score_fraction bits out
+        score_shift=UNITY_SHIFT + 2 * fraction - score_fraction + score_exponent - score_drop,
         tables=tables or default_tables(),
         schedules={Population(p): phase_schedule(t, f"trained {p}")
                    for p, t in checkpoint.thresholds.items()},

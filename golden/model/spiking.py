@@ -12,6 +12,7 @@ import torch
 
 from golden.model import arithmetic as a
 from golden.model.arithmetic import Shift, Tensor
+from golden.model.config import Attention
 from golden.model.quantise import QuantisedModel, Synapses
 from golden.model.spiking_time import AtOnce, InTime
 from golden.units.attention import MAXIMUM_ALIGNMENT
@@ -200,9 +201,8 @@ class SpikingModel:
         causal = torch.ones(T, T, dtype=torch.bool).tril()               # (query, position)
         reach = torch.arange(1, T + 1)                                   # positions 0..p
         score = self._scores(f"{name}.score", q, q_e, k, k_e, causal, reach)
-        largest = score.masked_fill(~causal, torch.iinfo(torch.int64).min).amax(-1, keepdim=True)
-        p = a.exp2((largest - score).clamp(min=0), self.tables) * causal    # (H, T, T)
-        mantissa, e = a.reciprocal(p.sum(-1, keepdim=True), self.tables)
+        p, total = self._weights(score, causal, reach)                   # (H, T, T), (H, T, 1)
+        mantissa, e = a.reciprocal(total, self.tables)
         away = (alignment - v_e.mT).clamp(0, MAXIMUM_ALIGNMENT)          # (H, T, T)
         p = a.rshift(p, away)
         p_e = a.code_exponent(p)
@@ -210,7 +210,7 @@ class SpikingModel:
         self._fired(f"{name}.mixed", codes, hd, H * int(reach.sum()))
         mixed = self._counted(f"{name}.mixed", a.post(
             self.gathers.rows(codes, v), UNITY_MANTISSA, UNITY_SHIFT, mantissa,
-            -(p_e + e + alignment)))                                     # (H, T, hd)
+            self.model.mix_shift() - (p_e + e + alignment)))             # (H, T, hd)
         for h in range(H):
             record |= {f"{name}.score.{h}": score[h], f"{name}.probability.{h}": p[h],
                        f"{name}.mixed.{h}": mixed[h]}
@@ -221,11 +221,19 @@ class SpikingModel:
 
     def _scores(self, name: str, q: Tensor, q_e: Tensor, k: Tensor, k_e: Tensor, causal: Tensor,
                 reach: Tensor) -> Tensor:
-        """Scores (H, T, T) in log2 units; 0 for positions after the query's own."""
+        """Scores (H, T, T), in log2 units for softmax; 0 for positions after the query's own."""
         self._fired(name, q, reach)
         sums = self.gathers.rows(q, k.mT) * causal                       # what is not there is 0
         return self._counted(name, a.post(sums, self.model.score_gain, self.model.score_drop,
                                           UNITY_MANTISSA, self.model.score_shift - q_e - k_e.mT))
+
+    def _weights(self, score: Tensor, causal: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of scores (H, T, T), not divided, and what each query's are divided by."""
+        if self.config.attention is Attention.gate:
+            return score.clamp(min=0), reach[:, None].expand(len(score), -1, 1)
+        largest = score.masked_fill(~causal, torch.iinfo(torch.int64).min).amax(-1, keepdim=True)
+        p = a.exp2((largest - score).clamp(min=0), self.tables) * causal
+        return p, p.sum(-1, keepdim=True)
 
     def _mlp(self, x: Tensor, name: str, n: int, record: Record) -> Tensor:
         layer, F = self.model.layers[n], self.model.fraction

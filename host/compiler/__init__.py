@@ -5,6 +5,7 @@ import numpy as np
 from golden.model.quantise import QuantisedModel, Synapses
 from host.compiler.layout import Layout, choose, missing, unfit
 from host.compiler.program import Placed, Program, build
+from host.compiler.schedules import Schedules, place_schedules
 from host.compiler.weights import (
     pad_inputs,
     pad_outputs,
@@ -19,7 +20,6 @@ from isa.errors import SpikeletError
 from isa.image import Image, Section, Stream
 from isa.instructions import INSTRUCTION_LINK_WORDS
 from isa.packets import Space
-from isa.schedule import SCHEDULES
 
 
 def compile_model(
@@ -34,7 +34,8 @@ def compile_model(
 
     Args:
         weights: "resident" puts all weights into row memory, "streamed" has the host send them.
-        schedule: "phase" or "unary" (isa/schedule.py).
+        schedule: "phase", the model's own schedules (phases with each population's thresholds),
+            or "unary" for all populations (isa/schedule.py).
         context: positions to make room for; by default as many as fit, at most the model's.
         end_token: generation stops at this token.
 
@@ -43,17 +44,16 @@ def compile_model(
     """
     if weights not in ("resident", "streamed"):
         raise SpikeletError(f"weights are 'resident' or 'streamed', not '{weights}'")
-    if schedule not in SCHEDULES:
-        raise SpikeletError(f"there is no schedule '{schedule}': use {' or '.join(SCHEDULES)}")
+    schedules = place_schedules(q, schedule)
     layout = choose(q, c, weights == "streamed", context)
     maps = _maps(q, layout)
     placed = _place(maps, layout)
-    program = build(q, layout, placed)
+    program = build(q, layout, placed, schedules.first_step)
     short = missing(layout, len(program.words))
     if short:
         layout.needs["program_depth"] = len(program.words)
         raise unfit(q, layout, short, context)
-    sections = _sections(q, layout, placed, program, schedule)
+    sections = _sections(q, layout, placed, program, schedules)
     stream = _stream(maps, layout) if layout.streamed else None
     m = q.config
     model = dict(
@@ -62,7 +62,7 @@ def compile_model(
         weights=weights, schedule=schedule, instructions=len(program.words),
         labels=program.labels, needs=layout.needs,
     )  # fmt: skip
-    settings = _settings(q, layout, schedule, end_token)
+    settings = _settings(q, layout, end_token) | schedules.settings
     return Image(c.name, c.identity, model, settings, sections, stream)
 
 
@@ -97,7 +97,7 @@ def _place(maps: dict[str, Synapses], a: Layout) -> dict[str, Placed]:
 
 
 def _sections(
-    q: QuantisedModel, a: Layout, placed: dict[str, Placed], program: Program, schedule: str
+    q: QuantisedModel, a: Layout, placed: dict[str, Placed], program: Program, schedules: Schedules
 ) -> list[Section]:
     c, t = a.shapes.c, q.tables
     sections = []
@@ -117,7 +117,7 @@ def _sections(
     small = {
         Space.ROTATION: rotation_words(q.cosine, q.sine, a.shapes, a.context),
         Space.PROGRAM: instructions,
-        Space.SCHEDULE: SCHEDULES[schedule]().words(),
+        Space.SCHEDULE: schedules.words,
         Space.EXP2: exp2,
         Space.SILU: silu,
         Space.RSQRT: t.rsqrt,
@@ -153,10 +153,8 @@ def _embedding_rows(m: Synapses, c: Configuration) -> np.ndarray:
     return rows.reshape(m.inputs, -1).view(np.uint32)
 
 
-def _settings(
-    q: QuantisedModel, a: Layout, schedule: str, end_token: int | None
-) -> dict[str, int]:
-    s, timing = a.shapes, SCHEDULES[schedule]()
+def _settings(q: QuantisedModel, a: Layout, end_token: int | None) -> dict[str, int]:
+    s = a.shapes
     settings = dict(
         silu_widen=12 - q.fraction,
         product_shift=q.fraction,
@@ -170,9 +168,7 @@ def _settings(
         context=a.context,
         end_token=end_token or 0,
         end_token_enable=int(end_token is not None),
-        skip_silent=int(timing.skip_silent),
     )
-    settings |= {f"start_{b}": step for b, step in enumerate(timing.start)}
     if a.streamed:
         settings["row_ring_mask"] = a.row_ring - 1
         settings["parameter_ring_mask"] = a.parameter_ring - 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from golden.model.quantise import QuantisedModel
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
+from isa.formats import ARRIVED_MAXIMUM, CODE
 
 SCORE_BUFFERS = 8  # most heads whose scores are alive at the same time; fewer where memory ends
 MINIMUM_CONTEXT = 8
@@ -144,7 +145,9 @@ class Layout:
             for layer in q.layers
             for m in (layer.qkv, layer.out, layer.gate, layer.up, layer.down, q.head)
         )
-        bound = max(bound, context * 127 * 127, q.config.head_dim * 127 * 127)
+        # A query gathers keys, as many as a head is wide; a probability of each position values.
+        gathered = max(context, q.config.head_dim)
+        bound = max(bound, gathered * ARRIVED_MAXIMUM * CODE.maximum)
         self.needs |= {
             "rotation_depth": context * words,
             "exponent_depth": exponents,

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from dataclasses import replace
 
 from golden.model.checkpoint import Checkpoint, load_checkpoint
 from golden.model.config import Attention, ModelConfig
@@ -19,6 +20,8 @@ ODD = ModelConfig(dim=40, hidden=52, layers=3, heads=6, kv_heads=2, head_dim=12,
                   context=48, rope_theta=5000.0, norm_epsilon=1e-6, tied=False, qkv_bias=True)
 WIDE_HEADS = ModelConfig(dim=96, hidden=200, layers=2, heads=4, kv_heads=4, head_dim=64, vocab=300,
                          context=64, tied=False, qkv_bias=True)
+# Attention without softmax.
+TINY_GATE, ODD_GATE = (replace(config, attention=Attention.gate) for config in (TINY, ODD))
 
 
 @functools.cache
