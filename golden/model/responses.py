@@ -123,11 +123,12 @@ class Fired:
     def first_spike(self, smooth: float = 1.0) -> Tensor:
         """Expected step of the first spike (0..8; 8: none): sum of t P(t) prod_{k<t} (1 - P(k)).
 
-        P(t) = sigmoid((|V| - theta_t) / (smooth 2**k)); V is the code until the first spike.
+        P(t) = sigmoid((|V| + 1/2 - theta_t) / (smooth 2**k)): codes and the device's thresholds are
+        integers, half a unit above real thresholds. V is the code until the first spike.
         """
         codes = torch.arange(-CODE.maximum, CODE.maximum + 1, device=self.theta.device).abs()
         width = smooth * torch.tensor([2.0**k for k in AMPLITUDES], device=self.theta.device)
-        p = torch.sigmoid((codes[:, None] - self.theta) / width)         # (255, 8)
+        p = torch.sigmoid((codes[:, None] + 0.5 - self.theta) / width)   # (255, 8)
         silent = torch.cumprod(1 - p, 1)
         before = torch.cat([torch.ones_like(silent[:, :1]), silent[:, :-1]], 1)
         step = torch.arange(CODE_PHASES, device=self.theta.device)

@@ -118,7 +118,7 @@ def test_first_spikes_come_later_under_higher_thresholds():
         # With a sharp slope the expectation is the first phase whose threshold is reached.
         f = fired[0]
         sharp = float(f.first_spike(smooth=1e-4).detach())
-        theta = f.theta.tolist()
+        theta = integer_thresholds(f.theta.detach().numpy())
         codes = np.arange(-127, 128)
         first = [next((i for i, t in enumerate(theta) if abs(q) >= t), 8) for q in codes]
         assert sharp == pytest.approx(float(f.share @ torch.tensor(first, dtype=torch.float32)),
