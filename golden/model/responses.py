@@ -147,6 +147,13 @@ class Responses(nn.Module):
         self.index = {p: i for i, p in enumerate(populations)}
         self.base = nn.Parameter(torch.tensor([base for base, _ in pairs]))
         self.alpha = nn.Parameter(torch.tensor([alpha for _, alpha in pairs]))
+        # What two numbers cannot say of thresholds that were rounded, or trained elsewhere.
+        rest = torch.zeros(len(populations), CODE_PHASES)
+        for i, p in enumerate(populations):
+            if p in thresholds:
+                line = self.base[i] + self.alpha[i] * torch.tensor([2.0**k for k in AMPLITUDES])
+                rest[i] = torch.tensor(thresholds[p]) - line.detach()
+        self.register_buffer("rest", rest)
         self._slopes: dict[tuple[int, ...], Slopes] = {}
 
     def theta(self, population: Population) -> Tensor:
@@ -154,7 +161,7 @@ class Responses(nn.Module):
         i, device = self.index[population], self.base.device
         amplitude = torch.tensor([2.0**k for k in AMPLITUDES], device=device)
         least = torch.tensor(EXACT_THRESHOLDS, dtype=torch.float32, device=device)
-        return torch.maximum(self.base[i] + self.alpha[i] * amplitude, least)
+        return torch.maximum(self.base[i] + self.alpha[i] * amplitude + self.rest[i], least)
 
     def integers(self) -> dict[Population, tuple[int, ...]]:
         """The thresholds that the device gets."""
