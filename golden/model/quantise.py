@@ -5,7 +5,7 @@ of the map that follows; what the norm's mean constant is off is folded in with 
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -33,8 +33,8 @@ class Synapses:
     """A linear map in integers: y1 = saturate(rshift(acc * gain, drop)), value y1 * 2**exponent.
 
     weight (outputs, inputs) in -127..127, int8; gain (outputs,) in 128..255; drop (outputs,) in
-    0..63; bias (outputs,) in the vector format, or None. y1 cannot saturate, whatever the codes are:
-    drop is chosen from each row's sum of |weight|.
+    0..63; bias (outputs,) in the vector format, or None. y1 cannot saturate, whatever the codes
+    are: drop is chosen from each row's sum of |weight|.
     """
 
     weight: np.ndarray
@@ -68,6 +68,10 @@ class Layer:
     gate: Synapses
     up: Synapses
     down: Synapses
+
+    def outline(self) -> "Layer":
+        """The same layer with the outlines of its maps."""
+        return Layer(*(getattr(self, f.name).outline() for f in fields(self)))
 
 
 @dataclass(frozen=True)
