@@ -8,7 +8,6 @@ from golden.model.checkpoint import Checkpoint
 from golden.model.float_model import FloatModel
 from golden.model.quantise import DEFAULT_FRACTION, QuantisedModel, quantise
 from golden.model.spiking import SpikingModel
-from golden.model.tokenizer import BOS
 from isa.errors import SpikeletError
 from isa.formats import VECTOR
 
@@ -18,11 +17,17 @@ MARGIN_BITS = 2  # other text may reach this many times 2 further than the text 
 
 @torch.inference_mode()
 def sample_documents(checkpoint: Checkpoint, count: int = 4, length: int = 48,
-                     seed: int = 0) -> list[list[int]]:
-    """Text that the model itself tells from BOS on, as token ids: calibration without a corpus."""
+                     seed: int = 0, begin: int | None = None) -> list[list[int]]:
+    """Text that the model itself tells, as token ids: calibration without a corpus.
+
+    It tells from the token `begin` on; where a model has none, from any tokens.
+    """
     model, c = FloatModel(checkpoint), checkpoint.config
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.full((count, 1), min(BOS, c.vocab - 1))
+    if begin is None:
+        ids = torch.randint(c.vocab, (count, 1), generator=generator)
+    else:
+        ids = torch.full((count, 1), begin)
     for _ in range(min(length, c.context) - 1):
         probability = torch.softmax(model(ids)[:, -1].to(torch.float64), -1)
         if not torch.isfinite(probability).all():
@@ -35,7 +40,7 @@ def sample_documents(checkpoint: Checkpoint, count: int = 4, length: int = 48,
 def largest_activation(checkpoint: Checkpoint, documents: list[list[int]]) -> tuple[float, str]:
     """Largest magnitude of any vector or bias that the device would hold, and its name."""
     model, largest, where = FloatModel(checkpoint), 0.0, "embedding"
-    biases = {name: torch.tensor(value) for name, value in checkpoint.weights.items()
+    biases = {name: torch.tensor(checkpoint.weights[name]) for name in checkpoint.weights
               if name.rpartition(".")[2] in ("bq", "bk", "bv")}
     for ids in documents:
         record = dict(biases)
@@ -77,11 +82,12 @@ def choose_fraction(checkpoint: Checkpoint, documents: list[list[int]],
 
 
 def quantise_calibrated(checkpoint: Checkpoint,
-                        documents: list[list[int]] | None = None) -> QuantisedModel:
+                        documents: list[list[int]] | None = None,
+                        begin: int | None = None) -> QuantisedModel:
     """The integers of a checkpoint at the fraction that suits the documents.
 
-    Without documents the model tells some text itself.
+    Without documents the model tells some text itself, from the token `begin` on.
     """
     if documents is None:
-        documents = sample_documents(checkpoint)
+        documents = sample_documents(checkpoint, begin=begin)
     return quantise(checkpoint, choose_fraction(checkpoint, documents))

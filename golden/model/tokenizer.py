@@ -1,106 +1,44 @@
-"""The llama2.c tokenizer file: SentencePiece-like byte-pair encoding with byte fallback.
-
-The file is one int32 (the longest piece), then for each token a float32 score, an int32 length and
-the piece's bytes. It does not say how many tokens it has: that is counted. Source: llama2.c, run.c.
-"""
+"""Tokenizers: text to token ids and back, whatever file they came from."""
 
 import codecs
-import heapq
-import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
 from isa.errors import SpikeletError
 
-BOS, EOS = 1, 2
-ENTRY = struct.Struct("<fi")
+JSON_FILE, LLAMA2C_FILE = "tokenizer.json", "tokenizer.bin"
 
 
-class Tokenizer:
-    """Text to token ids and back.
+class Tokenizer(ABC):
+    """What every tokenizer does. Decoding gives the encoded text back.
 
-    Args:
-        pieces: the bytes of each token; byte tokens are spelled `<0x00>` to `<0xFF>`.
-        scores: of two possible merges the higher score comes first.
+    `begin` is the token that a text begins with, `end` the one that ends it; None where there is
+    none.
     """
 
-    def __init__(self, pieces: list[bytes], scores: list[float]) -> None:
-        self.pieces, self.scores = pieces, scores
-        self._index: dict[bytes, int] = {}
-        for token, piece in enumerate(pieces):
-            self._index.setdefault(piece, token)
-        spelled = {b"<0x%02X>" % byte: byte for byte in range(256)}
-        self._byte_of = {token: spelled[piece] for token, piece in enumerate(pieces)
-                         if piece in spelled}
-        self._token_of_byte = {byte: token for token, byte in self._byte_of.items()}
+    begin: int | None
+    end: int | None
 
     @property
+    @abstractmethod
     def vocab(self) -> int:
-        """Number of tokens."""
-        return len(self.pieces)
+        """Number of tokens: the largest id and one."""
 
+    @abstractmethod
     def encode(self, text: str, bos: bool = True) -> list[int]:
-        """Token ids of a text, as llama2.c gives them: BOS, a space before the text, merges.
+        """Token ids of a text, after `begin` (where there is one) with `bos`.
 
         Raises:
-            SpikeletError: a character that has neither a token of its own nor byte tokens.
+            SpikeletError: a character that has no token.
         """
-        ids = [BOS] if bos else []
-        if not text:
-            return ids
-        tokens: list[int] = []
-        for character in " " + text:
-            encoded = character.encode("utf-8", errors="replace")
-            if encoded in self._index:
-                tokens.append(self._index[encoded])
-                continue
-            for byte in encoded:
-                if byte not in self._token_of_byte:
-                    raise SpikeletError(f"the tokenizer has no token for {character!r}: leave it "
-                                        "out of the text")
-                tokens.append(self._token_of_byte[byte])
-        return ids + self._merge(tokens)
 
-    def _merge(self, tokens: list[int]) -> list[int]:
-        """Merges neighbours, the best score first and of equals the leftmost."""
-        left = list(range(-1, len(tokens) - 1))
-        right = [*range(1, len(tokens)), -1]
-        alive = [True] * len(tokens)
-        waiting: list[tuple[float, int, int, int, int]] = []
-
-        def consider(a: int, b: int) -> None:
-            if a < 0 or b < 0:
-                return
-            merged = self._index.get(self.pieces[tokens[a]] + self.pieces[tokens[b]])
-            if merged is not None:
-                heapq.heappush(waiting, (-self.scores[merged], a, tokens[a], tokens[b], merged))
-
-        for a in range(len(tokens) - 1):
-            consider(a, a + 1)
-        while waiting:
-            _, a, first, second, merged = heapq.heappop(waiting)
-            b = right[a]
-            if not alive[a] or b < 0 or (tokens[a], tokens[b]) != (first, second):
-                continue                       # one of the two has merged with another meanwhile
-            tokens[a], alive[b] = merged, False
-            right[a] = right[b]
-            if right[b] >= 0:
-                left[right[b]] = a
-            consider(left[a], a)
-            consider(a, right[a])
-        return [token for token, keep in zip(tokens, alive, strict=True) if keep]
-
+    @abstractmethod
     def piece(self, token: int, previous: int | None = None) -> bytes:
         """The bytes that a token adds to the text after `previous` (None: nothing before).
 
-        BOS and EOS add nothing; the space that `encode` put before a text is taken away again.
+        Special tokens, and ids that only the model has, add nothing.
         """
-        if token in (BOS, EOS):
-            return b""
-        if token in self._byte_of:
-            return bytes([self._byte_of[token]])
-        piece = self.pieces[token]
-        return piece[1:] if previous == BOS and piece.startswith(b" ") else piece
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids; bytes that are no UTF-8 become U+FFFD."""
@@ -126,44 +64,36 @@ class StreamDecoder:
         return self._utf8.decode(b"", final=True)
 
 
+def find_tokenizer(folder: Path) -> Path | None:
+    """The tokenizer's file in a model's folder, if there is one."""
+    return next((folder / name for name in (JSON_FILE, LLAMA2C_FILE) if (folder / name).exists()),
+                None)
+
+
 def load_tokenizer(path: str | Path, vocab: int | None = None) -> Tokenizer:
-    """Reads a llama2.c tokenizer file, and checks that it fits a model of `vocab` tokens.
+    """Reads a tokenizer for a model of `vocab` tokens (None: any).
+
+    Args:
+        path: a tokenizer.json, with its begin and end in the config.json beside it; a llama2.c
+            tokenizer.bin; or a folder that holds one of them.
 
     Raises:
-        SpikeletError: one line for a file that is missing, a folder, truncated, of another format,
-            or of another size than the model's vocabulary.
+        SpikeletError: one line for a file that is missing, truncated, of another format, of a kind
+            that is not decoded here, or of more tokens than the model's.
     """
+    # Each format's module builds on this one.
+    from golden.model.huggingface_tokenizer import read_json_tokenizer
+    from golden.model.llama2c_tokenizer import read_llama2c
+
     path = Path(path)
     if not path.exists():
         raise SpikeletError(f"tokenizer {path} does not exist: check the path")
     if path.is_dir():
-        raise SpikeletError(f"tokenizer {path} is a folder: give a file")
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise SpikeletError(f"tokenizer {path} cannot be read: {error.strerror}") from error
-    if len(raw) < 4:
-        raise SpikeletError(f"tokenizer {path} is empty or truncated ({len(raw)} bytes): fetch the "
-                            "file again")
-    longest, = struct.unpack_from("<i", raw)
-    pieces: list[bytes] = []
-    scores: list[float] = []
-    at = 4
-    while at < len(raw):
-        complete = at + ENTRY.size <= len(raw)
-        score, length = ENTRY.unpack_from(raw, at) if complete else (0.0, 0)
-        # The special tokens are spelled longer than the longest piece in some exports.
-        if not 0 <= length <= max(longest, 64) or score != score:
-            raise SpikeletError(f"{path} does not look like a llama2.c tokenizer (token "
-                                f"{len(pieces)} would have {length} bytes): give its tokenizer.bin")
-        at += ENTRY.size
-        if not complete or at + length > len(raw):
-            raise SpikeletError(f"tokenizer {path} is truncated in token {len(pieces)}"
-                                + (f" of {vocab}" if vocab else "") + ": fetch the file again")
-        pieces.append(raw[at:at + length])
-        scores.append(score)
-        at += length
-    if vocab is not None and len(pieces) != vocab:
-        raise SpikeletError(f"tokenizer {path} has {len(pieces)} tokens, the model has {vocab}: "
-                            "give the whole tokenizer that belongs to the model")
-    return Tokenizer(pieces, scores)
+        found = find_tokenizer(path)
+        if found is None:
+            raise SpikeletError(f"tokenizer {path} is a folder without {JSON_FILE}: give a "
+                                "tokenizer file")
+        path = found
+    if path.suffix == ".json":
+        return read_json_tokenizer(path, vocab)
+    return read_llama2c(path, vocab)

@@ -36,7 +36,7 @@ def _spikelet(context: typer.Context) -> None:
 
     \b
     Example:
-      spikelet generate --model stories260K.bin --tokenizer tok512.bin --prompt "Once upon a time"
+      spikelet generate --prompt "Once upon a time"
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -9,9 +9,13 @@ from host.cli.sources import (
     ConfigurationOption,
     ModelOption,
     ScheduleOption,
+    TokenizerOption,
     WeightsOption,
+    begin_and_end,
     make_image,
+    model_path,
     read_model,
+    read_tokenizer,
     vocabulary,
 )
 from host.cli.terminal import emit
@@ -19,30 +23,32 @@ from isa.errors import SpikeletError
 
 
 def compile_image(
-    model: ModelOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Image file to write.")],
+    model: ModelOption = None,
+    tokenizer: TokenizerOption = None,
     config: ConfigurationOption = None,
     weights: WeightsOption = None,
     schedule: ScheduleOption = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", "-t", help="Check that this "
-                                                   "tokenizer fits the model.")] = None,
 ) -> None:
     """Calibrates and compiles a checkpoint into an image that `generate --model` takes.
 
+    A tokenizer is not needed; one that is given or lies in the model's folder must fit the model.
+
     \b
     Example:
-      spikelet compile --model stories260K.bin --config ulx3s --out stories.image
+      spikelet compile --config ulx3s --out stories.image
     """
+    from golden.model.tokenizer import find_tokenizer
     from isa.image import Image
 
+    model = model_path(model)
     source = read_model(model, config)
     if isinstance(source, Image):
         raise SpikeletError(f"{model} is an image already: give a checkpoint")
-    if tokenizer is not None:
-        from golden.model.tokenizer import load_tokenizer
-
-        load_tokenizer(tokenizer, vocabulary(source))
-    image = make_image(source, config, weights, schedule)
+    words = None
+    if tokenizer is not None or (model.is_dir() and find_tokenizer(model)):
+        words = read_tokenizer(model, tokenizer, vocabulary(source))
+    image = make_image(source, config, weights, schedule, *begin_and_end(model, words))
     image.save(out)
     emit(f"{out}: {out.stat().st_size:,} bytes for '{image.configuration}', context "
          f"{image.context}, {image.loaded_words:,} words to load, {image.streamed_words:,} "

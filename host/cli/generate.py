@@ -14,8 +14,11 @@ from host.cli.sources import (
     ScheduleOption,
     TokenizerOption,
     WeightsOption,
+    begin_and_end,
     make_image,
+    model_path,
     read_model,
+    read_tokenizer,
     vocabulary,
 )
 from host.cli.terminal import emit, note, print_table, progress
@@ -36,10 +39,12 @@ class Device(StrEnum):
 
 
 def generate(
-    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint (llama2.c model.bin) or "
-                                        "compiled image.")],
-    tokenizer: TokenizerOption,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")],
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="Checkpoint (a Hugging Face "
+                                               "folder or a llama2.c model.bin) or compiled image. "
+                                               "Default: the model that ships.")] = None,
+    tokenizer: TokenizerOption = None,
+    prompt: Annotated[str, typer.Option("--prompt", "-p",
+                                        help="Text to continue.")] = "Once upon a time",
     max_new_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
     device: Annotated[Device, typer.Option(help="The Verilated hardware, or its golden "
                                                 "model.")] = Device.sim,
@@ -61,19 +66,21 @@ def generate(
 
     \b
     Example:
-      spikelet generate --model stories260K.bin --tokenizer tok512.bin --prompt "Once upon a time"
+      spikelet generate
+      spikelet generate --prompt "Lily and Tom" --temperature 0.8
     """
     _check_options(prompt, max_new_tokens, device, temperature, top_p, top_k, seed, clock_mhz,
                    waves)
 
-    from golden.model.tokenizer import StreamDecoder, load_tokenizer
+    from golden.model.tokenizer import StreamDecoder
     from host.driver import Driver, check_prompt
     from host.sampling import Sampler
 
+    model = model_path(model)
     source = read_model(model, config)
-    words = load_tokenizer(tokenizer, vocabulary(source))
+    words = read_tokenizer(model, tokenizer, vocabulary(source))
     ids = words.encode(prompt)
-    image = make_image(source, config, weights, schedule)
+    image = make_image(source, config, weights, schedule, *begin_and_end(model, words))
     check_prompt(image, ids, max_new_tokens)
     sampler = None
     if temperature:

@@ -1,5 +1,6 @@
 """spikelet info: what a model, an image or a configuration is."""
 
+import math
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -13,8 +14,8 @@ from isa.errors import SpikeletError
 
 
 def info(
-    target: Annotated[str | None, typer.Argument(help="A checkpoint, an image, or the name of a "
-                                                      "configuration.")] = None,
+    target: Annotated[str | None, typer.Argument(help="A checkpoint (file or folder), an image, or "
+                                                      "the name of a configuration.")] = None,
 ) -> None:
     """Describes a model, an image or a configuration; without one, lists the configurations.
 
@@ -54,7 +55,8 @@ def _checkpoint(path: Path) -> None:
     checkpoint = load_checkpoint(path)
     c = checkpoint.config
     tied = {"head"} if c.tied else set()  # it is the embedding
-    parameters = sum(w.size for name, w in checkpoint.weights.items() if name not in tied)
+    parameters = sum(math.prod(shape) for name, shape in c.weight_shapes().items()
+                     if name not in tied)
     print_table([
         ("checkpoint", str(path)),
         ("parameters", f"{parameters:,}"),
@@ -67,6 +69,10 @@ def _checkpoint(path: Path) -> None:
         ("biases", "in q, k and v" if c.qkv_bias else "none"),
         ("rotary base", f"{c.rope_theta:g}"),
         ("norm epsilon", f"{c.norm_epsilon:g}"),
+        ("attention", str(c.attention)),
+        *(("thresholds of " + population, ", ".join(map(str, values)))
+          for population, values in checkpoint.thresholds.items()),
+        *([("tensors without use", ", ".join(checkpoint.unused))] if checkpoint.unused else []),
     ])  # fmt: skip
 
 

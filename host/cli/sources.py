@@ -1,6 +1,7 @@
-"""From what a user names (a checkpoint, an image, a configuration) to what a command needs."""
+"""From what a user names (a model, a tokenizer, a configuration) to what a command needs."""
 
 from enum import StrEnum
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,11 @@ from isa.errors import SpikeletError
 
 if TYPE_CHECKING:  # numpy is not needed to show help
     from golden.model.checkpoint import Checkpoint
+    from golden.model.tokenizer import Tokenizer
     from isa.image import Image
 
 DEFAULT_CONFIGURATION = "ulx3s"
+SHIPPED_MODEL = Path(str(files("golden"))) / "models" / "stories"
 
 
 class Weights(StrEnum):
@@ -32,10 +35,14 @@ class ScheduleName(StrEnum):
 
 
 ModelOption = Annotated[
-    Path, typer.Option("--model", "-m", help="Checkpoint (llama2.c model.bin).")
+    Path | None,
+    typer.Option("--model", "-m", help="Checkpoint: a Hugging Face folder or a llama2.c "
+                                       "model.bin. Default: the model that ships."),
 ]
 TokenizerOption = Annotated[
-    Path, typer.Option("--tokenizer", "-t", help="Tokenizer file (llama2.c tokenizer.bin).")
+    Path | None,
+    typer.Option("--tokenizer", "-t", help="A tokenizer.json or a llama2.c tokenizer.bin. Default: "
+                                           "the one in the model's folder."),
 ]
 ConfigurationOption = Annotated[
     str | None,
@@ -52,6 +59,50 @@ ScheduleOption = Annotated[
     typer.Option("--schedule", help="Firing schedule: 8 signed phases (default), or the paper's "
                                     "127 unary steps."),
 ]
+
+
+def model_path(model: Path | None) -> Path:
+    """The model that the user named; by default the one that ships.
+
+    Raises:
+        SpikeletError: none named, and none ships with this installation.
+    """
+    if model is not None:
+        return model
+    if not SHIPPED_MODEL.is_dir():
+        raise SpikeletError(f"this installation has no model of its own ({SHIPPED_MODEL} does not "
+                            "exist): give --model")
+    return SHIPPED_MODEL
+
+
+def read_tokenizer(model: Path, tokenizer: Path | None, vocab: int) -> "Tokenizer":
+    """The tokenizer that the user named; by default the one in the model's folder.
+
+    Raises:
+        SpikeletError: none named and none there, a wrong file, or that of another model.
+    """
+    from golden.model.tokenizer import find_tokenizer, load_tokenizer
+
+    path = tokenizer
+    if path is None and model.is_dir():
+        path = find_tokenizer(model)
+    if path is None:
+        raise SpikeletError(f"{model} comes without a tokenizer: give --tokenizer")
+    return load_tokenizer(path, vocab)
+
+
+def begin_and_end(model: Path, tokenizer: "Tokenizer | None") -> tuple[int | None, int | None]:
+    """The tokens that begin and end a text, where no tokenizer says so as the model's files do."""
+    if tokenizer is not None:
+        return tokenizer.begin, tokenizer.end
+    if model.is_dir():
+        from golden.model.huggingface_config import begin_and_end
+
+        return begin_and_end(model / "config.json")
+
+    from golden.model.llama2c_tokenizer import BOS
+
+    return BOS, BOS
 
 
 def read_model(model: Path, config: str | None) -> "Checkpoint | Image":
@@ -83,10 +134,13 @@ def make_image(
     config: str | None = None,
     weights: Weights | None = None,
     schedule: ScheduleName | None = None,
+    begin: int | None = None,
+    end: int | None = None,
 ) -> "Image":
     """The image of a model: a checkpoint is calibrated and compiled, an image is as it is.
 
-    What is None takes its default, or what the image was compiled with.
+    What is None takes its default, or what the image was compiled with. The model begins its own
+    texts, for calibration, with the token `begin`; the token `end` ends a generation.
 
     Raises:
         SpikeletError: a model that does not fit the configuration, or an image that was compiled
@@ -106,16 +160,15 @@ def make_image(
         tell(0.0, "calibrate")
 
         from golden.model.calibrate import quantise_calibrated  # imports PyTorch
-        from golden.model.tokenizer import BOS
         from host.compiler import compile_model
 
-        quantised = quantise_calibrated(source)
+        quantised = quantise_calibrated(source, begin=begin)
         tell(0.8, "compile")
         return compile_model(
             quantised, configuration(config or DEFAULT_CONFIGURATION),
             weights=str(weights or Weights.resident),
             schedule=str(schedule or ScheduleName.phase),
-            end_token=BOS,  # llama2.c models are trained on texts that begin with it
+            end_token=end,
         )
 
 

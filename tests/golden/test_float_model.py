@@ -8,8 +8,8 @@ import torch
 
 from golden.model.checkpoint import Checkpoint, random_checkpoint
 from golden.model.float_model import FloatModel
+from golden.model.llama2c_tokenizer import Llama2cTokenizer
 from golden.model.perplexity import perplexity, split_documents
-from golden.model.tokenizer import Tokenizer
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS, stories, stories_documents
 
@@ -90,7 +90,8 @@ def test_perplexity_of_a_known_distribution():
 
 def test_empty_text():
     with pytest.raises(SpikeletError, match="empty"):
-        split_documents(" <|endoftext|>\n", Tokenizer([b"<unk>", b"<s>", b"</s>", b" "], [0.0] * 4))
+        split_documents(" <|endoftext|>\n",
+                        Llama2cTokenizer([b"<unk>", b"<s>", b"</s>", b" "], [0.0] * 4))
 
 
 def test_story_model_perplexity():

@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from golden.model.tokenizer import BOS, EOS, StreamDecoder, Tokenizer, load_tokenizer
+from golden.model.llama2c_tokenizer import BOS, EOS, Llama2cTokenizer
+from golden.model.tokenizer import StreamDecoder, load_tokenizer
 from isa.errors import SpikeletError
 from tests.golden.models import SEED
 from tests.shared import shared_file
@@ -14,22 +15,22 @@ TEXTS = ["Once upon a time", "Lily and Tom; \"Hello!\" 42\n\nThe end.", " two  s
          "naïve café", "日本語 🙂", "a", " ", "\t"]
 
 
-def small() -> Tokenizer:
+def small() -> Llama2cTokenizer:
     pieces = [b"<unk>", b"\n<s>\n", b"\n</s>\n"] + [b"<0x%02X>" % b for b in range(256)]
     letters = [b" ", b"a", b"b", b"c", "é".encode()]
     merges = [b"ab", b"bc", b" a", b"abc", b"aa", b" ab"]
-    return Tokenizer(pieces + letters + merges,
-                     [0.0] * (len(pieces) + len(letters)) + [-1.0, -1.0, -3.0, -2.0, -0.5, -0.25])
+    scores = [0.0] * (len(pieces) + len(letters)) + [-1.0, -1.0, -3.0, -2.0, -0.5, -0.25]
+    return Llama2cTokenizer(pieces + letters + merges, scores)
 
 
-def write(path, tokenizer: Tokenizer) -> None:
+def write(path, tokenizer: Llama2cTokenizer) -> None:
     raw = struct.pack("<i", max(map(len, tokenizer.pieces)))
     for piece, score in zip(tokenizer.pieces, tokenizer.scores, strict=True):
         raw += struct.pack("<fi", score, len(piece)) + piece
     path.write_bytes(raw)
 
 
-def plain_encode(tokenizer: Tokenizer, text: str) -> list[int]:
+def plain_encode(tokenizer: Llama2cTokenizer, text: str) -> list[int]:
     """llama2.c's loop as it is: look at all neighbours, merge the best, again."""
     index = {piece: token for token, piece in reversed(list(enumerate(tokenizer.pieces)))}
     ids = []
@@ -84,7 +85,7 @@ def test_stream_holds_back_incomplete_characters():
 
 
 def test_no_token_and_no_byte():
-    tokenizer = Tokenizer([b"<unk>", b"<s>", b"</s>", b" ", b"a"], [0.0] * 5)
+    tokenizer = Llama2cTokenizer([b"<unk>", b"<s>", b"</s>", b" ", b"a"], [0.0] * 5)
     assert tokenizer.encode("a a")[0] == BOS
     with pytest.raises(SpikeletError, match="'z'"):
         tokenizer.encode("z")
@@ -125,4 +126,5 @@ def test_files(tmp_path):
     path.write_bytes(b"not a tokenizer at all, but text")
     assert "does not look like" in message(path)
     assert "does not exist" in message(tmp_path / "none.bin")
-    assert "folder" in message(tmp_path)
+    path.rename(tmp_path / "tok512.bin")
+    assert "folder without" in message(tmp_path)
