@@ -56,6 +56,12 @@ class Synapses:
         """Largest |accumulator| that any codes can give."""
         return int(CODE.maximum * np.abs(self.weight).sum(1).max())
 
+    def part(self, first: int, end: int) -> "Synapses":
+        """The outputs first..end-1; gains, drops and exponent stay as they are."""
+        bias = None if self.bias is None else self.bias[first:end]
+        return Synapses(self.weight[first:end], self.gain[first:end], self.drop[first:end],
+                        self.exponent, bias)
+
     def outline(self) -> "Synapses":
         """The same map with weights of 0 that take no memory: for what needs only its shape."""
         return replace(self, weight=np.broadcast_to(np.int8(0), self.weight.shape))

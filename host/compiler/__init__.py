@@ -15,7 +15,6 @@ from host.compiler.weights import (
     parameter_words,
     rotation_words,
     row_words,
-    rows_of,
     tiles,
 )
 from isa.configurations import Configuration
@@ -259,8 +258,8 @@ def _layer_maps(layer: Layer, n: int, q: QuantisedModel, a: Layout) -> dict[str,
     qkv = pad_outputs(layer.qkv, s.heads + 2 * s.kv_heads, size, s.head)
     query = s.heads * s.head
     return {  # keys and values first: they are stored while the queries gather
-        name + "key_value": rows_of(qkv, query, qkv.outputs),
-        name + "query": rows_of(qkv, 0, query),
+        name + "key_value": qkv.part(query, qkv.outputs),
+        name + "query": qkv.part(0, query),
         name + "out": pad_inputs(layer.out, s.heads, size, s.head),
         name + "gate": layer.gate,
         name + "up": layer.up,
