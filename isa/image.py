@@ -169,6 +169,8 @@ def check_writable(path: str | Path) -> None:
         raise SpikeletError(f"cannot write the image {path}: it is a folder; give a file name")
     if not path.absolute().parent.is_dir():
         raise SpikeletError(f"cannot write the image {path}: its folder does not exist")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise SpikeletError(f"cannot write the image {path}: its folder may not be written")
 
 
 class ImageWriter:

@@ -43,17 +43,20 @@ class FloatWalk:
 
 
 class FloatLayers:
-    """The float model's parts, each made of its weights when it is needed."""
+    """The float model's parts, each made of its weights when it is needed.
+
+    `kept`: the model is small, and layers that were made once stay.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.config = checkpoint, checkpoint.config
         sizes = (math.prod(shape) for shape in self.config.weight_shapes().values())
-        self._kept: dict[int, Layer] | None = {} if sum(sizes) <= SMALL else None
+        self.kept, self._layers = sum(sizes) <= SMALL, {}
 
     def layer(self, n: int) -> Layer:
         """Layer n."""
-        if self._kept is not None and n in self._kept:
-            return self._kept[n]
+        if n in self._layers:
+            return self._layers[n]
         with torch.device("meta"):  # without numbers that are replaced at once
             layer = Layer(self.config)
         prefix = f"layers.{n}."
@@ -61,8 +64,8 @@ class FloatLayers:
             state_name(name.removeprefix(prefix)): self._tensor(name)
             for name in self.config.weight_shapes() if name.startswith(prefix)}, assign=True)
         layer.requires_grad_(False)
-        if self._kept is not None:
-            self._kept[n] = layer
+        if self.kept:
+            self._layers[n] = layer
         return layer
 
     def normed(self, x: torch.Tensor) -> torch.Tensor:
@@ -139,6 +142,7 @@ def walk_float(checkpoint: Checkpoint, documents: Documents,
             for name, vector in record.items():
                 walk.see(name, vector)
             attended.append(record[f"layers.{n}.attended"][0])
+        del layer  # before the next one is made
         walk.attended.append(attended)
         walk.residual.append([x[0] for x in states])
     tell(c.layers / (c.layers + 1), "head")

@@ -20,7 +20,7 @@ from host.cli.sources import (
     read_tokenizer,
     vocabulary,
 )
-from host.cli.terminal import print_grid, print_table, progress
+from host.cli.terminal import emit, print_grid, print_table, progress
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 
@@ -146,11 +146,13 @@ def _report(checkpoint: "Checkpoint", out: Path, calibration: "Calibration", tex
         ("perplexity, integers", f"{after.value:.4f} ({after.value / before.value - 1:+.2%})"),
         ("wall time", f"{seconds:.1f} s"),
     ])  # fmt: skip
-    print_grid(_headroom(calibration), "\nheadroom: how far the largest value is from saturation")
+    emit("\nheadroom: how far the largest value of a kind is from saturation\n")
+    print_grid(_headroom(calibration))
     rows = [["layer", "after attention", "after the MLP"]]
     rows += [[f"{n}", *(f"{error:.3%}" for error in errors)]
              for n, errors in enumerate(integers.errors)]
-    print_grid(rows, "\nerror of the residual stream, ||integers - float|| / ||float||")
+    emit("\nerror of the residual stream, ||integers - float|| / ||float||\n")
+    print_grid(rows)
 
 
 def _headroom(calibration: "Calibration") -> list[list[str]]:

@@ -279,16 +279,19 @@ def unfit(
 ) -> SpikeletError:
     """The error that says which sizes are missing and which configuration has them."""
     c, streamed = layout.shapes.c, layout.streamed
-    able = []
-    for other in CONFIGURATIONS.values():
+    program = layout.needs.get("program_depth", 0)
+
+    def holds(other: Configuration, streamed: bool) -> bool:
         least = Layout.of(q, other, context or MINIMUM_CONTEXT, streamed, bound)
-        if other is not c and not missing(least, layout.needs.get("program_depth", 0)):
-            able.append(other.name)
-    hint = f"use --config {' or '.join(able)}" if able else "no configuration holds it"
-    if not streamed and any(s.startswith(("row_depth", "parameter_depth")) for s in short):
-        rest = missing(Layout.of(q, c, context or MINIMUM_CONTEXT, True, bound))
-        if not rest:
-            hint += ", or --weights streamed"
+        return not missing(least, program)
+
+    others = [other for other in CONFIGURATIONS.values() if other is not c]
+    hints = [f"--config {other.name}" for other in others if holds(other, streamed)]
+    if not streamed and holds(c, True):
+        hints.append("--weights streamed")
+    if not streamed and not hints:
+        hints = [f"--config {o.name} --weights streamed" for o in others if holds(o, True)]
+    hint = f"use {' or '.join(hints)}" if hints else "no configuration holds it"
     return SpikeletError(
         f"the model does not fit the configuration '{c.name}': it needs {', '.join(short)}; {hint}"
     )
