@@ -1,5 +1,6 @@
 """BrainGPT in floating point: what the spiking model is measured against, and what is trained."""
 
+import copy
 import math
 
 import numpy as np
@@ -52,6 +53,17 @@ class KeyValueCache:
         self.keys[n, :, :, self.length:end], self.values[n, :, :, self.length:end] = k, v
         return self.keys[n, :, :, :end], self.values[n, :, :, :end]
 
+    def select(self, rows: torch.Tensor) -> "KeyValueCache":
+        """The cache of some rows of the batch, by index."""
+        chosen = copy.copy(self)
+        seen = slice(0, self.length)
+        for name in ("keys", "values"):
+            all_ = getattr(self, name)
+            part = torch.empty((*all_.shape[:1], len(rows), *all_.shape[2:]), device=all_.device)
+            part[:, :, :, seen] = all_[:, rows, :, seen]
+            setattr(chosen, name, part)
+        return chosen
+
 
 def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention) -> torch.Tensor:
     """Values mixed causally: q (B, H, T, hd), k and v (B, K, P, hd), P >= T -> (B, H, T, hd).
@@ -59,17 +71,21 @@ def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention)
     Query t is position P - T + t. Without softmax the weight of a position is max(score, 0) over
     the number of positions up to the query's own.
     """
-    T, P, grouped = q.shape[2], k.shape[2], q.shape[1] != k.shape[1]
-    if attention is Attention.softmax and (T in (1, P)):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=grouped)
-    if grouped:
-        k, v = (z.repeat_interleave(q.shape[1] // k.shape[1], 1) for z in (k, v))
-    score = q @ k.mT / math.sqrt(q.shape[-1])                            # (B, H, T, P)
-    causal = torch.ones(T, P, dtype=torch.bool, device=q.device).tril(P - T)
+    (B, H, T, hd), (K, P) = q.shape, k.shape[1:3]
+    if attention is Attention.softmax and T == P > 1:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != K)
+    # The queries of a group of heads are rows of one product with their keys.
+    score = (q / math.sqrt(hd)).reshape(B, K, -1, hd) @ k.mT             # (B, K, H/K T, P)
+    score = score.view(B, K, -1, T, P)
+    if T > 1:
+        future = torch.ones(T, P, dtype=torch.bool, device=q.device).triu(P - T + 1)
+        score = score.masked_fill(future, -torch.inf)
     if attention is Attention.softmax:
-        return torch.softmax(score.masked_fill(~causal, -torch.inf), -1) @ v
-    reach = torch.arange(P - T + 1, P + 1, device=q.device)[:, None]     # positions 0..p
-    return (torch.relu(score) * causal / reach) @ v
+        weight = torch.softmax(score, -1)
+    else:
+        reach = torch.arange(P - T + 1, P + 1, device=q.device)[:, None]  # positions 0..p
+        weight = torch.relu(score) / reach
+    return (weight.view(B, K, -1, P) @ v).view(B, H, T, hd)
 
 
 class Layer(nn.Module):

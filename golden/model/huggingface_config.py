@@ -7,7 +7,6 @@ configuration_llama.py, modeling_rope_utils.py.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from isa.schedule import Population, phase_schedule
 ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM",
                  "braingpt": "BrainGPTForCausalLM"}
 LARGEST = 1 << 20  # of any size in config.json; a damaged one must not exhaust the memory
+LARGEST_NUMBER = 1e30
 
 Thresholds = dict[Population, tuple[int, ...]]
 
@@ -38,7 +38,8 @@ class Settings:
 
     def _architecture(self) -> str:
         """The model_type; where there is none, that of the first architecture."""
-        name = next(iter(self.get("architectures", list, [])), None)
+        name = next((name for name in self.get("architectures", list, [])
+                     if isinstance(name, str)), None)
         kinds = {name: kind for kind, name in ARCHITECTURES.items()}
         kind = self.get("model_type", str, kinds.get(name))
         # What else BrainGPT's class may be called, its model_type is the same.
@@ -68,11 +69,11 @@ class Settings:
         return value
 
     def positive(self, key: str, default: float) -> float:
-        """A finite number above 0."""
-        value = float(self.get(key, (int, float), default))
-        if not (math.isfinite(value) and value > 0):
+        """A number above 0, of a size that floating point holds."""
+        value = self.get(key, (int, float), default)
+        if not 0 < value < LARGEST_NUMBER:
             raise self.wrong(key, value)
-        return value
+        return float(value)
 
     def wrong(self, key: str, value: Any) -> SpikeletError:
         """The line for a value that no model can have."""
@@ -168,7 +169,7 @@ def _rope_theta(s: Settings) -> float:
             raise s.refuse(f"rope scaling of type {kind!r} ({key})")
         if rope.get("rope_theta") is not None:
             nested = rope["rope_theta"]
-            if not isinstance(nested, int | float) or not 0 < nested < math.inf:
+            if not isinstance(nested, int | float) or not 0 < nested < LARGEST_NUMBER:
                 raise s.wrong(f"{key}.rope_theta", nested)
             theta = float(nested)
     return theta

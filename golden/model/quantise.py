@@ -5,7 +5,8 @@ of the map that follows; what the norm's mean constant is off is folded in with 
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from isa.formats import (
     UNITY_SHIFT,
     VECTOR,
 )
+from isa.schedule import Population, Schedule, phase_schedule
 
 DEFAULT_FRACTION = 12
 CHUNK_ELEMENTS = 1 << 22  # weights that are rounded at a time
@@ -96,6 +98,7 @@ class QuantisedModel:
     score_drop: int
     score_shift: int
     tables: Tables
+    schedules: Mapping[Population, Schedule] = field(default_factory=dict)  # raised thresholds
 
     # Constant parts of the POST shifts (golden/units/post.py); dynamic exponents are subtracted.
     def norm_shift(self, synapses: Synapses) -> int:
@@ -267,6 +270,8 @@ def outline(
         # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in log2 units, 8 fraction bits out
         score_shift=UNITY_SHIFT + 2 * fraction - SCORE_FRACTION + score_exponent - score_drop,
         tables=tables or default_tables(),
+        schedules={Population(p): phase_schedule(t, f"trained {p}")
+                   for p, t in checkpoint.thresholds.items()},
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from host.cli import sources
 from host.cli.terminal import print_grid, print_table
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
@@ -17,18 +18,23 @@ def info(
     target: Annotated[str | None, typer.Argument(help="A checkpoint (file or folder), an image, or "
                                                       "the name of a configuration.")] = None,
 ) -> None:
-    """Describes a model, an image or a configuration; without one, lists the configurations.
+    """Describes a model, an image or a configuration; without one, lists what comes along.
 
     \b
     Examples:
-      spikelet info stories260K.bin
+      spikelet info stories
       spikelet info ulx3s
     """
+    shipped = sources.SHIPPED_MODEL
     if target is None:
-        print_grid([[c.name, c.description, f"context {c.context}"]
-                    for c in CONFIGURATIONS.values()])
+        rows = [[c.name, c.description, f"context {c.context}"] for c in CONFIGURATIONS.values()]
+        if shipped.is_dir():
+            rows.append([shipped.name, "the model that ships", ""])
+        print_grid(rows)
     elif target in CONFIGURATIONS:
         _configuration(CONFIGURATIONS[target])
+    elif not Path(target).exists() and target == shipped.name and shipped.is_dir():
+        _checkpoint(shipped)
     elif not Path(target).exists():
         raise SpikeletError(f"'{target}' is neither a file nor a configuration "
                             f"({', '.join(CONFIGURATIONS)}): check the name")

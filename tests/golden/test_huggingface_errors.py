@@ -46,6 +46,8 @@ CONFIGS = {
     "negative": (dict(vocab_size=-1), "vocab_size -1"),
     "huge": (dict(num_hidden_layers=10**12), "num_hidden_layers 1000000000000"),
     "theta": (dict(rope_theta=0), "rope_theta 0"),
+    "theta without end": (dict(rope_theta=10**400), "rope_theta 1000"),
+    "lists as names": (dict(model_type=None, architectures=[["x"]]), "unknown architecture"),
     "epsilon": (dict(rms_norm_eps=float("nan")), "rms_norm_eps NaN"),
     "odd heads": (dict(head_dim=3), "even head_dim"),
     "uneven heads": (dict(num_key_value_heads=3), "share 3 key/value heads"),
@@ -191,6 +193,29 @@ def test_damaged_headers(tmp_path):
         check(changed, "no JSON object")
     path.write_bytes(b"Once upon a time there was no checkpoint.")
     assert "does not look like a safetensors file" in message(tmp_path)
+
+
+def test_any_damage_is_one_line_or_harmless(tmp_path):
+    rng = generator("damaged folders")
+    write_folder(tmp_path, random_checkpoint(ODD, seed()), BRAINGPT, shards=2,
+                 firing_thresholds={"qkv": [86, 43, 22, 11, 6, 3, 2, 1]})
+    refused = 0
+    for path in sorted(tmp_path.iterdir()):
+        raw = path.read_bytes()
+        header = len(raw) if path.suffix == ".json" else 8 + int.from_bytes(raw[:8], "little")
+        for _ in range(150):
+            changed = bytearray(raw)
+            for _ in range(rng.randrange(1, 4)):
+                changed[rng.randrange(header)] = rng.choice(b'0123456789[]{}",:.-e \x00\xff')
+            path.write_bytes(changed)
+            try:
+                load_checkpoint(tmp_path)
+            except SpikeletError as error:
+                refused += 1
+                assert "\n" not in str(error)
+        path.write_bytes(raw)
+    load_checkpoint(tmp_path)
+    assert refused > 300
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float64, torch.float8_e4m3fn])

@@ -131,6 +131,21 @@ def test_encodes_as_the_library_does(tmp_path):
                 assert tokenizer.encode(text) == library.encode(text).ids
 
 
+def test_a_normaliser_that_composes(tmp_path):
+    """Qwen2's kind: what comes back is the composed text."""
+    library = byte_level()
+    library.normalizer = normalizers.NFC()
+    library.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(tokenizers.Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"),
+                             "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer = load_tokenizer(write(tmp_path, library, None))
+    for text in TEXTS:
+        assert tokenizer.encode(text) == library.encode(text).ids
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.decode(tokenizer.encode("cafe\u0301")) == "caf\u00e9"
+
+
 def test_characters_come_when_they_are_whole(tokenizer):
     decoder = StreamDecoder(tokenizer, previous=tokenizer.encode("a")[-1])
     ids = tokenizer.encode("a€", bos=False)

@@ -14,10 +14,11 @@ Run = Callable[..., SimpleNamespace]
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
-    """model.bin, tokenizer.bin, the fake's resident.image and streamed.image, text.txt."""
+    """model.bin, tokenizer.bin and both as the folder stories, images of the fake, text.txt."""
     path = tmp_path_factory.mktemp("files")
     files.write_checkpoint(path / "model.bin")
     files.write_tokenizer(path / "tokenizer.bin")
+    files.write_folder(path / "stories")
     fake.image().save(path / "resident.image")
     fake.image(streamed=True).save(path / "streamed.image")
     (path / "text.txt").write_text("a cab called a deaf\n<|endoftext|>\nfeed me  a bad egg\n")
@@ -35,6 +36,13 @@ def run(capfd) -> Run:
         return SimpleNamespace(status=status, out=out, err=err)
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def shipped(folder, monkeypatch) -> Path:
+    """The small model in the place of the one that ships."""
+    monkeypatch.setattr("host.cli.sources.SHIPPED_MODEL", folder / "stories")
+    return folder / "stories"
 
 
 @pytest.fixture

@@ -52,6 +52,20 @@ def test_compiled_image_gives_the_same_text(run, folder, tmp_path):
     assert re.search(r"weights +streamed\n", about) and re.search(r"vocab +23\n", about)
 
 
+def test_a_folder_is_the_same_model(run, folder, tmp_path):
+    """The model that ships (here the small one as a folder), and its own tokenizer, by default."""
+    options = ("--config", "tiny", "--out")
+    assert run("compile", *options, tmp_path / "folder.image").status == 0
+    assert run("compile", "--model", folder / "model.bin", *options, tmp_path / "file.image"
+               ).status == 0
+    assert (tmp_path / "folder.image").read_bytes() == (tmp_path / "file.image").read_bytes()
+    result = run("generate", "--prompt", "bad cab", "--device", "golden", "--config", "tiny",
+                 *SAMPLED)
+    assert result.status == 0, result.err
+    text, _ = generate(run, folder, "--device", "golden", "--config", "tiny", *SAMPLED)
+    assert result.out.split("\n\n")[0] == text
+
+
 @pytest.mark.parametrize("options", [
     ("--max-new-tokens", 10), (*SAMPLED, "--weights", "streamed"),
 ], ids=["greedy", "sampled, streamed"])  # fmt: skip

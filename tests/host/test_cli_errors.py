@@ -1,6 +1,7 @@
 """Every mistake of a user: one clear line on the error stream, exit code 2, nothing else."""
 
 import os
+import shutil
 import struct
 
 import pytest
@@ -33,12 +34,35 @@ def spoil(folder, tmp_path):
     for name, raw in wrong.items():
         (tmp_path / name).write_bytes(raw)
     write_tokenizer(tmp_path / "tokenizer_small.bin", PIECES[:-3])
+    spoil_folders(folder / "stories", tmp_path)
     for name in ("model.bin", "tokenizer.bin", "resident.image", "streamed.image", "text.txt"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
 
 
+def spoil_folders(good, tmp_path):
+    """Folders of the good model in which one file is absent or has another text."""
+    config, weights = (good / name for name in ("config.json", "model.safetensors"))
+    for name, file, content in (
+        ("wordless", "tokenizer.json", None),
+        ("cut_words", "tokenizer.json", (good / "tokenizer.json").read_bytes()[:-9]),
+        ("cut_config", "config.json", config.read_bytes()[:-9]),
+        ("foreign", "config.json", config.read_bytes().replace(b"braingpt", b"gpt2")),
+        ("contradictory", "config.json", config.read_bytes().replace(b": 24", b": 25")),
+        ("no_end", "config.json", config.read_bytes().replace(b'"eos_token_id": 1',
+                                                              b'"eos_token_id": 99')),
+        ("weightless", "model.safetensors", None),
+        ("cut", "model.safetensors", weights.read_bytes()[:-9]),
+        ("nan", "model.safetensors", weights.read_bytes()[:-4] + b"\x00\x00\xc0\x7f"),
+    ):
+        shutil.copytree(good, tmp_path / name)
+        (tmp_path / name / file).unlink()
+        if content is not None:
+            (tmp_path / name / file).write_bytes(content)
+
+
 GENERATE = {"--model": "resident.image", "--tokenizer": "tokenizer.bin", "--prompt": "bad",
             "--device": "golden"}  # fmt: skip
+FOLDER = {"--prompt": "bad", "--device": "golden"}
 EVAL = {"--model": "model.bin", "--tokenizer": "tokenizer.bin", "--text": "text.txt"}
 COMPILE = {"--model": "model.bin", "--out": "new.image", "--config": "tiny"}
 
@@ -59,11 +83,28 @@ CASES = {
     "image of another configuration": (GENERATE, {"--config": "small"}, "'tiny', not for 'small'"),
     "image of other weights": (GENERATE, {"--weights": "streamed"}, "with --weights resident"),
     "image of another schedule": (GENERATE, {"--schedule": "unary"}, "with --schedule phase"),
+    "folder of another architecture": (FOLDER, {"--model": "foreign"}, "architecture 'gpt2'"),
+    "folder with a truncated config": (FOLDER, {"--model": "cut_config"}, "truncated or no JSON"),
+    "folder that contradicts itself": (FOLDER, {"--model": "contradictory"}, "contradicts"),
+    "folder without weights": (FOLDER, {"--model": "weightless"}, "neither model.safetensors nor"),
+    "folder with truncated weights": (FOLDER, {"--model": "cut"}, "is truncated"),
+    "folder with a NaN": (FOLDER, {"--model": "nan", "--config": "tiny"}, "1 of "),
+    "folder without a tokenizer": (FOLDER, {"--model": "wordless"}, "comes without a tokenizer"),
+    "folder with a truncated tokenizer": (FOLDER, {"--model": "cut_words"}, "truncated or no JSON"),
+    "folder with an end beyond its tokens": (FOLDER, {"--model": "no_end"}, "names token 99"),
+    "one file of a folder": (FOLDER, {"--model": "cut/config.json"}, "give the folder"),
+    "image and no tokenizer": (GENERATE, {"--tokenizer": None}, "comes without a tokenizer"),
+    "llama2.c file and no tokenizer": (FOLDER, {"--model": "model.bin"}, "without a tokenizer"),
+    "default prompt without its tokens": (FOLDER, {"--prompt": None}, "no token for 'O'"),
+    "eval of a folder without a tokenizer": ("eval", {"--model": "wordless", "--text": "text.txt"},
+                                             "comes without a tokenizer"),
+    "eval without a text": ("eval", {}, "--text"),
+    "info of a folder that contradicts itself": ("info", {"": "contradictory"}, "contradicts"),
     "missing tokenizer": (GENERATE, {"--tokenizer": "absent.bin"}, "absent.bin does not exist"),
     "truncated tokenizer": (GENERATE, {"--tokenizer": "tokenizer_cut.bin"}, "is truncated"),
     "tokenizer of another model": (GENERATE, {"--tokenizer": "tokenizer_small.bin"},
                                    "has 20 tokens, the model has 23"),
-    "folder as tokenizer": (GENERATE, {"--tokenizer": "."}, "is a folder"),
+    "folder as tokenizer": (GENERATE, {"--tokenizer": "wordless"}, "is a folder without"),
     "empty prompt": (GENERATE, {"--prompt": ""}, "the prompt is empty"),
     "blank prompt": (GENERATE, {"--prompt": "  "}, "the prompt is empty"),
     "prompt longer than the context": (GENERATE, {"--prompt": "abcdef" * 10},
@@ -110,7 +151,7 @@ def test_one_line_and_code_2(case, run, folder, tmp_path, monkeypatch, fake_gold
     monkeypatch.chdir(tmp_path)
     base, changes, message = CASES[case]
     if isinstance(base, str):
-        arguments = [base, *changes.values()]
+        arguments = [base, *(part for pair in changes.items() for part in pair if part.strip())]
     else:
         name = "eval" if base is EVAL else "compile" if base is COMPILE else "generate"
         options = {key: value for key, value in (base | changes).items() if value is not None}
@@ -139,6 +180,17 @@ def test_one_line_with_a_checkpoint(changes, message, run, folder, tmp_path, mon
     result = run("generate", *(part for pair in options.items() for part in pair))
     assert (result.status, result.out) == (2, "")
     assert len(result.err.splitlines()) == 1 and message in result.err
+
+
+@pytest.mark.parametrize("command", [
+    ("generate",), ("eval", "--text", "text.txt"), ("compile", "--out", "new.image"),
+], ids=lambda command: command[0])  # fmt: skip
+def test_no_model_ships(command, run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("host.cli.sources.SHIPPED_MODEL", tmp_path / "stories")
+    result = run(*command)
+    assert (result.status, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert "has no model of its own" in result.err and "give --model" in result.err
 
 
 def test_no_compiler(run, folder, tmp_path, monkeypatch):

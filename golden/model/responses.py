@@ -1,0 +1,172 @@
+"""What arrives of a spike code under raised thresholds, and how that changes with the thresholds.
+
+A neuron's spikes depend on its code alone, so everything is a table over the 255 codes: the sum of
+its weighted spikes, their number, and the slopes of both with respect to each threshold. A slope is
+the exact difference over a window around the threshold (a rectangular surrogate gradient that sees
+what later phases make good again).
+
+The threshold of phase k is theta_base + alpha * 2**k, the paper's theta_base + alpha * t with the
+spike's amplitude in place of time; 1/2 and 2/3 are the non-adjacent form, in which all arrives.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from isa.formats import CODE, CODE_PHASES
+from isa.schedule import EXACT_THRESHOLDS, Population
+
+Tensor = torch.Tensor
+CODES = np.arange(-CODE.maximum, CODE.maximum + 1)
+AMPLITUDES = tuple(reversed(range(CODE_PHASES)))  # exponents, in the order of the phases
+EXACT = (0.5, 2 / 3)  # theta_base and alpha of the non-adjacent form
+TRAINED = (Population.qkv, Population.out, Population.gated, Population.down, Population.head)
+
+
+@cache
+def response(thresholds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(sum of weighted spikes, number of spikes) of the codes -127..127, int64 (255,) each."""
+    potential, total = CODES.copy(), np.zeros_like(CODES)
+    count = np.zeros_like(CODES)
+    for amplitude, threshold in zip(AMPLITUDES, thresholds, strict=True):
+        sign = np.where(np.abs(potential) >= threshold, np.sign(potential), 0)
+        potential = potential - (sign << amplitude)
+        total += sign << amplitude
+        count += np.abs(sign)
+    return total, count
+
+
+def integer_thresholds(values: Sequence[float]) -> tuple[int, ...]:
+    """Trained thresholds as the device has them: rounded, never below the exact ones."""
+    return tuple(int(t) for t in np.maximum(np.round(values), EXACT_THRESHOLDS))
+
+
+def fit_parameters(thresholds: Sequence[int]) -> tuple[float, float]:
+    """theta_base and alpha that give thresholds nearest these, by least squares over phases."""
+    amplitude = np.array([2.0**k for k in AMPLITUDES])
+    weight = 1 / amplitude
+    columns = np.stack([np.ones_like(amplitude), amplitude], 1) * weight[:, None]
+    base, alpha = np.linalg.lstsq(columns, np.asarray(thresholds) * weight, rcond=None)[0]
+    return float(base), float(alpha)
+
+
+class Slopes:
+    """Tables of one population's integer thresholds, as float32 tensors.
+
+    total, count (255,); their slopes by threshold (8, 255); count's slope by code (255,); the
+    magnitude of what stays in the membrane (255,) and its slope by threshold (8, 255).
+    """
+
+    def __init__(self, theta: tuple[int, ...], device: torch.device) -> None:
+        self.theta = theta
+        total, count = response(theta)
+        by_theta = ([], [], [])
+        for i, k in enumerate(AMPLITUDES):
+            w = max(1, (1 << k) // 4)  # half the surrogate's window
+            ends = [response((*theta[:i], max(1, theta[i] + d), *theta[i + 1:])) for d in (-w, w)]
+            low, high = ([t, n, np.abs(CODES - t)] for t, n in ends)
+            for slopes, a, b in zip(by_theta, low, high, strict=True):
+                slopes.append((b - a) / (2 * w))
+        by_code = []
+        for q in CODES:  # over a window of a quarter of the code
+            w = max(4, abs(int(q)) // 4)
+            ends = np.clip([q - w, q + w], -CODE.maximum, CODE.maximum)
+            a, b = (count[max(0, e + 127 - w):e + 127 + w + 1].mean() for e in ends)
+            by_code.append((b - a) / (ends[1] - ends[0]))
+
+        def tensor(values) -> Tensor:
+            return torch.tensor(np.array(values), dtype=torch.float32, device=device)
+
+        self.total, self.count, self.left = (tensor(t) for t in
+                                             (total, count, np.abs(CODES - total)))
+        self.total_by_theta, self.count_by_theta, self.left_by_theta = map(tensor, by_theta)
+        self.count_by_code = tensor(by_code)
+
+
+class _Fire(torch.autograd.Function):
+    """Table look-ups forward; straight-through to x and table slopes to the thresholds backward."""
+
+    @staticmethod
+    def forward(ctx, x, theta, index, slopes):
+        ctx.save_for_backward(index)
+        ctx.slopes = slopes
+        return slopes.total[index], slopes.count[index].mean()
+
+    @staticmethod
+    def backward(ctx, of_total, of_count):
+        index, = ctx.saved_tensors
+        flat, s = index.flatten(), ctx.slopes
+        mass = torch.bincount(flat, of_total.flatten(), minlength=len(CODES)).to(of_total.dtype)
+        number = torch.bincount(flat, minlength=len(CODES)).to(of_total.dtype) / flat.numel()
+        theta = s.total_by_theta @ mass + of_count * (s.count_by_theta @ number)
+        x = of_total + of_count / flat.numel() * s.count_by_code[index]
+        return x, theta, None, None
+
+
+class Fired:
+    """What one firing of a population came to: its share of each code, and its mean spikes."""
+
+    def __init__(self, population: Population, theta: Tensor, slopes: Slopes, share: Tensor,
+                 spikes: Tensor) -> None:
+        self.population, self.theta, self.slopes = population, theta, slopes
+        self.share, self.spikes = share, spikes
+
+    @property
+    def potential(self) -> Tensor:
+        """Mean magnitude of what stays in the membrane, with its slope by the thresholds."""
+        moved = self.theta - self.theta.detach()
+        return self.slopes.left @ self.share + (self.slopes.left_by_theta @ self.share) @ moved
+
+    def first_spike(self, smooth: float = 1.0) -> Tensor:
+        """Expected step of the first spike (0..8; 8: none): sum of t P(t) prod_{k<t} (1 - P(k)).
+
+        P(t) = sigmoid((|V| - theta_t) / (smooth 2**k)); V is the code until the first spike.
+        """
+        codes = torch.arange(-CODE.maximum, CODE.maximum + 1, device=self.theta.device).abs()
+        width = smooth * torch.tensor([2.0**k for k in AMPLITUDES], device=self.theta.device)
+        p = torch.sigmoid((codes[:, None] - self.theta) / width)         # (255, 8)
+        silent = torch.cumprod(1 - p, 1)
+        before = torch.cat([torch.ones_like(silent[:, :1]), silent[:, :-1]], 1)
+        step = torch.arange(CODE_PHASES, device=self.theta.device)
+        expected = (step * p * before).sum(1) + CODE_PHASES * silent[:, -1]
+        return self.share @ expected
+
+
+class Responses(nn.Module):
+    """Trainable neurons of some populations: theta_base and alpha of each."""
+
+    def __init__(self, thresholds: Mapping[Population, Sequence[int]] | None = None,
+                 populations: Sequence[Population] = TRAINED) -> None:
+        super().__init__()
+        thresholds = thresholds or {}
+        pairs = [fit_parameters(thresholds[p]) if p in thresholds else EXACT for p in populations]
+        self.index = {p: i for i, p in enumerate(populations)}
+        self.base = nn.Parameter(torch.tensor([base for base, _ in pairs]))
+        self.alpha = nn.Parameter(torch.tensor([alpha for _, alpha in pairs]))
+        self._slopes: dict[tuple[int, ...], Slopes] = {}
+
+    def theta(self, population: Population) -> Tensor:
+        """Thresholds (8,) of phases 7..0, real; never below the exact ones."""
+        i, device = self.index[population], self.base.device
+        amplitude = torch.tensor([2.0**k for k in AMPLITUDES], device=device)
+        least = torch.tensor(EXACT_THRESHOLDS, dtype=torch.float32, device=device)
+        return torch.maximum(self.base[i] + self.alpha[i] * amplitude, least)
+
+    def integers(self) -> dict[Population, tuple[int, ...]]:
+        """The thresholds that the device gets."""
+        return {p: integer_thresholds(self.theta(p).detach().cpu().numpy()) for p in self.index}
+
+    def fire(self, x: Tensor, q: Tensor, population: Population) -> tuple[Tensor, Fired]:
+        """What arrives of codes q, and what was fired; x is q before rounding."""
+        theta = self.theta(population)
+        integers = integer_thresholds(theta.detach().cpu().numpy())
+        if integers not in self._slopes:
+            self._slopes[integers] = Slopes(integers, x.device)
+        slopes = self._slopes[integers]
+        index = (q + CODE.maximum).to(torch.int64)
+        arrived, spikes = _Fire.apply(x, theta, index, slopes)
+        share = torch.bincount(index.flatten(), minlength=len(CODES)) / index.numel()
+        return arrived, Fired(population, theta, slopes, share, spikes)

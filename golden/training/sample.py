@@ -1,0 +1,136 @@
+"""Text that a teacher writes: stories sampled from a checkpoint, many at a time."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from golden.model.checkpoint import load_checkpoint
+from golden.model.float_model import FloatModel, KeyValueCache
+from golden.model.perplexity import SEPARATOR
+from golden.model.tokenizer import Tokenizer, load_tokenizer
+from isa.errors import SpikeletError
+
+BATCH = 64  # stories of a round: their keys and values stay in a processor's cache
+COMPACT_BELOW = 7 / 8  # finished stories leave the batch when fewer than this share live
+
+
+@torch.inference_mode()
+def sample_ids(model: FloatModel, begin: int, end: int, seed: int, batch: int = BATCH,
+               temperature: float = 1.0) -> Iterator[list[int]]:
+    """Token ids of `batch` stories from `begin` (not included) to `end` (not included).
+
+    Stories that fill the context are cut there. Those that end leave the batch, so that a step
+    costs what its living stories cost. Finished stories come in the order of their end.
+
+    Raises:
+        SpikeletError: logits that are no finite numbers.
+    """
+    device = model.cosine.device
+    generator = torch.Generator().manual_seed(seed)
+    cache = KeyValueCache(model.config, batch, device=device)
+    stories = [[] for _ in range(batch)]
+    living = list(range(batch))
+    ids = torch.full((batch, 1), begin)
+    alive = torch.ones(batch, dtype=torch.bool)
+    for _ in range(model.config.context - 1):
+        logits = model(ids.to(device), cache=cache)[:, -1].cpu()
+        if not torch.isfinite(logits).all():
+            raise SpikeletError("the teacher's logits are no finite numbers: use "
+                                "another one")
+        # The inverse of the cumulative distribution takes one random number a story.
+        reached = torch.softmax(logits / temperature, -1).cumsum(-1)
+        chance = torch.rand(len(ids), 1, generator=generator) * reached[:, -1:]
+        ids = torch.searchsorted(reached, chance, right=True).clamp(max=logits.shape[-1] - 1)
+        alive &= ids[:, 0] != end
+        for row, token, going in zip(living, ids[:, 0].tolist(), alive.tolist(), strict=True):
+            if going:
+                stories[row].append(token)
+        if int(alive.sum()) < COMPACT_BELOW * len(living):
+            yield from (stories[row] for row, going in zip(living, alive.tolist(), strict=True)
+                        if not going and stories[row])
+            living = [row for row, going in zip(living, alive.tolist(), strict=True) if going]
+            if not living:
+                return
+            cache = cache.select(alive.nonzero()[:, 0].to(device))
+            ids, alive = ids[alive], alive[alive]
+    yield from (stories[row] for row in living if stories[row])
+
+
+class Teacher:
+    """A checkpoint with its tokenizer that writes rounds of stories; one is made in each worker."""
+
+    def __init__(self, checkpoint: Path, tokenizer: Path, seed: int, temperature: float) -> None:
+        loaded = load_checkpoint(checkpoint)
+        self.tokenizer: Tokenizer = load_tokenizer(tokenizer, loaded.config.vocab)
+        if self.tokenizer.begin is None or self.tokenizer.end is None:
+            raise SpikeletError(f"{tokenizer} names no token that begins and ends a text: a "
+                                "teacher needs one")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = FloatModel(loaded).to(device)
+        self.seed, self.temperature = seed, temperature
+
+    def round(self, n: int) -> tuple[list[str], int]:
+        """The texts of round n and the number of their tokens; each round has its own seed."""
+        begin, end = self.tokenizer.begin, self.tokenizer.end
+        stories = list(sample_ids(self.model, begin, end, self.seed + n,
+                                  temperature=self.temperature))
+        texts = [self.tokenizer.decode([begin, *ids]).strip() for ids in stories]
+        return [text for text in texts if text], sum(map(len, stories))
+
+
+_teacher: Teacher | None = None  # of a worker process
+
+
+def _hire(*arguments) -> None:
+    global _teacher
+    torch.set_num_threads(1)
+    _teacher = Teacher(*arguments)
+
+
+def _round(n: int) -> tuple[list[str], int]:
+    return _teacher.round(n)
+
+
+def sample_file(checkpoint: Path, tokenizer: Path, out: Path, tokens: int, seed: int = 0,
+                temperature: float = 1.0, workers: int | None = None,
+                tell: Callable[[int], None] = lambda done: None) -> int:
+    """Writes texts of a teacher to a file, separators between, until they have `tokens` tokens.
+
+    Rounds are independent and come in order, so the text does not depend on the number of
+    worker processes (another processor may round a logit differently). After an interrupt the
+    same call goes on where it was. Returns the tokens written.
+    """
+    partial, state_file = out.with_name(out.name + ".partial"), out.with_name(out.name + ".state")
+    key = [str(checkpoint), str(tokenizer), seed, temperature]
+    state = {"key": key, "rounds": 0, "tokens": 0, "bytes": 0}
+    if partial.exists() and state_file.exists():
+        found = json.loads(state_file.read_text())
+        state = found if found["key"] == key else state
+    Teacher(checkpoint, tokenizer, seed, temperature)  # mistakes show here, not in a worker
+    with partial.open("ab") as file:
+        file.truncate(state["bytes"])
+        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _hire,
+                                 (checkpoint, tokenizer, seed, temperature)) as pool:
+            ahead = 2 * (workers or os.cpu_count() or 1)
+            first = state["rounds"]
+            waiting = [pool.submit(_round, first + n) for n in range(ahead)]
+            try:
+                while state["tokens"] < tokens:
+                    texts, count = waiting.pop(0).result()
+                    waiting.append(pool.submit(_round, state["rounds"] + ahead))
+                    file.write("".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode())
+                    file.flush()
+                    state |= {"rounds": state["rounds"] + 1, "tokens": state["tokens"] + count,
+                              "bytes": file.tell()}
+                    state_file.write_text(json.dumps(state))
+                    tell(state["tokens"])
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    partial.replace(out)
+    state_file.unlink()
+    return state["tokens"]
