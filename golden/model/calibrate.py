@@ -63,7 +63,7 @@ def sample_documents(checkpoint: Checkpoint, count: int | None = None, length: i
     head = embedding if c.tied else layers.head()
     for p in range(length - 1):
         if tell is not None:
-            tell(p / length, f"token {p + 1}/{length}")
+            tell(p / length, f"sampling {p + 1}/{length}")
         x = embedding[ids[:, -1:]]                                       # (count, 1, dim)
         for n in range(c.layers):
             x = layers.layer(n)(x, cosine[p:p + 1], sine[p:p + 1], n, None, cache)

@@ -1,5 +1,6 @@
 """spikelet convert: one image from a checkpoint of any size, with a report on what it costs."""
 
+import itertools
 import math
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from host.cli.sources import (
     read_tokenizer,
     vocabulary,
 )
-from host.cli.terminal import emit, print_grid, print_table, progress
+from host.cli.terminal import Tell, emit, print_grid, print_table, progress
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 
@@ -57,29 +58,57 @@ def convert(
     Example:
       spikelet convert Qwen2-0.5B qwen.image --config large --weights streamed
     """
-    from isa.image import Image, check_writable
+    from isa.image import Image, check_writable, is_image
 
     device = configuration(config or DEFAULT_CONFIGURATION)
     check_writable(out)
     checkpoint = read_model(source, None)
     if isinstance(checkpoint, Image):
         raise SpikeletError(f"{source} is an image already: give a checkpoint")
-    if out.exists() and out.samefile(source):
-        raise SpikeletError(f"{out} is the checkpoint itself: give another name to the image")
+    if out.exists() and not is_image(out) and out.resolve().is_relative_to(source.resolve()):
+        raise SpikeletError(f"{out} belongs to the checkpoint: give another name to the image")
     words = _tokenizer(source, tokenizer, text, vocabulary(checkpoint))
     begin, end = begin_and_end(source, words)
     content = None if text is None else read_text(text)
 
     from host.compiler.convert import convert as write_image  # imports PyTorch
 
-    start = time.perf_counter()
-    documents, origin = _documents(checkpoint, content, text, words, begin, tokens)
+    clock = _Clock()
+    documents, origin = _documents(checkpoint, content, text, words, begin, tokens, clock)
     with progress("converting") as tell:
         calibration = write_image(
             checkpoint, documents, out, device, str(weights or Weights.resident),
-            str(schedule or ScheduleName.phase), context, end, tell)
+            str(schedule or ScheduleName.phase), context, end, clock.following(tell))
     _report(checkpoint, out, calibration, f"{origin}: {len(documents)} documents, "
-            f"{sum(map(len, documents)):,} tokens", time.perf_counter() - start)
+            f"{sum(map(len, documents)):,} tokens", clock.report())
+
+
+class _Clock:
+    """Wall and processor time of each part of the work; a part is the first word of its stages."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[str, float, float]] = []
+        self._begin("reading")
+
+    def _begin(self, part: str) -> None:
+        self._parts.append((part, time.perf_counter(), time.process_time()))
+
+    def following(self, tell: Tell) -> Tell:
+        """The same function, which the clock listens to."""
+
+        def told(done: float, stage: str) -> None:
+            part = stage.split(" ")[0]
+            if part != self._parts[-1][0]:
+                self._begin(part)
+            tell(done, stage)
+
+        return told
+
+    def report(self) -> list[tuple[str, str]]:
+        """Rows of a table; call it when the work is done."""
+        self._begin("")
+        return [(f"time, {part}", f"{later[1] - wall:.1f} s ({later[2] - cpu:.1f} s of processors)")
+                for (part, wall, cpu), later in itertools.pairwise(self._parts)]
 
 
 def _tokenizer(source: Path, tokenizer: Path | None, text: Path | None, vocab: int
@@ -91,7 +120,7 @@ def _tokenizer(source: Path, tokenizer: Path | None, text: Path | None, vocab: i
 
 
 def _documents(checkpoint: "Checkpoint", content: str | None, text: Path | None,
-               words: "Tokenizer | None", begin: int | None, tokens: int
+               words: "Tokenizer | None", begin: int | None, tokens: int, clock: _Clock
                ) -> tuple[list[list[int]], str]:
     """Documents of at most `tokens` ids in all, and where they come from."""
     from golden.model.calibrate import calibration_text, sample_documents
@@ -107,8 +136,8 @@ def _documents(checkpoint: "Checkpoint", content: str | None, text: Path | None,
             documents = []
         if documents:
             return _cut(documents, tokens), "the text that ships"
-    with progress("sampling") as tell:
-        sampled = sample_documents(checkpoint, begin=begin, tell=tell)
+    with progress("converting") as tell:
+        sampled = sample_documents(checkpoint, begin=begin, tell=clock.following(tell))
     return _cut(sampled, tokens), "text that the model told"
 
 
@@ -123,7 +152,7 @@ def _cut(documents: list[list[int]], tokens: int) -> list[list[int]]:
 
 
 def _report(checkpoint: "Checkpoint", out: Path, calibration: "Calibration", text: str,
-            seconds: float) -> None:
+            times: list[tuple[str, str]]) -> None:
     from isa.image import load_image
 
     floats, integers = calibration.floats, calibration.integers
@@ -136,15 +165,15 @@ def _report(checkpoint: "Checkpoint", out: Path, calibration: "Calibration", tex
                   f"{image.context}"),
         ("weights", f"{image.model['weights']}: {image.loaded_words:,} words to load, "
                     f"{image.streamed_words:,} streamed a token"),
-        ("tensors unused", (shown + (f" and {more} more" if more > 0 else "")) or "none"),
+        ("tensors unused", shown + (f" and {more} more" if more > 0 else "") or "none"),
         ("tensors missing", "none" + (" (the head is the embedding)" if checkpoint.config.tied
                                       else "")),
         ("calibrated on", text),
         ("vector fraction", f"{calibration.fraction} bits; the largest float value is "
                             f"{floats.largest:,.4g} ({floats.where})"),
-        ("perplexity, float", f"{before.value:.4f} on {before.tokens:,} tokens of that text"),
-        ("perplexity, integers", f"{after.value:.4f} ({after.value / before.value - 1:+.2%})"),
-        ("wall time", f"{seconds:.1f} s"),
+        ("perplexity, float", f"{_number(before.value)} on {before.tokens:,} tokens of that text"),
+        ("perplexity, integers", f"{_number(after.value)} ({after.value / before.value - 1:+.2%})"),
+        *times,
     ])  # fmt: skip
     emit("\nheadroom: how far the largest value of a kind is from saturation\n")
     print_grid(_headroom(calibration))
@@ -153,6 +182,10 @@ def _report(checkpoint: "Checkpoint", out: Path, calibration: "Calibration", tex
              for n, errors in enumerate(integers.errors)]
     emit("\nerror of the residual stream, ||integers - float|| / ||float||\n")
     print_grid(rows)
+
+
+def _number(perplexity: float) -> str:
+    return f"{perplexity:.4f}" if perplexity < 1e9 else f"{perplexity:.4e}"
 
 
 def _headroom(calibration: "Calibration") -> list[list[str]]:

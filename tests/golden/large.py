@@ -37,8 +37,10 @@ def _file_name(name: str) -> str:
 def _spread(name: str, shape: tuple[int, ...], layers: int) -> float:
     """Standard deviation with which activations have realistic sizes, as in random_checkpoint."""
     short = name.rsplit(".", 1)[-1]
-    if short in ("bq", "bk", "bv", "embedding"):
+    if short in ("bq", "bk", "bv"):
         return 0.5
+    if short == "embedding":
+        return 0.03  # the head too: logits of about 1
     residual = (2 * layers) ** -0.5
     factor = {"wq": 1.5, "wk": 1.5, "wo": residual, "w_down": 2 * residual, "head": 2.0}
     return factor.get(short, 1.0) / math.sqrt(shape[-1])
@@ -52,7 +54,7 @@ def write_random_qwen2(folder: Path, config: ModelConfig, seed: int) -> Path:
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()
     library.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text(json.dumps(config_json(_Shape(config))))
+    (folder / "config.json").write_text(json.dumps(config_json(Shape(config))))
     shapes = config.weight_shapes()
     if config.tied:
         del shapes["head"]
@@ -77,8 +79,9 @@ def write_random_qwen2(folder: Path, config: ModelConfig, seed: int) -> Path:
     return folder
 
 
-class _Shape(Checkpoint):
+class Shape(Checkpoint):
     """A checkpoint without weights, for what needs only its shape."""
 
     def __init__(self, config: ModelConfig) -> None:
         object.__setattr__(self, "config", config)
+        object.__setattr__(self, "thresholds", {})

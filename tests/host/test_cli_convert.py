@@ -74,6 +74,8 @@ def test_report(run, here):
     assert all(0 < float(error) < 20 for _, *both in errors for error in both)
     assert "converting: float embedding" in result.err
     assert "converting: integer embedding" in result.err
+    parts = re.findall(r"^time, (\w+) +[\d.]+ s \([\d.]+ s of processors\)$", out, re.MULTILINE)
+    assert parts == ["reading", "float", "integer"]
 
 
 def test_unused_tensors_are_told(run, here):
@@ -131,7 +133,9 @@ WRONG = {
     "a folder without a model": ([".", "new.image"], "config.json"),
     "out is a folder": (["model.bin", "braingpt"], "it is a folder; give a file name"),
     "out in no folder": (["model.bin", "no/new.image"], "its folder does not exist"),
-    "out is the checkpoint": (["model.bin", "model.bin"], "is the checkpoint itself"),
+    "out is the checkpoint": (["model.bin", "model.bin"], "belongs to the checkpoint"),
+    "out in the checkpoint": (["braingpt", "braingpt/model.safetensors"],
+                              "belongs to the checkpoint"),
     "missing text": (["model.bin", "new.image", "-t", "tokenizer.bin", "--text", "absent.txt"],
                      "absent.txt does not exist"),
     "empty corpus": (["model.bin", "new.image", "-t", "tokenizer.bin", "--text", "empty.txt"],
