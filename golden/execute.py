@@ -8,9 +8,12 @@ import numpy as np
 from golden.memories import Memories, spike_response
 from golden.units import attention, fixed, functions, norm
 from golden.units.post import post
-from isa.formats import UNITY_MANTISSA
+from isa.formats import CODE, UNITY_MANTISSA
 from isa.instructions import Operation, Scale
 from isa.packets import Space
+
+# How scores become the weights that mix values; the rest of the two instructions is the same.
+WEIGHTS = {Operation.SOFTMAX: attention.softmax, Operation.GATE: attention.gate}
 
 
 @dataclass
@@ -49,11 +52,17 @@ class Executor:
         self.position = self.token = self.next_token = 0
 
     def begin(self) -> None:
-        """Reads settings, tables and schedule once, before a run."""
+        """Reads settings and tables once, before a run; schedules follow as they are used."""
         self.settings = self.m.settings()
         self.tables = self.m.tables()
         self.norm_constants = self.m.norm_constants(self.settings)
-        self.response, self.spikes = spike_response(self.m.schedule(self.settings))
+        self.responses: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def _response(self, first_step: int) -> tuple[np.ndarray, np.ndarray]:
+        """`spike_response` of the schedule at that entry of schedule memory."""
+        if first_step not in self.responses:
+            self.responses[first_step] = spike_response(self.m.schedule(self.settings, first_step))
+        return self.responses[first_step]
 
     def _count(self, name: str, amount: int) -> None:
         self.m.counters[name] += int(amount)
@@ -94,8 +103,8 @@ class Executor:
         else:
             exponent = fixed.code_exponent(int(m.magnitudes[f["magnitude"]]))
             codes = fixed.encode(m.vector[self._elements(f["source"], count)], exponent)
-            fired = self.response[codes + 127]
-            per_neuron = self.spikes[codes + 127]
+            response, spikes = self._response(f["first_step"])
+            fired, per_neuron = response[codes + CODE.maximum], spikes[codes + CODE.maximum]
             number = count
             if f["norm"]:
                 squares = int(np.sum(codes * fired))
@@ -191,8 +200,8 @@ class Executor:
         if operation in (Operation.STORE_KEY, Operation.STORE_VALUE):
             self._store_cache(pc, f, source, operation is Operation.STORE_KEY)
             return
-        if operation is Operation.SOFTMAX:
-            result, clipped = self._softmax(f), 0
+        if operation in WEIGHTS:
+            result, clipped = self._weights(f, operation), 0
         elif operation is Operation.ROTATE:
             words = f["segment"] or f["count"]
             base = self.position * self.settings["rotation_stride"]
@@ -207,7 +216,7 @@ class Executor:
             operand = self.m.vector[self._elements(f["operand"], count)]
             result, clipped = self._modulate(f, source, operand)
         self._count("saturations", clipped)
-        segment = 0 if operation is Operation.SOFTMAX else f["segment"]
+        segment = 0 if operation in WEIGHTS else f["segment"]
         self._magnitudes(f["magnitude_out"], segment, result)
         self._store("vector", pc, f["destination"], result)
 
@@ -227,11 +236,11 @@ class Executor:
             clipped += more
         return np.concatenate(parts), clipped
 
-    def _softmax(self, f: dict[str, int]) -> np.ndarray:
+    def _weights(self, f: dict[str, int], operation: Operation) -> np.ndarray:
         m, n = self.m, self.position + 1
         at = f["exponent_address"] * self.c.vector_lanes
         alignment = int(m.alignments[f["alignment"]])
-        result, mantissa, exponent = attention.softmax(
+        result, mantissa, exponent = WEIGHTS[operation](
             m.vector[self._elements(f["source"], n)],
             m.value_exponents[at : at + n],
             alignment,

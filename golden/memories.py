@@ -116,10 +116,10 @@ class Memories:
         names = ("mean_mantissa", "mean_shift", "epsilon_mantissa", "epsilon_shift")
         return NormConstants(*(settings[n] for n in names))
 
-    def schedule(self, settings: dict[str, int]) -> Schedule:
-        """The firing schedule as it was loaded."""
+    def schedule(self, settings: dict[str, int], first_step: int = 0) -> Schedule:
+        """The firing schedule that was loaded from entry `first_step` on."""
         steps = []
-        for word in self.link[Space.SCHEDULE]:
+        for word in self.link[Space.SCHEDULE][first_step:]:
             f = STEP.unpack(int(word))
             steps.append(
                 Step(

@@ -34,8 +34,10 @@ TRIGONOMETRIC = IntegerFormat(12)  # cosine and sine of the rotary embedding
 PROBABILITY = IntegerFormat(24, signed=False)  # exp2 output before normalisation
 
 CODE_PHASES = CODE.bits  # steps of the phase schedule
+ARRIVED_MAXIMUM = 1 << (CODE_PHASES - 1)  # |sum of a code's spikes|; 127 but for raised thresholds
 TRIGONOMETRIC_FRACTION = 10
 SCORE_FRACTION = 8  # attention scores are in units of log2, with these fraction bits
+GATE_FRACTION = 12  # attention without softmax: scores as they are, with these fraction bits
 EXP2_FRACTION = 15  # exp2 gives 2**15 for 1.0
 EXP2_CLAMP = 31 << SCORE_FRACTION  # 2**-31 and everything below it is 0 after rounding
 MEAN_SQUARE_FRACTION = 4  # rsqrt sees the mean square with these fraction bits

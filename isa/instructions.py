@@ -2,7 +2,7 @@
 
 FIRE    the neuron core encodes a vector, fires it, and the synapse cores gather its rows
 POST    the post unit drains the gathered tiles and writes a vector (or logits, or an argmax)
-VECTOR  the vector unit rotates, stores keys and values, does softmax, SiLU and modulation
+VECTOR  the vector unit rotates, stores keys and values, does softmax or gate, SiLU, modulation
 
 The sequencer dispatches in program order; each unit runs its own instructions in order. An
 instruction starts when the other two units have completed as many instructions of this token as
@@ -28,7 +28,7 @@ class Opcode(IntEnum):
 class Scale(IntEnum):
     UNITY = 0  # mantissa 128, exponent 0: the constant shift carries 7 more bits
     NORM = 1  # 1/rms from the FIRE instruction of the same tiles
-    SCALAR = 2  # a scalar register, written by SOFTMAX
+    SCALAR = 2  # a scalar register, written by SOFTMAX and GATE
 
 
 class Operation(IntEnum):
@@ -38,6 +38,7 @@ class Operation(IntEnum):
     SOFTMAX = 3
     SILU = 4
     MODULATE = 5
+    GATE = 6
 
 
 _OPCODE = Field("opcode", 4, "which unit")
@@ -68,6 +69,7 @@ FIRE = Record(
         Field("tile_stride", 16, "rows from one tile to the next; with stream: rows of a tile"),
         Field("outputs", 18, "sums wanted; tiles = ceil(outputs / P)"),
         Field("dynamic_outputs", 1, "outputs is position + 1"),
+        Field("first_step", 7, "schedule memory entry where the neurons' schedule begins"),
     ),
 )  # fmt: skip
 
@@ -116,20 +118,22 @@ VECTOR = Record(
         _wait("fire"),
         _wait("post"),
         Field("operation", 4, "0 rotate, 1 store key, 2 store value, 3 softmax, 4 SiLU, "
-                              "5 modulate"),
+                              "5 modulate, 6 gate"),
         Field("source", 16, "vector memory word: the vector; modulate: the driver that fires"),
         Field("operand", 16, "modulate: the operand; store value: first lane word in the row"),
         Field("destination", 16, "vector memory word"),
-        Field("count", 12, "words of V elements (not used by softmax: position + 1 elements)"),
+        Field("count", 12, "words of V elements (not used by softmax and gate: position + "
+                           "1 elements)"),
         Field("magnitude_in", 8, "magnitude register of the first segment of the source"),
         Field("magnitude_out", 8, "magnitude register of the first segment written"),
         Field("segment", 8, "words a magnitude register (a head); 0: one for all"),
         Field("maximum", 4, "softmax: maximum register of the scores"),
-        Field("scalar", 6, "softmax: scalar register that gets 1/sum"),
+        Field("scalar", 6, "softmax, gate: scalar register that gets 1/sum"),
         Field("exponent_address", 18, "exponent memory word (key or value) of the first head"),
         Field("row_base", 20, "store: first row of layer and head 0"),
         Field("row_stride", 16, "store value: rows from one row of lanes to the next"),
-        Field("alignment", 8, "store value, softmax: alignment register of the first head"),
+        Field("alignment", 8, "store value, softmax, gate: alignment register of the first "
+                             "head"),
     ),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from isa.formats import CODE
 
-CONTRACT_VERSION = 1  # raised whenever instructions, packets, formats or the image change
+CONTRACT_VERSION = 2  # raised whenever instructions, packets, formats or the image change
 IDENTITY_MAGIC = 0x53504B4C  # "SPKL"
 
 
@@ -44,7 +44,8 @@ SETTINGS = _numbered(
     ("end_token", 18, "generation stops when this token comes out"),
     ("end_token_enable", 1, "1: stop at end_token"),
     ("skip_silent", 1, "schedule: skip silent groups and stop at zero potentials"),
-    *((f"start_{b}", 7, f"schedule: first step of a group whose codes have {b} bits")
+    *((f"start_{b}", 7, f"schedule: first step of a group whose codes have {b} bits, counted from "
+                        "the first_step of FIRE")
       for b in range(CODE.bits)),
 )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""The firing schedule of the EI-IF neuron core: one entry a time step, loaded from the image."""
+"""Firing schedules of the EI-IF neuron core: one entry a time step, loaded from the image.
+
+Schedule memory holds several, one after the other; FIRE names the entry where its own begins.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +86,7 @@ class Schedule:
             raise ValueError("the start table has 8 entries, each the index of a step")
 
     def words(self) -> list[int]:
-        """The schedule memory's contents, packed."""
+        """The entries of the schedule memory, packed."""
         last = len(self.steps) - 1
         return [
             STEP.pack(

@@ -6,6 +6,7 @@ import random
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: threads must not spin
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers: tests fetch nothing
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from golden.model.checkpoint import Checkpoint
 from golden.model.config import Attention, ModelConfig
+from isa.errors import SpikeletError
 
 Record = dict[str, torch.Tensor]
 BIASES = {"bq": "wq", "bk": "wk", "bv": "wv"}
@@ -65,25 +66,30 @@ class KeyValueCache:
         return chosen
 
 
-def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention) -> torch.Tensor:
+def mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention: Attention,
+        visible: torch.Tensor | None = None) -> torch.Tensor:
     """Values mixed causally: q (B, H, T, hd), k and v (B, K, P, hd), P >= T -> (B, H, T, hd).
 
-    Query t is position P - T + t. Without softmax the weight of a position is max(score, 0) over
-    the number of positions up to the query's own.
+    Query t is position P - T + t and sees the positions up to its own, or those that `visible`
+    (B, T, P) names, at least one. Without softmax the weight of a position is max(score, 0) over
+    the number of positions seen.
     """
     (B, H, T, hd), (K, P) = q.shape, k.shape[1:3]
-    if attention is Attention.softmax and T == P > 1:
+    if attention is Attention.softmax and T == P > 1 and visible is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != K)
     # The queries of a group of heads are rows of one product with their keys.
     score = (q / math.sqrt(hd)).reshape(B, K, -1, hd) @ k.mT             # (B, K, H/K T, P)
     score = score.view(B, K, -1, T, P)
-    if T > 1:
+    if visible is not None:
+        score = score.masked_fill(~visible[:, None, None], -torch.inf)
+    elif T > 1:
         future = torch.ones(T, P, dtype=torch.bool, device=q.device).triu(P - T + 1)
         score = score.masked_fill(future, -torch.inf)
     if attention is Attention.softmax:
         weight = torch.softmax(score, -1)
     else:
-        reach = torch.arange(P - T + 1, P + 1, device=q.device)[:, None]  # positions 0..p
+        reach = (torch.arange(P - T + 1, P + 1, device=q.device)[:, None]    # positions 0..p
+                 if visible is None else visible.sum(-1)[:, None, None, :, None])
         weight = torch.relu(score) / reach
     return (weight.view(B, K, -1, P) @ v).view(B, H, T, hd)
 
@@ -167,10 +173,17 @@ class FloatModel(nn.Module):
         Args:
             record: receives every vector between operators by name.
             cache: what came before these ids; it grows by them.
+
+        Raises:
+            SpikeletError: more positions than the model's context or the cache holds.
         """
         batch = ids if ids.dim() == 2 else ids[None]
         start = 0 if cache is None else cache.length
         end = start + batch.shape[1]
+        room = min(self.config.context, cache.context if cache is not None else end)
+        if end > room:
+            raise SpikeletError(f"{end} tokens do not fit the model's context of {room}: give a "
+                                "shorter text")
         cosine, sine = self.cosine[start:end], self.sine[start:end]
         x = embedded = self.embedding(batch)                             # (B, T, dim)
         for n, layer in enumerate(self.layers):

@@ -56,6 +56,7 @@ class HuggingFaceTokenizer(Tokenizer):
         self._library.no_padding()
         self._library.encode_special_tokens = True
         added = self._library.get_added_tokens_decoder()
+        self._known: dict[int, bytes] = {}      # texts for training have millions of tokens
         self._special = {token for token, entry in added.items() if entry.special}
         self._literal = {token: entry.content.encode() for token, entry in added.items()
                          if not entry.special}
@@ -125,17 +126,21 @@ class HuggingFaceTokenizer(Tokenizer):
     def _bytes(self, ids: list[int]) -> Iterator[bytes]:
         """What tokens stand for, with the space that was put before the text."""
         for token in ids:
-            spelled = self._library.id_to_token(token)
-            if token in self._special or spelled is None:
-                yield b""
-            elif token in self._literal:
-                yield self._literal[token]
-            elif self._byte_level:
-                yield bytes(BYTES[character] for character in spelled if character in BYTES)
-            elif byte := SPELLED_BYTE.fullmatch(spelled):
-                yield bytes([int(byte[1], 16)])
-            else:
-                yield spelled.replace(SPACE, " ").encode()
+            if token not in self._known:
+                self._known[token] = self._stands_for(token)
+            yield self._known[token]
+
+    def _stands_for(self, token: int) -> bytes:
+        spelled = self._library.id_to_token(token)
+        if token in self._special or spelled is None:
+            return b""
+        if token in self._literal:
+            return self._literal[token]
+        if self._byte_level:
+            return bytes(BYTES[character] for character in spelled if character in BYTES)
+        if byte := SPELLED_BYTE.fullmatch(spelled):
+            return bytes([int(byte[1], 16)])
+        return spelled.replace(SPACE, " ").encode()
 
     def piece(self, token: int, previous: int | None = None) -> bytes:
         """The bytes that a token adds to the text after `previous` (None: nothing before).

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.model.config import Attention, ModelConfig
 from golden.units.functions import Tables, default_tables
 from golden.units.norm import NormConstants
 from isa.errors import SpikeletError
 from isa.formats import (
+    ARRIVED_MAXIMUM,
     CODE,
     DROP,
+    GATE_FRACTION,
     MEAN_SQUARE_FRACTION,
     SCORE_FRACTION,
     TRIGONOMETRIC_FRACTION,
@@ -56,7 +58,7 @@ class Synapses:
     @property
     def accumulator_bound(self) -> int:
         """Largest |accumulator| that any codes can give."""
-        return int(CODE.maximum * np.abs(self.weight).sum(1).max())
+        return int(ARRIVED_MAXIMUM * np.abs(self.weight).sum(1).max())
 
     def part(self, first: int, end: int) -> "Synapses":
         """The outputs first..end-1; gains, drops and exponent stay as they are."""
@@ -108,6 +110,10 @@ class QuantisedModel:
     def residual_shift(self, synapses: Synapses) -> int:
         """Plain linear map: less the fired vector's exponent."""
         return UNITY_SHIFT - synapses.exponent
+
+    def mix_shift(self) -> int:
+        """Values mixed by attention's weights: softmax divides by a sum of the same fraction."""
+        return GATE_FRACTION if self.config.attention is Attention.gate else 0
 
     def embedding_shift(self) -> int:
         return UNITY_SHIFT - self.embedding.exponent - self.fraction
@@ -171,7 +177,7 @@ def quantise_synapses(weight: np.ndarray, bias: np.ndarray | None = None,
         gain[at], e[at], scale = _scale(np.abs(part).max(1))
         rows[at] = _round(part, scale[:, None])
         sums[at] = np.abs(rows[at]).sum(1)
-    return _finished(rows, gain, e, CODE.maximum * sums, bias)
+    return _finished(rows, gain, e, ARRIVED_MAXIMUM * sums, bias)
 
 
 def quantise_embedding(checkpoint: Checkpoint) -> Synapses:
@@ -245,8 +251,11 @@ def outline(
     epsilon = c.norm_epsilon * 2.0 ** (2 * fraction + MEAN_SQUARE_FRACTION) * ratio
     frequency = c.rope_theta ** -(np.arange(0, c.head_dim, 2) / c.head_dim)
     angle = np.arange(c.context)[:, None] * frequency
-    score_gain, score_exponent = _mantissa(math.log2(math.e) / math.sqrt(c.head_dim))
-    score_bits = (c.head_dim * CODE.maximum**2 * score_gain).bit_length()
+    # Scores in log2 units for exp2; as they are for the gate.
+    gate = c.attention is Attention.gate
+    unit, score_fraction = (1, GATE_FRACTION) if gate else (math.log2(math.e), SCORE_FRACTION)
+    score_gain, score_exponent = _mantissa(unit / math.sqrt(c.head_dim))
+    score_bits = (c.head_dim * ARRIVED_MAXIMUM * CODE.maximum * score_gain).bit_length()
     score_drop = max(0, score_bits - (VECTOR.bits - 1))
     qkv = c.attention_dim + 2 * c.kv_dim
     layer = Layer(
@@ -267,8 +276,8 @@ def outline(
         norm=NormConstants(mean_mantissa, mean_shift, *_mantissa(epsilon)),
         score_gain=score_gain,
         score_drop=score_drop,
-        # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in log2 units, 8 fraction bits out
-        score_shift=UNITY_SHIFT + 2 * fraction - SCORE_FRACTION + score_exponent - score_drop,
+        # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in, score_fraction bits out
+        score_shift=UNITY_SHIFT + 2 * fraction - score_fraction + score_exponent - score_drop,
         tables=tables or default_tables(),
         schedules={Population(p): phase_schedule(t, f"trained {p}")
                    for p, t in checkpoint.thresholds.items()},

@@ -5,6 +5,8 @@ pass straight through; what is finer than that stays float32. In evaluation ever
 device does, carried in float64: its logits are the spiking model's integers.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional as F
 
@@ -17,6 +19,7 @@ from isa.formats import CODE, GAIN
 from isa.schedule import Population
 
 Tensor = torch.Tensor
+Watch = Callable[[str, Tensor, Tensor], None]
 Codes = tuple[Tensor, Tensor, Tensor]  # code, what arrives of it, what a unit stands for
 
 
@@ -47,11 +50,14 @@ class TrainingArithmetic:
     Args:
         model: gives the weights.
         responses: trained firing thresholds, or None where every code arrives whole.
+        watch: gets each linear map's name, the codes that it gathers and what it gives.
     """
 
-    def __init__(self, model: FloatModel, responses: Responses | None) -> None:
+    def __init__(self, model: FloatModel, responses: Responses | None,
+                 watch: Watch | None = None) -> None:
         self.model, self.responses, self.config = model, responses, model.config
         self.fired: list[Fired] = []
+        self.watch = watch
         self.weights: dict[str, Tensor] = {}
         for n, layer in enumerate(model.layers):
             gain, mlp_gain = layer.attention_norm.weight, layer.mlp_norm.weight
@@ -87,7 +93,7 @@ class TrainingArithmetic:
         with torch.no_grad():
             unit = torch.exp2(torch.floor(torch.log2(true)) - 7)
             rounded = torch.round(true / unit) * unit
-        return F.linear(arrived, self.weights[name]) * straight_through(true, rounded)
+        return self._gather(name, fired, straight_through(true, rounded))
 
     def biased(self, qkv: Tensor, n: int) -> Tensor:
         layer = self.model.layers[n]
@@ -96,8 +102,13 @@ class TrainingArithmetic:
 
     def plain(self, name: str, fired: Codes, residual: Tensor) -> Tensor:
         """A linear map of the fired vector, added to the residual stream."""
-        _, arrived, scale = fired
-        return residual + F.linear(arrived, self.weights[name]) * scale
+        return residual + self._gather(name, fired, fired[2])
+
+    def _gather(self, name: str, fired: Codes, scale: Tensor) -> Tensor:
+        y = F.linear(fired[1], self.weights[name]) * scale
+        if self.watch is not None:
+            self.watch(name, fired[0], y)
+        return y
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Heads (B, H or K, T, hd) before rotation -> mixed (B, T, H hd)."""
@@ -149,9 +160,10 @@ class QuantisedNetwork(FloatModel):
                 logits = self.logits(ExactArithmetic(self.integers()), batch)
         return logits if ids.dim() == 2 else logits[0]
 
-    def train_step(self, ids: Tensor) -> tuple[Tensor, list[Fired]]:
+    def train_step(self, ids: Tensor,
+                   watch: Watch | None = None) -> tuple[Tensor, list[Fired]]:
         """Training's logits (B, T, vocab), and what the populations fired, in order."""
-        arithmetic = TrainingArithmetic(self, self.responses)
+        arithmetic = TrainingArithmetic(self, self.responses, watch)
         return self.logits(arithmetic, ids), arithmetic.fired
 
     def logits(self, a: "TrainingArithmetic | ExactArithmetic", ids: Tensor) -> Tensor:

@@ -5,12 +5,14 @@ batched: T is the sequence, H the query heads, K the key/value heads, hd a head'
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 import torch
 
 from golden.model import arithmetic as a
 from golden.model.arithmetic import Shift, Tensor
+from golden.model.config import Attention
 from golden.model.quantise import Layer, QuantisedModel, Synapses
 from golden.model.spiking_time import AtOnce, InTime
 from golden.units.attention import MAXIMUM_ALIGNMENT
@@ -20,6 +22,9 @@ from isa.schedule import Schedule
 
 Record = dict[str, Tensor]
 LAYER_MAPS = tuple(f.name for f in fields(Layer))
+# Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
+# for each of the leading axes) and how many of the codes are neurons (None: all).
+Watch = Callable[[str, Tensor, int | Tensor, int | None], None]
 
 
 @dataclass
@@ -92,6 +97,7 @@ class SpikingModel:
                 self.load_layer(n, layer)
             self.load("logits", quantised.head)
         self.counters = Counters()
+        self.watch: Watch | None = None
 
     def load(self, name: str, synapses: Synapses) -> None:
         """Takes one map's integers: `embedding`, `logits` (or some of its rows), ..."""
@@ -159,6 +165,8 @@ class SpikingModel:
     def _fired(self, name: str, codes: Tensor, outputs: int | Tensor,
                neurons: int | None = None) -> None:
         """Counts the neurons of `codes` (..., n) and the rows, `outputs` wide, that they gather."""
+        if self.watch is not None:
+            self.watch(name, codes, outputs, neurons)
         spikes = a.spike_counts(codes).sum(-1)                           # (...)
         self.counters.activity[name] = self.counters.activity.get(name, Activity()) + Activity(
             codes.numel() if neurons is None else neurons, int(spikes.sum()),
@@ -224,9 +232,8 @@ class SpikingModel:
         causal = torch.ones(T, T, dtype=torch.bool).tril()               # (query, position)
         reach = torch.arange(1, T + 1)                                   # positions 0..p
         score = self._scores(f"{name}.score", q, q_e, k, k_e, causal, reach)
-        largest = score.masked_fill(~causal, torch.iinfo(torch.int64).min).amax(-1, keepdim=True)
-        p = a.exp2((largest - score).clamp(min=0), self.tables) * causal    # (H, T, T)
-        mantissa, e = a.reciprocal(p.sum(-1, keepdim=True), self.tables)
+        p, total = self._weights(score, causal, reach)                   # (H, T, T), (H, T, 1)
+        mantissa, e = a.reciprocal(total, self.tables)
         away = (alignment - v_e.mT).clamp(0, MAXIMUM_ALIGNMENT)          # (H, T, T)
         p = a.rshift(p, away)
         p_e = a.code_exponent(p)
@@ -234,7 +241,7 @@ class SpikingModel:
         self._fired(f"{name}.mixed", codes, hd, H * int(reach.sum()))
         mixed = self._counted(f"{name}.mixed", a.post(
             self.gathers.rows(codes, v), UNITY_MANTISSA, UNITY_SHIFT, mantissa,
-            -(p_e + e + alignment)))                                     # (H, T, hd)
+            self.model.mix_shift() - (p_e + e + alignment)))             # (H, T, hd)
         for h in range(H):
             record |= {f"{name}.score.{h}": score[h], f"{name}.probability.{h}": p[h],
                        f"{name}.mixed.{h}": mixed[h]}
@@ -245,11 +252,19 @@ class SpikingModel:
 
     def _scores(self, name: str, q: Tensor, q_e: Tensor, k: Tensor, k_e: Tensor, causal: Tensor,
                 reach: Tensor) -> Tensor:
-        """Scores (H, T, T) in log2 units; 0 for positions after the query's own."""
+        """Scores (H, T, T), in log2 units for softmax; 0 for positions after the query's own."""
         self._fired(name, q, reach)
         sums = self.gathers.rows(q, k.mT) * causal                       # what is not there is 0
         return self._counted(name, a.post(sums, self.model.score_gain, self.model.score_drop,
                                           UNITY_MANTISSA, self.model.score_shift - q_e - k_e.mT))
+
+    def _weights(self, score: Tensor, causal: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of scores (H, T, T), not divided, and what each query's are divided by."""
+        if self.config.attention is Attention.gate:
+            return score.clamp(min=0), reach[:, None].expand(len(score), -1, 1)
+        largest = score.masked_fill(~causal, torch.iinfo(torch.int64).min).amax(-1, keepdim=True)
+        p = a.exp2((largest - score).clamp(min=0), self.tables) * causal
+        return p, p.sum(-1, keepdim=True)
 
     def _mlp(self, x: Tensor, name: str, record: Record) -> Tensor:
         F = self.model.fraction

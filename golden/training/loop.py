@@ -28,6 +28,7 @@ class Settings:
         length: tokens a window.
         rate: peak learning rate of the layers' matrices (Muon); the rest takes half of it (Adam).
         warm_up, cool_down: shares of the steps in which the rate rises from and falls to 0.
+        neuron_rate: step of the neurons' theta_base and alpha along the gradient (Adam).
         float_share: share of the steps that run in float before the quantisers come in.
         distil: weight of the teacher's distribution against the text's next token.
         seed: of the windows, and of untrained weights.
@@ -41,6 +42,7 @@ class Settings:
     warm_up: float = 0.02
     cool_down: float = 0.5
     decay: float = 0.01
+    neuron_rate: float = 0.0
     float_share: float = 0.0
     distil: float = 0.0
     seed: int = 0
@@ -64,17 +66,21 @@ class Result:
     table: list[tuple[str, str]] = field(default_factory=list)
 
 
-def optimisers(model: nn.Module, rate: float, decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for embedding, head, norms and biases."""
-    matrices, others = [], []
+def optimisers(model: nn.Module, s: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for embedding, head, norms, biases and neurons."""
+    matrices, others, neurons = [], [], []
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if name.startswith("responses."):
+            neurons.append(parameter)
+        else:
             inner = parameter.dim() == 2 and name.startswith("layers.")
             (matrices if inner else others).append(parameter)
-    return [torch.optim.Muon(matrices, lr=rate, weight_decay=decay, momentum=0.95,
+    groups = [{"params": others, "weight_decay": s.decay}]
+    if neurons:
+        groups.append({"params": neurons, "lr": s.neuron_rate, "weight_decay": 0.0})
+    return [torch.optim.Muon(matrices, lr=s.rate, weight_decay=s.decay, momentum=0.95,
                              adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=rate / 2, betas=(0.9, 0.95), weight_decay=decay,
-                              fused=True)]
+            torch.optim.AdamW(groups, lr=s.rate / 2, betas=(0.9, 0.95), fused=True)]
 
 
 class Trainer:
@@ -84,16 +90,16 @@ class Trainer:
         model: its trainable parameters are trained.
         loss: (B, T + 1) ids and the step -> scalar loss in nats a token.
         folder: where `state.pt` lies; a state of another run is refused.
-        after_step: called with step and loss after each update (plasticity's local rules).
+        after_step: called with the ids after each update (plasticity's local rules).
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[torch.Tensor, int], torch.Tensor],
                  windows: Windows, settings: Settings, folder: Path, stage: str,
-                 after_step: Callable[[int, float], None] = lambda step, loss: None) -> None:
+                 after_step: Callable[[torch.Tensor], None] = lambda ids: None) -> None:
         self.model, self.loss, self.windows, self.settings = model, loss, windows, settings
         self.folder, self.stage, self.after_step = folder, stage, after_step
         self.device = next(model.parameters()).device
-        self.optimisers = optimisers(model, settings.rate, settings.decay)
+        self.optimisers = optimisers(model, settings)
         self.peaks = [[group["lr"] for group in o.param_groups] for o in self.optimisers]
         self.step, self.recent = 0, deque(maxlen=200)
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -184,5 +190,5 @@ class Trainer:
         value = float(loss.detach())
         self.recent.append(value)
         self.step += 1
-        self.after_step(self.step, value)
+        self.after_step(ids)
         return value

@@ -1,4 +1,4 @@
-"""The vector unit's steps around attention and the gated unit: rotate, softmax, modulate."""
+"""The vector unit's steps around attention and the gated unit: rotate, weights, modulate."""
 
 import numpy as np
 
@@ -30,7 +30,22 @@ def softmax(
     """
     scores = np.asarray(scores, dtype=np.int64)
     p = exp2_negative(scores.max() - scores, tables)
-    mantissa, exponent = reciprocal(np.int64(p.sum()), tables)
+    return _aligned(p, int(p.sum()), value_exponents, alignment, tables)
+
+
+def gate(
+    scores: np.ndarray, value_exponents: np.ndarray, alignment: int, tables: Tables
+) -> tuple[np.ndarray, int, int]:
+    """Attention without softmax: as `softmax`, but p = max(score, 0), scores (T,) with
+    GATE_FRACTION fraction bits, and in the sum every position counts 1: the scalar is 1/T."""
+    scores = np.asarray(scores, dtype=np.int64)
+    return _aligned(np.maximum(scores, 0), len(scores), value_exponents, alignment, tables)
+
+
+def _aligned(
+    p: np.ndarray, total: int, value_exponents: np.ndarray, alignment: int, tables: Tables
+) -> tuple[np.ndarray, int, int]:
+    mantissa, exponent = reciprocal(np.int64(total), tables)
     away = np.minimum(alignment - np.asarray(value_exponents), MAXIMUM_ALIGNMENT)
     return rshift(p, away), int(mantissa), int(exponent) + alignment
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from golden.units.fixed import bit_length, rshift
 from isa.formats import (
+    CODE,
     EXP2_CLAMP,
     EXP2_FRACTION,
     EXP2_PIECES,
@@ -39,12 +40,34 @@ class Tables:
     reciprocal: np.ndarray
 
 
+def least_error_lines(values: np.ndarray, fraction: int, exact: int) -> tuple[np.ndarray,
+                                                                              np.ndarray]:
+    """(base, slope): the integer lines of least largest error, with the rounding that they get.
+
+    Args:
+        values: (pieces, n) what base + rshift(slope * delta, fraction), delta = 0..n-1, should be.
+        fraction: fraction bits of the slopes, which have 8 bits with their sign.
+        exact: the piece that begins with exactly its first value.
+    """
+    delta = np.arange(values.shape[1])
+    chord = np.round((values[:, -1] - values[:, 0]) / delta[-1] * 2**fraction).astype(np.int64)
+    slopes = np.clip(chord + np.arange(-3, 4)[:, None], -CODE.maximum, CODE.maximum)
+    rest = values - rshift(slopes[..., None] * delta, fraction)      # (candidates, pieces, n)
+    base = np.round((rest.max(-1) + rest.min(-1)) / 2).astype(np.int64)
+    base[:, exact] = np.round(values[exact, 0])
+    best = np.abs(rest - base[..., None]).max(-1).argmin(0)
+    piece = np.arange(len(values))
+    return base[best, piece], slopes[best, piece]
+
+
 def default_tables() -> Tables:
-    """Chords of each function on uniform pieces; midpoints for rsqrt and reciprocal."""
+    """exp2: chords. SiLU: the integer lines of least largest error, 0 at 0, so that a silent input
+    stays silent. rsqrt and reciprocal: the function at the middle of each entry."""
     x = np.arange(EXP2_PIECES + 1) / EXP2_PIECES
     exp2 = 2.0**-x
-    s = -8 + np.arange(SILU_PIECES + 1) * 16 / SILU_PIECES
-    silu_value = s / (1 + np.exp(-s))
+    wide = np.arange(-SILU_LIMIT, SILU_LIMIT).reshape(SILU_PIECES, -1)
+    silu_value = wide / (1 + np.exp(-wide / 2**SILU_FRACTION))
+    silu_base, silu_slope = least_error_lines(silu_value, SILU_SLOPE_FRACTION, SILU_PIECES // 2)
     middle = (np.arange(RSQRT_ENTRIES) + 0.5) / RSQRT_ENTRIES
     half = (np.arange(RECIPROCAL_ENTRIES, 2 * RECIPROCAL_ENTRIES) + 0.5) / (2 * RECIPROCAL_ENTRIES)
 
@@ -54,8 +77,8 @@ def default_tables() -> Tables:
     return Tables(
         exp2_base=integers(exp2[:-1] * 2**EXP2_FRACTION),
         exp2_slope=integers(np.diff(exp2) * EXP2_PIECES * 2 ** (EXP2_FRACTION - SCORE_FRACTION)),
-        silu_base=integers(silu_value[:-1] * 2**SILU_FRACTION),
-        silu_slope=integers(np.diff(silu_value) * SILU_PIECES / 16 * 2**SILU_SLOPE_FRACTION),
+        silu_base=silu_base,
+        silu_slope=silu_slope,
         rsqrt=np.minimum(integers(128 / np.sqrt(middle)), 255),
         reciprocal=np.minimum(integers(128 / half), 255),
     )

@@ -1,13 +1,20 @@
 """Vector fetch: executes FIRE instructions up to the groups of codes that the neuron core fires."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import bit_length
-from hdl.lib.shapes import POSITION_BITS, TOKEN_BITS, read_port, register_read, word_layout
+from hdl.lib.shapes import (
+    POSITION_BITS,
+    TOKEN_BITS,
+    read_port,
+    register_read,
+    settings_layout,
+    word_layout,
+)
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.units import encoder
 from hdl.units.encoder import Encoder
@@ -50,6 +57,7 @@ class Fetch(wiring.Component):
                 "done": Out(1),
                 "position": In(POSITION_BITS),
                 "token": In(TOKEN_BITS),
+                "settings": In(settings_layout()),
                 "source": Out(read_port(16, word_layout(c))),
                 "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
                 "ring_pointer": In(ROW_ADDRESS_BITS),
@@ -76,7 +84,7 @@ class Fetch(wiring.Component):
                 "index": unsigned((words - 1).bit_length()),  # in its group
                 "complete": unsigned(1),  # the group's last word
                 "lane": unsigned((c.neuron_lanes - 1).bit_length()),  # of a direct spike
-                **{n: group[n].shape for n in ("direct", "squares", "exponent", "place")},
+                **{n: group[n].shape for n in ("direct", "squares", "exponent", "start", "place")},
             }
         )
 
@@ -117,6 +125,7 @@ class Fetch(wiring.Component):
             issue.direct.eq(op.one_hot),
             issue.squares.eq(op.norm & first_tile),
             issue.exponent.eq(exponent),
+            issue.start.eq(op.first_step),
             place.row.eq(row),
             place.ring.eq(op.stream),
             place.first_tile.eq(first_tile),
@@ -207,6 +216,7 @@ class Fetch(wiring.Component):
 
         arrived = slots[-1]
         group = Signal(group_layout(c))
+        peak = Signal(CODE.bits - 1)  # OR over the group's |code|
         group_valid = Signal()
         m.d.sync += group_valid.eq(arrived.valid & arrived.complete)
         with m.If(arrived.valid):
@@ -214,11 +224,12 @@ class Fetch(wiring.Component):
                 group.direct.eq(arrived.direct),
                 group.squares.eq(arrived.squares),
                 group.exponent.eq(arrived.exponent),
+                group.start.eq(arrived.start),
                 group.place.eq(arrived.place),
-                group.peak.eq(codes.peak | Mux(arrived.index == 0, 0, group.peak)),
+                peak.eq(codes.peak | Mux(arrived.index == 0, 0, peak)),
             ]
             with m.If(arrived.direct):
-                m.d.sync += group.peak.eq(1)
+                m.d.sync += peak.eq(1)
             for lane in range(c.neuron_lanes):
                 word, element = divmod(lane, c.vector_lanes)
                 target = group.codes[lane]
@@ -229,9 +240,18 @@ class Fetch(wiring.Component):
                 with m.Elif(arrived.index == 0):
                     m.d.sync += target.eq(0)
 
+        # Where the group begins in its schedule is found here, on the way into the queue: behind
+        # the queue the neuron core addresses the schedule memory in the same cycle.
+        starts = Array(getattr(self.settings, f"start_{bits}") for bits in range(CODE.bits))
+        placed = Signal(group_layout(c))
+        m.d.comb += [
+            placed.eq(group),
+            placed.start.eq(group.start + starts[bit_length(peak)]),
+            placed.silent.eq(self.settings.skip_silent & (peak == 0)),
+        ]
         m.submodules.queue = queue = SyncFIFO(width=group_layout(c).size, depth=_GROUPS)
         m.d.comb += [
-            queue.w_data.eq(group),
+            queue.w_data.eq(placed),
             queue.w_en.eq(group_valid),
             self.groups.payload.eq(queue.r_data),
             self.groups.valid.eq(queue.r_rdy),

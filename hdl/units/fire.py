@@ -114,7 +114,7 @@ class Fire(wiring.Component):
         connect(m, rows.row_write, flipped(self.row_write))
         for unit in (neurons, norm):
             connect(m, unit.tables, flipped(self.tables))
-        for unit in (neurons, norm, router):
+        for unit in (fetch, neurons, norm, router):
             m.d.comb += unit.settings.eq(self.settings)
         connect(m, fetch.groups, neurons.groups)
         connect(m, neurons.steps, router.steps)

@@ -1,22 +1,22 @@
 """Neuron core: N EI-IF neurons step together through the firing schedule (golden.units.neuron)."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import bit_length, saturate
+from hdl.lib.arithmetic import saturate
 from hdl.lib.shapes import settings_layout, table_write
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.memory.style import style
 from isa.configurations import Configuration
-from isa.formats import CODE, CODE_PHASES, EXPONENT, POTENTIAL, SCHEDULE_STEPS
+from isa.formats import CODE, EXPONENT, POTENTIAL, SCHEDULE_STEPS
 from isa.packets import Space
 from isa.schedule import LEAK_CLEAR, STEP, Reset
 
 SQUARES_BITS = 32
-_POINTER_BITS = (SCHEDULE_STEPS - 1).bit_length()
+STEP_BITS = (SCHEDULE_STEPS - 1).bit_length()
 
 
 def place_layout(c: Configuration) -> StructLayout:
@@ -37,7 +37,8 @@ def group_layout(c: Configuration) -> StructLayout:
     return StructLayout(
         {
             "codes": ArrayLayout(signed(CODE.bits), c.neuron_lanes),
-            "peak": unsigned(CODE.bits - 1),  # OR over |code|
+            "start": unsigned(STEP_BITS),  # entry of the schedule memory to begin with
+            "silent": unsigned(1),  # all codes are 0 and such groups are skipped
             "direct": unsigned(1),  # codes are 0 or 1 and fire at once, whatever the schedule
             "squares": unsigned(1),  # this tile's codes are summed up squared
             "exponent": signed(EXPONENT.bits),  # of the codes; goes to `squares`
@@ -66,10 +67,11 @@ def squares_layout() -> StructLayout:
 class NeuronCore(wiring.Component):
     """Groups of N codes in, steps with spikes out; one step a cycle, no cycle between groups.
 
-    A silent group is dropped while others step (settings.skip_silent) unless its tile ends with
-    it. Steps without spikes are not sent, except a last one with place.end. The schedule comes
-    through `tables` (space SCHEDULE) and may change while no group is in the core; a schedule
-    without a `last` step ends at entry 127.
+    Every group begins at the step it names and ends with a `last` one, so that schedules of
+    several populations lie in the memory. A silent group is dropped while others step, unless its
+    tile ends with it. Steps without spikes are not sent, except a last one with place.end. The
+    schedules come through `tables` (space SCHEDULE) and may change while no group is in the core;
+    one without a `last` step ends at entry 127.
 
     squares: for tiles whose groups set `squares`, the sum of sign * (code << amplitude) over all
     spikes, which is the sum of code**2 for every schedule whose spikes sum to the code. It comes
@@ -109,22 +111,14 @@ class NeuronCore(wiring.Component):
         # The next group waits here while its first step is read from the schedule.
         waiting = Signal(group_layout(c))
         waiting_valid = Signal()
-        waiting_start = Signal(_POINTER_BITS)
         single = Signal()  # the waiting group takes one step that is not in the schedule
         load = Signal()  # it begins in the next cycle
 
         group = self.groups.payload
-        starts = Array(getattr(settings, f"start_{bits}") for bits in range(CODE_PHASES))
-        start = Signal(_POINTER_BITS)
-        silent = Signal()
-        m.d.comb += [
-            start.eq(starts[bit_length(group.peak)]),
-            silent.eq(settings.skip_silent & (group.peak == 0)),
-        ]
         accept = self.groups.valid & self.groups.ready
         m.d.comb += [
             self.groups.ready.eq(~waiting_valid | load),
-            first_port.addr.eq(start),
+            first_port.addr.eq(group.start),
             first_port.en.eq(accept),
         ]
         with m.If(load):
@@ -132,14 +126,13 @@ class NeuronCore(wiring.Component):
         with m.If(accept):
             m.d.sync += [
                 waiting.eq(group),
-                waiting_valid.eq(~silent | group.place.end),
-                waiting_start.eq(start),
-                single.eq(silent | group.direct),
+                waiting_valid.eq(~group.silent | group.place.end),
+                single.eq(group.silent | group.direct),
             ]
 
         active = Signal()
         entry = Signal(STEP.layout())
-        pointer = Signal(_POINTER_BITS)
+        pointer = Signal(STEP_BITS)
         codes = Signal(ArrayLayout(signed(CODE.bits), lanes))
         squared = Signal()
         exponent = Signal(signed(EXPONENT.bits))
@@ -175,7 +168,7 @@ class NeuronCore(wiring.Component):
         with m.If(load):
             m.d.sync += [
                 active.eq(1),
-                pointer.eq(waiting_start),
+                pointer.eq(waiting.start),
                 entry.eq(first_port.data),
                 codes.eq(waiting.codes),
                 squared.eq(waiting.squares),
@@ -188,7 +181,7 @@ class NeuronCore(wiring.Component):
         # Two steps ahead: the memory takes a cycle, and the register `entry` another.
         m.d.comb += [
             following_port.en.eq(step | load),
-            following_port.addr.eq(Mux(load, waiting_start + 1, pointer + 2)),
+            following_port.addr.eq(Mux(load, waiting.start + 1, pointer + 2)),
         ]
 
         tile_end = finish & place.end

@@ -1,4 +1,4 @@
-"""Softmax without a division: aligned probabilities, and the sum's reciprocal as a scalar."""
+"""Weights of attention: softmax without a division, or the gate that replaces it."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
@@ -6,21 +6,23 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.shapes import scalar_layout, table_write
-from hdl.units.functions import EXP2_ARGUMENT_BITS, EXP2_VALUE_BITS, SUM_BITS, Exp2, Inverse
+from hdl.units.functions import EXP2_ARGUMENT_BITS, SUM_BITS, Exp2, Inverse
 from hdl.units.pipeline import delayed
 from isa.formats import EXPONENT, VECTOR
 
 _MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
-_ALIGN_CYCLES = 4  # from scores to probabilities
+_WEIGHT_BITS = VECTOR.bits - 1  # of a score that is not negative; exp2 gives fewer
+_ALIGN_CYCLES = 4  # from scores to weights
 _SCALAR_CYCLES = 4  # from the last sum of a word to the scalar
 
 
 class Softmax(wiring.Component):
-    """Words of scores in, words of aligned probabilities out; after the last, one scalar.
+    """Words of scores in, words of aligned weights out; after the last, one scalar.
 
     p = 2**-(maximum - score) where `present`, else 0; aligned = p >> min(alignment - exponent, 31),
-    rounded half up; scalar = 1/sum(p) * 2**alignment. The sum must stay below 2**32. `valid` marks
-    a word, `last` with it the last one. `maximum` and `alignment` are constant while words come.
+    rounded half up; scalar = 1/sum(p) * 2**alignment. The sum must stay below 2**32. With `gate`
+    p = max(score, 0) instead, and every element that is present counts 1 in the sum. `valid` marks
+    a word, `last` with it the last one. The rest is constant while words come.
 
     Latency: aligned 4 cycles, then combinational; scalar_valid 9 cycles after the last word.
     """
@@ -33,9 +35,10 @@ class Softmax(wiring.Component):
                 "exponents": In(signed(EXPONENT.bits)).array(lanes),
                 "valid": In(1),
                 "last": In(1),
+                "gate": In(1),
                 "maximum": In(signed(VECTOR.bits)),
                 "alignment": In(signed(EXPONENT.bits)),
-                "aligned": Out(unsigned(EXP2_VALUE_BITS)).array(lanes),
+                "aligned": Out(unsigned(_WEIGHT_BITS)).array(lanes),
                 "scalar": Out(scalar_layout()),
                 "scalar_valid": Out(1),
                 "tables": In(table_write()),
@@ -50,22 +53,28 @@ class Softmax(wiring.Component):
         for part in (exp2, reciprocal):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 
-        values = []
+        counts = []  # what each lane adds to the sum
         for lane in range(lanes):
-            difference = delayed(m, self.maximum - self.scores[lane], shape=EXP2_ARGUMENT_BITS)
+            score = self.scores[lane]
+            positive = Mux(score < 0, 0, score)
+            # One register for both: the argument of exp2, or the gate's weight.
+            argument = Mux(self.gate, positive, self.maximum - score)
+            argument = delayed(m, argument, shape=EXP2_ARGUMENT_BITS)
+            weight = delayed(m, argument[:_WEIGHT_BITS], _ALIGN_CYCLES - 1)
             distance = self.alignment - self.exponents[lane]
             away = Mux(distance > _MAXIMUM_ALIGNMENT, _MAXIMUM_ALIGNMENT, distance)
             away = delayed(m, away, _ALIGN_CYCLES, shape=range(_MAXIMUM_ALIGNMENT + 1))
-            value = Mux(delayed(m, self.present[lane], _ALIGN_CYCLES), exp2.value[lane], 0)
-            values.append(value)
+            present = delayed(m, self.present[lane], _ALIGN_CYCLES)
+            value = Mux(present, Mux(self.gate, weight, exp2.value[lane]), 0)
+            counts.append(Mux(present, Mux(self.gate, 1, exp2.value[lane]), 0))
             m.d.comb += [
-                exp2.argument[lane].eq(difference),
+                exp2.argument[lane].eq(argument),
                 self.aligned[lane].eq(round_shift_right(value, away, _MAXIMUM_ALIGNMENT)),
             ]
 
-        while len(values) > 1:
-            values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
-        part = delayed(m, values[0])
+        while len(counts) > 1:
+            counts = [a + b for a, b in zip(counts[::2], counts[1::2], strict=True)]
+        part = delayed(m, counts[0])
         total, first = Signal(SUM_BITS, reset_less=True), Signal(init=1)
         steps = _ALIGN_CYCLES + 1 + _SCALAR_CYCLES  # with a reset, unlike the data
         valid, last = Signal(steps), Signal(steps)

@@ -51,12 +51,12 @@ class VectorUnit(wiring.Component):
 
     An instruction is taken when nothing is under way; `done` pulses once for each, in order, when
     a read in the next cycle sees all that it wrote. Without stalls `done` comes count + 8 cycles
-    after the instruction was taken (store key: count * V / G + 8), or words + 12 for softmax; the
-    next instruction is taken in the cycle of `done`. `position`, `rotation_base` (first rotation
-    word of the position), `key_row_offset` (rows from row_base to this position's keys) and
-    `settings` are constant while an instruction is under way. A destination may be the source or
-    the operand itself, but must not overlap it at another offset, nor may magnitude_in's registers
-    overlap magnitude_out's.
+    after the instruction was taken (store key: count * V / G + 8), or words + 12 for softmax
+    and gate; the next instruction is taken in the cycle of `done`. `position`, `rotation_base`
+    (first rotation word of the position), `key_row_offset` (rows from row_base to this position's
+    keys) and `settings` are constant while an instruction is under way. A destination may be the
+    source or the operand itself, but must not overlap it at another offset, nor may magnitude_in's
+    registers overlap magnitude_out's.
 
     Trace, for simulation: key_value_valid marks each word of codes of a store, in order.
     """
@@ -115,6 +115,7 @@ class VectorUnit(wiring.Component):
         accept = self.instruction.valid & self.instruction.ready
         op = {o: Signal(name=f"is_{o.name.lower()}") for o in Operation}
         store = op[Operation.STORE_KEY] | op[Operation.STORE_VALUE]
+        weighs = Signal()  # softmax or gate
         running, scalar_pending = Signal(), Signal()
         left = Signal(16)  # words to issue
         row_stride = Signal(16)
@@ -159,13 +160,14 @@ class VectorUnit(wiring.Component):
         with m.If(self.done):
             m.d.sync += running.eq(0)
         with m.If(accept):
-            is_softmax = new.operation == Operation.SOFTMAX
-            segment_new = Mux(is_softmax, 0, new.segment)
+            new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
+            segment_new = Mux(new_weighs, 0, new.segment)
             m.d.sync += [
                 *(signal.eq(new.operation == o) for o, signal in op.items()),
                 running.eq(1),
-                scalar_pending.eq(is_softmax),
-                left.eq(Mux(is_softmax, (self.position >> lane_bits) + 1, new.count)),
+                weighs.eq(new_weighs),
+                scalar_pending.eq(new_weighs),
+                left.eq(Mux(new_weighs, (self.position >> lane_bits) + 1, new.count)),
                 segment.eq(segment_new),
                 segment_left.eq(segment_new),
                 source_at.eq(new.source),
@@ -209,7 +211,8 @@ class VectorUnit(wiring.Component):
             modulator.length.eq(length),
             modulator.product_shift.eq(self.settings.product_shift),
             silu.widen.eq(self.settings.silu_widen),
-            softmax.valid.eq(valid[_REGISTERED] & op[Operation.SOFTMAX]),
+            softmax.valid.eq(valid[_REGISTERED] & weighs),
+            softmax.gate.eq(op[Operation.GATE]),
             softmax.last.eq(lasts[_REGISTERED]),
             softmax.maximum.eq(delayed(m, self.maximum.data)),
             softmax.alignment.eq(heads.alignment),
@@ -228,7 +231,7 @@ class VectorUnit(wiring.Component):
             m.d.sync += clipped[lane].eq(flag & saturates & valid[_COMPUTED])
             with m.If(op[Operation.ROTATE]):
                 m.d.sync += result.eq(rotator.result[lane])
-            with m.Elif(op[Operation.SOFTMAX]):
+            with m.Elif(weighs):
                 m.d.sync += result.eq(softmax.aligned[lane])
             with m.Elif(op[Operation.SILU]):
                 m.d.sync += result.eq(silu.value[lane])

@@ -1,4 +1,4 @@
-"""The command line: `spikelet generate`, `compile`, `convert`, `eval` and `info`.
+"""The command line: `spikelet generate`, `compile`, `convert`, `eval`, `energy`, `info`.
 
 A user's mistake is one line on the standard error stream and exit code 2; Ctrl-C is a word and 130.
 Commands import what they need when they run: `spikelet --help` starts without PyTorch or Amaranth.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from host.cli import compile as compile_command
-from host.cli import convert, evaluate, generate, info
+from host.cli import convert, energy, evaluate, generate, info, train
 from host.cli.terminal import fail
 from isa.errors import SpikeletError
 
@@ -46,7 +46,9 @@ app.command("generate")(generate.generate)
 app.command("compile")(compile_command.compile_image)
 app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
+app.command("energy")(energy.energy)
 app.command("info")(info.info)
+app.add_typer(train.app, name="train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

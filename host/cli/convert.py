@@ -28,6 +28,7 @@ from isa.errors import SpikeletError
 if TYPE_CHECKING:
     from golden.model.calibrate import Calibration
     from golden.model.checkpoint import Checkpoint
+    from golden.model.config import Attention
     from golden.model.tokenizer import Tokenizer
 
 TOKENS = 512
@@ -176,7 +177,7 @@ def _report(checkpoint: "Checkpoint", out: Path, calibration: "Calibration", tex
         *times,
     ])  # fmt: skip
     emit("\nheadroom: how far the largest value of a kind is from saturation\n")
-    print_grid(_headroom(calibration))
+    print_grid(_headroom(calibration, checkpoint.config.attention))
     rows = [["layer", "after attention", "after the MLP"]]
     rows += [[f"{n}", *(f"{error:.3%}" for error in errors)]
              for n, errors in enumerate(integers.errors)]
@@ -188,17 +189,18 @@ def _number(perplexity: float) -> str:
     return f"{perplexity:.4f}" if perplexity < 1e9 else f"{perplexity:.4e}"
 
 
-def _headroom(calibration: "Calibration") -> list[list[str]]:
+def _headroom(calibration: "Calibration", attention: "Attention") -> list[list[str]]:
     """For each kind of vector, the layer in which it comes nearest to saturation."""
-    from isa.formats import SCORE_FRACTION, VECTOR
+    from isa.formats import GATE_FRACTION, SCORE_FRACTION, VECTOR
 
+    of_scores = GATE_FRACTION if attention == "gate" else SCORE_FRACTION
     worst: dict[str, tuple[int, str]] = {}
     for name, peak in calibration.integers.peaks.items():
         layer, _, kind = name.removeprefix("layers.").rpartition(".")
         worst[kind] = max(worst.get(kind, (-1, "")), (peak, layer), key=lambda found: found[0])
     rows = [["vector", "largest", "bits left", "in layer"]]
     for kind, (peak, layer) in worst.items():
-        fraction = SCORE_FRACTION if kind == "score" else calibration.fraction
+        fraction = of_scores if kind == "score" else calibration.fraction
         left = f"{math.log2(VECTOR.maximum / peak):.1f}" if peak else "all"
         rows.append([kind, f"{peak * 2.0**-fraction:,.4g}", left, layer or "-"])
     return rows

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -70,18 +72,26 @@ def print_grid(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
 
 
 @contextmanager
-def progress(title: str, lines: bool = True) -> Iterator[Tell]:
+def progress(title: str, lines: bool = True, every: float | None = None) -> Iterator[Tell]:
     """Shows how work goes on: a bar on a terminal, otherwise a line whenever its stage changes.
 
     Nothing is shown before the first call; without `lines`, nothing where there is no terminal.
+    With `every`, a line is written there each time that so many seconds have passed.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         with _bar(title) as tell:
             yield tell
         return
     stages: list[str] = []
+    last = -math.inf
 
     def tell(fraction: float, stage: str) -> None:
+        nonlocal last
+        if every is not None:
+            if time.monotonic() - last >= every:
+                last = time.monotonic()
+                note(f"{title}: {stage}")
+            return
         name = stage.split(" ")[0]  # "compile 3/20" is a stage once
         if lines and name not in stages:
             stages.append(name)

@@ -9,6 +9,7 @@ import numpy as np
 from golden.model.quantise import Layer, QuantisedModel, Synapses
 from host.compiler.layout import Layout, ceil, choose, missing, unfit
 from host.compiler.program import Placed, build
+from host.compiler.schedules import place_schedules
 from host.compiler.weights import (
     pad_inputs,
     pad_outputs,
@@ -22,7 +23,6 @@ from isa.errors import SpikeletError
 from isa.image import Image, Section, Stream, blank
 from isa.instructions import INSTRUCTION_LINK_WORDS
 from isa.packets import Space
-from isa.schedule import SCHEDULES
 
 CHUNK_WORDS = 1 << 20  # of the embedding's rows, which are made at a time
 
@@ -39,7 +39,8 @@ def compile_model(
 
     Args:
         weights: "resident" puts all weights into row memory, "streamed" has the host send them.
-        schedule: "phase" or "unary" (isa/schedule.py).
+        schedule: "phase", the model's own schedules (phases with each population's thresholds),
+            or "unary" for all populations (isa/schedule.py).
         context: positions to make room for; by default as many as fit, at most the model's.
         end_token: generation stops at this token.
 
@@ -91,17 +92,15 @@ class Assembly:
     ) -> None:  # fmt: skip
         if weights not in ("resident", "streamed"):
             raise SpikeletError(f"weights are 'resident' or 'streamed', not '{weights}'")
-        if schedule not in SCHEDULES:
-            raise SpikeletError(f"there is no schedule '{schedule}': use "
-                                f"{' or '.join(SCHEDULES)}")
         self.q, self.c, self._context = q, c, context
         self._weights, self._schedule, self._end_token = weights, schedule, end_token
+        self._schedules = place_schedules(q, schedule)
         self._layers = list(q.layers)
         self.layout = a = choose(q, c, weights == "streamed", context, bound)
         self._bound = bound
         maps = _maps(q, a)
         self._placed = _place(maps, a)
-        self._program = build(q, a, self._placed)
+        self._program = build(q, a, self._placed, self._schedules.first_step)
         short = missing(a, len(self._program.words))
         if short:
             a.needs["program_depth"] = len(self._program.words)
@@ -200,13 +199,12 @@ class Assembly:
         q = self.q = replace(self.q, layers=tuple(self._layers))
         maps = _maps(q, self.layout)
         self._placed = {name: replace(p, synapses=maps[name]) for name, p in self._placed.items()}
-        self._program = build(q, self.layout, self._placed)
+        self._program = build(q, self.layout, self._placed, self._schedules.first_step)
         for space, words in self._small().items():
             yield self._first[space.name], 0, words
 
     def _small(self) -> dict[Space, np.ndarray]:
-        q, program, schedule = self.q, self._program, self._schedule
-        t, a = q.tables, self.layout
+        q, program, t, a = self.q, self._program, self.q.tables, self.layout
         instructions = [
             word >> 32 * i & 0xFFFFFFFF
             for word in program.words
@@ -217,7 +215,7 @@ class Assembly:
         small = {
             Space.ROTATION: rotation_words(q.cosine, q.sine, a.shapes, a.context),
             Space.PROGRAM: instructions,
-            Space.SCHEDULE: SCHEDULES[schedule]().words(),
+            Space.SCHEDULE: self._schedules.words,
             Space.EXP2: exp2,
             Space.SILU: silu,
             Space.RSQRT: t.rsqrt,
@@ -244,7 +242,7 @@ class Assembly:
             weights=self._weights, schedule=self._schedule,
             instructions=len(self._program.words), labels=self._program.labels, needs=a.needs,
         )  # fmt: skip
-        settings = _settings(q, a, self._schedule, self._end_token)
+        settings = _settings(q, a, self._end_token) | self._schedules.settings
         sections = [Section(*section) for section in parts["section"]]
         return Image(self.c.name, self.c.identity, model, settings, sections, stream)
 
@@ -298,10 +296,8 @@ def _embedding_rows(weight: np.ndarray, c: Configuration) -> np.ndarray:
     return rows.reshape(tokens, -1).view(np.uint32)
 
 
-def _settings(
-    q: QuantisedModel, a: Layout, schedule: str, end_token: int | None
-) -> dict[str, int]:
-    s, timing = a.shapes, SCHEDULES[schedule]()
+def _settings(q: QuantisedModel, a: Layout, end_token: int | None) -> dict[str, int]:
+    s = a.shapes
     settings = dict(
         silu_widen=12 - q.fraction,
         product_shift=q.fraction,
@@ -315,9 +311,7 @@ def _settings(
         context=a.context,
         end_token=end_token or 0,
         end_token_enable=int(end_token is not None),
-        skip_silent=int(timing.skip_silent),
     )
-    settings |= {f"start_{b}": step for b, step in enumerate(timing.start)}
     if a.streamed:
         settings["row_ring_mask"] = a.row_ring - 1
         settings["parameter_ring_mask"] = a.parameter_ring - 1

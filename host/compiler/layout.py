@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from golden.model.quantise import QuantisedModel
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
+from isa.formats import ARRIVED_MAXIMUM, CODE
 
 SCORE_BUFFERS = 8  # most heads whose scores are alive at the same time; fewer where memory ends
 MINIMUM_CONTEXT = 8
@@ -142,7 +143,9 @@ class Layout:
         words = s.head // c.vector_lanes
         exponents = s.layers * s.kv_heads * ceil(context, c.vector_lanes)
         registers = self.value_magnitude + s.heads + 2 * s.kv_heads + self.buffers
-        bound = max(bound, context * 127 * 127, q.config.head_dim * 127 * 127)
+        # A query gathers keys, as many as a head is wide; a probability of each position values.
+        gathered = max(context, q.config.head_dim)
+        bound = max(bound, gathered * ARRIVED_MAXIMUM * CODE.maximum)
         self.needs |= {
             "rotation_depth": context * words,
             "exponent_depth": exponents,

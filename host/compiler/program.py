@@ -1,11 +1,16 @@
 """The program of one token: instructions in an order that keeps all three units busy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from golden.model.config import Attention
 from golden.model.quantise import QuantisedModel, Synapses
 from host.compiler.hazards import Cells, Hazards
 from host.compiler.layout import Layout, ceil
 from isa.instructions import RECORDS, Opcode, Operation, Scale
+from isa.schedule import Population
+
+WEIGHTS = {Attention.softmax: Operation.SOFTMAX, Attention.gate: Operation.GATE}
 
 
 @dataclass(frozen=True)
@@ -18,10 +23,14 @@ class Placed:
 
 
 class Program:
-    """Collects instructions; `labels[pc]` names what each computes, as docs/numerics.md does."""
+    """Collects instructions; `labels[pc]` names what each computes, as docs/numerics.md does.
 
-    def __init__(self, layout: Layout) -> None:
+    first_step: where the firing schedule of each population begins in schedule memory.
+    """
+
+    def __init__(self, layout: Layout, first_step: Mapping[Population, int]) -> None:
         self.layout, self.c = layout, layout.shapes.c
+        self.first_step = first_step
         self.words: list[int] = []
         self.labels: list[str] = []
         self.hazards = Hazards()
@@ -33,8 +42,13 @@ class Program:
     def control(self, opcode: Opcode) -> None:
         self._emit(opcode, opcode.name.lower())
 
-    def fire(self, label: str, reads: Cells, **fields: int) -> None:
-        self._emit(Opcode.FIRE, label, **self.hazards.waits("fire", reads, ()), **fields)
+    def fire(
+        self, label: str, population: Population | None, reads: Cells, **fields: int
+    ) -> None:
+        """population: whose schedule fires; None: a one-hot neuron, which needs none."""
+        first = 0 if population is None else self.first_step[population]
+        waits = self.hazards.waits("fire", reads, ())
+        self._emit(Opcode.FIRE, label, first_step=first, **waits, **fields)
 
     def post(self, label: str, reads: Cells, writes: Cells, **fields: int) -> None:
         self._emit(Opcode.POST, label, **self.hazards.waits("post", reads, writes), **fields)
@@ -46,8 +60,9 @@ class Program:
         return ceil(elements, self.c.vector_lanes)
 
     def linear(
-        self, label: str, placed: Placed, source: tuple[int, int] | None, post: dict,
-        *, norm: bool = False, reads: Cells = (), writes: Cells = (), segment: int = 0,
+        self, label: str, population: Population | None, placed: Placed,
+        source: tuple[int, int] | None, post: dict, *, norm: bool = False, reads: Cells = (),
+        writes: Cells = (), segment: int = 0,
     ) -> None:  # fmt: skip
         """FIRE and POST of one map. source: (vector word, magnitude register); None: one-hot."""
         s, streamed = placed.synapses, placed.row is None
@@ -57,11 +72,12 @@ class Program:
             norm=norm,
         )  # fmt: skip
         if source is None:
-            self.fire(label, (), one_hot=1, count=1, **fire)
+            self.fire(label, None, (), one_hot=1, count=1, **fire)
         else:
             word, magnitude = source
             cells = [("vector", word, self.words_of(s.inputs)), ("magnitude", magnitude, 1)]
-            self.fire(label, cells, source=word, magnitude=magnitude, count=s.inputs, **fire)
+            fire |= dict(source=word, magnitude=magnitude, count=s.inputs)
+            self.fire(label, population, cells, **fire)
         if "destination" in post:
             n = self.words_of(s.outputs)
             registers = ceil(n, segment) if segment else 1
@@ -80,12 +96,15 @@ class Program:
         )  # fmt: skip
 
 
-def build(q: QuantisedModel, layout: Layout, placed: dict[str, Placed]) -> Program:
+def build(
+    q: QuantisedModel, layout: Layout, placed: dict[str, Placed],
+    first_step: Mapping[Population, int],
+) -> Program:  # fmt: skip
     """The whole program: embedding, layers, HEAD, head, END."""
-    p = Program(layout)
+    p = Program(layout, first_step)
     s = layout.shapes
     p.linear(
-        "embedding", placed["embedding"], None,
+        "embedding", None, placed["embedding"], None,
         dict(shift=q.embedding_shift(), destination=layout.x, magnitude=layout.m_x),
     )  # fmt: skip
     for n in range(s.layers):
@@ -93,7 +112,7 @@ def build(q: QuantisedModel, layout: Layout, placed: dict[str, Placed]) -> Progr
         _gated(p, q, layout, placed, n)
     p.control(Opcode.HEAD)
     p.linear(
-        "logits", placed["head"], (layout.x, layout.m_x),
+        "logits", Population.head, placed["head"], (layout.x, layout.m_x),
         dict(shift=q.norm_shift(q.head), argmax=1, to_host=1), norm=True,
     )  # fmt: skip
     p.control(Opcode.END)
@@ -114,7 +133,8 @@ def _attention(
             shift=q.norm_shift(layer.qkv), destination=a.qkv + first * words,
             magnitude=a.m_qkv + first,
         )  # fmt: skip
-        p.linear(label, placed[label], (a.x, a.m_x), post, norm=True, segment=words)
+        source = a.x, a.m_x
+        p.linear(label, Population.qkv, placed[label], source, post, norm=True, segment=words)
 
     def rotate(label: str, first: int, heads: int) -> None:
         source, target, n = a.qkv + first * words, a.rotated + first * words, heads * words
@@ -149,7 +169,7 @@ def _attention(
     )  # fmt: skip
     project(name + "query", 0)
     rotate(name + "rotated_query", 0, s.heads)
-    # Scores run ahead of mixes, so that a head's softmax hides behind another head's gathers.
+    # Scores run ahead of mixes, so that a head's weights hide behind another head's gathers.
     ahead = min(a.buffers, s.heads) - 1
     for h in range(s.heads + ahead):
         if h < s.heads:
@@ -157,14 +177,14 @@ def _attention(
         if h >= ahead:
             _mix(p, q, a, n, h - ahead)
     p.linear(
-        name + "attended", placed[name + "out"], (a.mixed, a.m_mixed),
+        name + "attended", Population.out, placed[name + "out"], (a.mixed, a.m_mixed),
         dict(shift=q.residual_shift(layer.out), use_exponent=1, destination=a.attended,
              magnitude=a.m_attended, use_residual=1, residual=a.x),
     )  # fmt: skip
 
 
 def _scores(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
-    """Scores of query head h, then its softmax."""
+    """Scores of query head h, then the weights that softmax or the gate makes of them."""
     s, name = a.shapes, f"layers.{n}."
     words, b = s.head // p.c.vector_lanes, h % a.buffers
     kv = h * s.kv_heads // s.heads
@@ -172,6 +192,7 @@ def _scores(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
     source, magnitude = a.rotated + h * words, a.m_rotated + h
     p.fire(
         f"{name}score.{h}",
+        Population.attention,
         [("vector", source, words), ("magnitude", magnitude, 1), ("key", n, 1)],
         source=source, magnitude=magnitude, count=s.head, dynamic_outputs=1,
         row_base=a.key_row(n) + kv * s.head // p.c.cores, tile_stride=s.key_stride,
@@ -190,7 +211,7 @@ def _scores(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
         [("vector", a.scores[b], span), ("maximum", b, 1), ("value", n, 1)],
         [("vector", a.scores[b], span), ("magnitude", a.m_probabilities + b, 1),
          ("scalar", b, 1)],
-        operation=Operation.SOFTMAX, source=a.scores[b], destination=a.scores[b],
+        operation=WEIGHTS[q.config.attention], source=a.scores[b], destination=a.scores[b],
         maximum=b, scalar=b, magnitude_out=a.m_probabilities + b, exponent_address=exponents,
         alignment=n * s.kv_heads + kv,
     )  # fmt: skip
@@ -206,6 +227,7 @@ def _mix(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
     magnitude = a.m_probabilities + b
     p.fire(
         label,
+        Population.attention,
         [("vector", a.scores[b], a.exponent_stride), ("magnitude", magnitude, 1),
          ("value", n, 1)],
         source=a.scores[b], magnitude=magnitude, dynamic_count=1, outputs=s.head,
@@ -217,7 +239,7 @@ def _mix(p: Program, q: QuantisedModel, a: Layout, n: int, h: int) -> None:
         [("scalar", b, 1)],
         [("vector", a.mixed + h * words, words), ("magnitude", a.m_mixed, 1)],
         count=s.head, lane_offset=lane % c.lanes // c.vector_lanes, gain=128, drop=7,
-        scale=Scale.SCALAR, scalar=b, use_exponent=1, to_vector=1,
+        scale=Scale.SCALAR, scalar=b, shift=q.mix_shift(), use_exponent=1, to_vector=1,
         destination=a.mixed + h * words, magnitude=a.m_mixed, join_magnitude=h > 0,
     )  # fmt: skip
 
@@ -226,11 +248,11 @@ def _gated(p: Program, q: QuantisedModel, a: Layout, placed: dict[str, Placed], 
     s, name, layer = a.shapes, f"layers.{n}.", q.layers[n]
     words = p.words_of(s.hidden)
     p.linear(
-        name + "gate", placed[name + "gate"], (a.attended, a.m_attended),
+        name + "gate", Population.gated, placed[name + "gate"], (a.attended, a.m_attended),
         dict(shift=q.norm_shift(layer.gate), destination=a.gate, magnitude=a.m_gate), norm=True,
     )  # fmt: skip
     p.linear(
-        name + "up", placed[name + "up"], (a.attended, a.m_attended),
+        name + "up", Population.gated, placed[name + "up"], (a.attended, a.m_attended),
         dict(shift=q.norm_shift(layer.up), destination=a.up, magnitude=6), norm=True,
     )  # fmt: skip
     p.vector(
@@ -248,7 +270,7 @@ def _gated(p: Program, q: QuantisedModel, a: Layout, placed: dict[str, Placed], 
         count=words, magnitude_in=a.m_silu, magnitude_out=a.m_product,
     )  # fmt: skip
     p.linear(
-        name + "down", placed[name + "down"], (a.product, a.m_product),
+        name + "down", Population.down, placed[name + "down"], (a.product, a.m_product),
         dict(shift=q.residual_shift(layer.down), use_exponent=1, destination=a.x,
              magnitude=a.m_x, use_residual=1, residual=a.attended),
     )  # fmt: skip

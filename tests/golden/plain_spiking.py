@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from golden.model.config import Attention
 from golden.model.quantise import QuantisedModel, Synapses
-from golden.units import fixed
-from golden.units.attention import modulate, rotate, softmax
+from golden.units import attention, fixed
+from golden.units.attention import modulate, rotate
 from golden.units.functions import silu
 from golden.units.norm import norm_scalar
 from golden.units.post import post
@@ -77,11 +78,14 @@ class PlainModel:
                 score = self._keep(f"{name}.score.{h}", post(
                     np.array(keys) @ q, m.score_gain, m.score_drop, 128,
                     m.score_shift - q_e - np.array(key_e)))
-                p, mantissa, scalar_e = softmax(score, value_e, max(value_e), m.tables)
+                gated = c.attention is Attention.gate
+                weigh = attention.gate if gated else attention.softmax
+                p, mantissa, scalar_e = weigh(score, value_e, max(value_e), m.tables)
                 self._note(f"{name}.probability.{h}", p)
                 p_code, p_e = coded(p)
                 mixed.append(self._keep(f"{name}.mixed.{h}", post(
-                    p_code @ np.array(cached), 128, 7, mantissa, -(p_e + scalar_e))))
+                    p_code @ np.array(cached), 128, 7, mantissa,
+                    (12 if gated else 0) - (p_e + scalar_e))))
             x = self._residual(f"{name}.attended", np.concatenate(mixed), layer.out, x)
             gate = self._normed(f"{name}.gate", x, layer.gate)
             up = self._normed(f"{name}.up", x, layer.up)

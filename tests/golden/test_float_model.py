@@ -1,5 +1,6 @@
 """The float model against a plain numpy restatement, and its perplexity on the story model."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,11 +8,14 @@ import pytest
 import torch
 
 from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.float_model import FloatModel
+from golden.model.config import Attention
+from golden.model.float_model import FloatModel, KeyValueCache
 from golden.model.llama2c_tokenizer import Llama2cTokenizer
 from golden.model.perplexity import perplexity, split_documents
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS, stories, stories_documents
+
+GATE = dataclasses.replace(ODD, attention=Attention.gate)
 
 
 def plain_forward(checkpoint: Checkpoint, ids: np.ndarray) -> np.ndarray:
@@ -45,9 +49,12 @@ def plain_forward(checkpoint: Checkpoint, ids: np.ndarray) -> np.ndarray:
                 g = head * c.kv_heads // c.heads
                 query = rotated(query, position)
                 score = np.array([query @ key[g] for key in keys]) / math.sqrt(c.head_dim)
-                p = np.exp(score - score.max())
-                heads.append(sum(a * value[g] for a, value in zip(p / p.sum(), values,
-                                                                  strict=True)))
+                if c.attention is Attention.gate:
+                    p = np.maximum(score, 0) / (position + 1)
+                else:
+                    p = np.exp(score - score.max())
+                    p /= p.sum()
+                heads.append(sum(a * value[g] for a, value in zip(p, values, strict=True)))
             x = x + w["wo"] @ np.concatenate(heads)
             h = norm(x, w["mlp_norm"])
             gate = w["w_gate"] @ h
@@ -56,7 +63,8 @@ def plain_forward(checkpoint: Checkpoint, ids: np.ndarray) -> np.ndarray:
     return np.array(logits)
 
 
-@pytest.mark.parametrize("config", [TINY, ODD, WIDE_HEADS], ids=["tiny", "odd", "wide"])
+@pytest.mark.parametrize("config", [TINY, ODD, WIDE_HEADS, GATE], ids=["tiny", "odd", "wide",
+                                                                      "gate"])
 def test_equals_plain_restatement(config):
     print("seed", SEED)
     checkpoint = random_checkpoint(config, SEED)
@@ -64,6 +72,34 @@ def test_equals_plain_restatement(config):
     expected = plain_forward(checkpoint, ids)
     got = FloatModel(checkpoint)(torch.tensor(ids)).numpy()
     assert np.abs(got - expected).max() < 2e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("config", [TINY, ODD, GATE], ids=["tiny", "odd", "gate"])
+@pytest.mark.parametrize("sizes", [[1] * 20, [20], [6] + [1] * 14, [1, 3, 9, 2, 5], [10, 10]],
+                         ids=["one by one", "at once", "prompt", "mixed", "two"])
+def test_cache_changes_nothing(config, sizes):
+    print("seed", SEED)
+    model = FloatModel(random_checkpoint(config, SEED))
+    ids = torch.tensor(np.random.default_rng(SEED).integers(0, config.vocab, (3, 20)))
+    expected = model(ids)
+    cache = KeyValueCache(config, batch=3, context=20)
+    logits = torch.cat([model(chunk, cache=cache) for chunk in ids.split(sizes, 1)], 1)
+    assert expected.std() > 0.3
+    assert (logits - expected).abs().max() < 1e-4
+
+
+def test_what_is_too_long():
+    model = FloatModel(random_checkpoint(TINY, 0))
+    cache, roomy = KeyValueCache(TINY, context=8), KeyValueCache(TINY, context=2 * TINY.context)
+    model(torch.arange(6), cache=cache)
+    with pytest.raises(SpikeletError, match="9 tokens do not fit the model's context of 8"):
+        model(torch.arange(3), cache=cache)
+    assert cache.length == 6
+    model(torch.arange(TINY.context - 1), cache=roomy)
+    with pytest.raises(SpikeletError, match="context of 32"):
+        model(torch.arange(2), cache=roomy)
+    with pytest.raises(SpikeletError, match="context of 32"):
+        model(torch.zeros(33, dtype=torch.int64))
 
 
 def test_batch_is_each_sequence():

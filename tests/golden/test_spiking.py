@@ -15,8 +15,19 @@ from golden.model.spiking_time import InTime
 from golden.units.neuron import total
 from isa.errors import SpikeletError
 from isa.schedule import SCHEDULES
-from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS, stories, stories_documents
+from tests.golden.models import (
+    ODD,
+    ODD_GATE,
+    SEED,
+    TINY,
+    TINY_GATE,
+    WIDE_HEADS,
+    stories,
+    stories_documents,
+)
 from tests.golden.plain_spiking import PlainModel, compare
+
+SHAPES = {"tiny": TINY, "odd": ODD, "wide": WIDE_HEADS, "tiny gate": TINY_GATE, "gate": ODD_GATE}
 
 
 def random_ids(config, length: int) -> torch.Tensor:
@@ -25,7 +36,7 @@ def random_ids(config, length: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("fraction", [12, 7])
-@pytest.mark.parametrize("config", [TINY, ODD, WIDE_HEADS], ids=["tiny", "odd", "wide"])
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_every_vector_equals_the_plain_form(config, fraction):
     model = quantise(random_checkpoint(config, SEED), fraction)
     ids = random_ids(config, 20)
@@ -71,7 +82,7 @@ def test_saturations_are_counted_alike():
 
 
 @pytest.mark.parametrize("schedule", sorted(SCHEDULES))
-@pytest.mark.parametrize("config", [TINY, ODD], ids=["tiny", "odd"])
+@pytest.mark.parametrize("config", [TINY, ODD, ODD_GATE], ids=["tiny", "odd", "gate"])
 def test_spikes_in_time_equal_the_fast_form(config, schedule):
     model = quantise(random_checkpoint(config, SEED))
     ids = random_ids(config, 16)
@@ -123,13 +134,14 @@ def test_activity_counts():
     assert fast.counters.total.spikes == sum(a.spikes for a in activity.values())
 
 
-def test_logits_do_not_look_ahead():
-    model = SpikingModel(quantise(random_checkpoint(ODD, SEED)))
-    ids = random_ids(ODD, 24)
+@pytest.mark.parametrize("config", [ODD, ODD_GATE], ids=["softmax", "gate"])
+def test_logits_do_not_look_ahead(config):
+    model = SpikingModel(quantise(random_checkpoint(config, SEED)))
+    ids = random_ids(config, 24)
     assert torch.equal(model(ids)[:9], model(ids[:9]))
 
 
-@pytest.mark.parametrize("config", [TINY, ODD, WIDE_HEADS], ids=["tiny", "odd", "wide"])
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_near_to_float(config):
     checkpoint = random_checkpoint(config, SEED)
     ids = random_ids(config, 30)

@@ -5,7 +5,7 @@ import pytest
 
 from golden.model.config import ModelConfig
 from isa.registers import Stop
-from tests.golden.models import SEED, TINY
+from tests.golden.models import SEED, TINY, TINY_GATE
 from tests.system.pairs import Pair, random_model
 
 # More heads than lanes' worth, head size 64, untied head, biases, nothing a multiple of 32.
@@ -27,6 +27,14 @@ def test_tiny_every_vector(weights: str, stalls: float) -> None:
         pair.logits(prompt(TINY, 3))
         layout = pair.image.model["needs"]
         pair.rows(0, min(layout["row_depth"], pair.c.row_depth) if weights == "resident" else 0)
+
+
+@pytest.mark.parametrize("weights", ["resident", "streamed"])
+def test_attention_without_softmax(weights: str) -> None:
+    with Pair(random_model(TINY_GATE, SEED), "tiny", weights) as pair:
+        pair.simulated.device.stalls(0.3, 0.3, SEED)
+        pair.generate(prompt(TINY_GATE, 6), 12)
+        pair.logits(prompt(TINY_GATE, 3))
 
 
 def test_tiny_unary_schedule_gives_the_same_tokens() -> None:

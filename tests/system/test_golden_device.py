@@ -12,10 +12,11 @@ from host.compiler import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from isa.configurations import configuration
-from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS
+from tests.golden.models import ODD, ODD_GATE, SEED, TINY, TINY_GATE, WIDE_HEADS
 from tests.system.golden_vectors import named_vectors
 
-SHAPES = {"tiny": (TINY, "tiny"), "odd": (ODD, "large"), "wide heads": (WIDE_HEADS, "large")}
+SHAPES = {"tiny": (TINY, "tiny"), "odd": (ODD, "large"), "wide heads": (WIDE_HEADS, "large"),
+          "tiny gate": (TINY_GATE, "tiny"), "gate": (ODD_GATE, "large")}
 PARTS = {"qkv": ("query", "key_value"), "rotated": ("rotated_query", "rotated_key")}
 
 

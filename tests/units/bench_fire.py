@@ -5,7 +5,8 @@ import numpy as np
 
 from golden.units.fixed import code_exponent, encode, magnitude
 from isa.instructions import FIRE, Opcode
-from tests.cocotb_support import Source, start
+from isa.schedule import EXACT_THRESHOLDS, SCHEDULES, Schedule, phase_schedule
+from tests.cocotb_support import Source, generator, start
 from tests.units.fire_driver import REGIONS, RING_BASE, RING_ROWS, Bench, Ring, drain
 
 RESIDENT_ROWS = 192
@@ -48,7 +49,7 @@ async def run_token(bench: Bench, instructions: int, stalls: tuple[float, float]
             "count": rng.randrange(100) if dynamic_count else count,
             "dynamic_count": int(dynamic_count), "dynamic_outputs": int(dynamic_outputs),
             "one_hot": int("one_hot" in kind), "stream": int("stream" in kind),
-            "norm": int(kind == "norm"),
+            "norm": int(kind == "norm"), "first_step": rng.choice(list(bench.schedules)),
         }  # fmt: skip
         values = random_values(rng, count)
         exponent = code_exponent(magnitude(values))
@@ -93,8 +94,9 @@ async def run_token(bench: Bench, instructions: int, stalls: tuple[float, float]
 
         fields |= {"row_base": base, "tile_stride": stride}
         tiles += bench.expect(
-            codes, exponent, kind == "norm", outputs, plan_rows, stride if "stream" in kind else 0
-        )
+            codes, exponent, kind == "norm", outputs, plan_rows,
+            stride if "stream" in kind else 0, fields["first_step"],
+        )  # fmt: skip
         plans.append((fields, region, values))
     first_done = bench.done_count
 
@@ -122,24 +124,33 @@ async def run_token(bench: Bench, instructions: int, stalls: tuple[float, float]
         assert bench.counted[name] == wanted, f"{name}: {bench.counted[name]}, not {wanted}"
 
 
-async def _sequences(dut, schedule: str, instructions: int) -> None:
+async def _sequences(dut, name: str, schedules: list[Schedule], instructions: int) -> None:
     await start(dut)
-    bench = Bench(dut, schedule)
+    bench = Bench(dut, name, schedules)
     await bench.prepare()
     cocotb.start_soon(bench.watch())
     for stalls in STALLS:
         await run_token(bench, instructions, stalls)
-    dut._log.info(f"{schedule}: {bench.counted}")
+    dut._log.info(f"{name}: {bench.counted}")
 
 
 @cocotb.test()
 async def phase_sequences(dut):
-    await _sequences(dut, "phase", 24)
+    await _sequences(dut, "phase", [SCHEDULES["phase"]()], 24)
 
 
 @cocotb.test()
 async def unary_sequences(dut):
-    await _sequences(dut, "unary", 6)
+    await _sequences(dut, "unary", [SCHEDULES["unary"]()], 6)
+
+
+@cocotb.test()
+async def populations_with_thresholds_of_their_own(dut):
+    """Raised thresholds lose part of the codes, differently from one instruction to the next."""
+    rng = generator("fire thresholds")
+    raised = [phase_schedule([least + rng.randrange(least + 2) for least in EXACT_THRESHOLDS])
+              for _ in range(5)]  # fmt: skip
+    await _sequences(dut, "populations", [phase_schedule(), *raised], 24)
 
 
 @cocotb.test()
@@ -150,7 +161,7 @@ async def cores_stay_busy(dut):
     fewer, and there the tiles only have to be right.
     """
     await start(dut)
-    bench = Bench(dut, "phase")
+    bench = Bench(dut, "phase", [SCHEDULES["phase"]()])
     await bench.prepare()
     cocotb.start_soon(bench.watch())
     c, tiles = bench.c, 16

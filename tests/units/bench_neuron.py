@@ -7,14 +7,23 @@ from cocotb.triggers import RisingEdge
 from golden.units.neuron import fire
 from hdl.lib.shapes import settings_layout
 from hdl.units.neuron import SQUARES_BITS, group_layout, squares_layout, step_layout
+from isa.formats import SCHEDULE_STEPS
 from isa.packets import Space
-from isa.schedule import LEAK_CLEAR, SCHEDULES, Reset, Schedule, Step
+from isa.schedule import (
+    EXACT_THRESHOLDS,
+    LEAK_CLEAR,
+    SCHEDULES,
+    Reset,
+    Schedule,
+    Step,
+    phase_schedule,
+)
 from tests.cocotb_support import STALLS, check_streams, generator, parameters, start
 from tests.packing import pack
 from tests.units.devices import device
 
 
-def random_schedule(rng) -> Schedule:
+def random_schedule(rng, lengths=(1, 2, 7, SCHEDULE_STEPS), skip: bool | None = None) -> Schedule:
     """Any steps that the memory can hold: potentials saturate, leak and change sign."""
     steps = tuple(
         Step(
@@ -25,10 +34,28 @@ def random_schedule(rng) -> Schedule:
             integrate=rng.random() < 0.6,
             final_when_zero=rng.random() < 0.3,
         )
-        for _ in range(rng.choice([1, 2, 7, 128]))
+        for _ in range(rng.choice(lengths))
     )
     first = tuple(rng.randrange(len(steps)) for _ in range(8))
-    return Schedule("random", steps, first, skip_silent=rng.random() < 0.7)
+    skip = rng.random() < 0.7 if skip is None else skip
+    return Schedule("random", steps, first, skip_silent=skip)
+
+
+def raised_schedule(rng) -> Schedule:
+    """A phase schedule with thresholds as plasticity may set them: some spikes never fire."""
+    return phase_schedule([least + rng.choice([0, 0, 1, rng.randrange(2 * least), 200])
+                           for least in EXACT_THRESHOLDS], "raised")  # fmt: skip
+
+
+def one_after_the_other(schedules: list[Schedule]) -> list[tuple[int, Schedule]]:
+    """Each schedule with its first entry in the schedule memory, as many as it holds."""
+    placed, first = [], 0
+    for schedule in schedules:
+        if first + len(schedule.steps) > SCHEDULE_STEPS:
+            break
+        placed.append((first, schedule))
+        first += len(schedule.steps)
+    return placed
 
 
 def saturating_schedule() -> Schedule:
@@ -58,15 +85,17 @@ def _codes(c, rng) -> np.ndarray:
 
 
 class Expected:
-    """Golden's answer to the groups put in so far."""
+    """Golden's answer to the groups put in so far; each tile fires one of the loaded schedules."""
 
-    def __init__(self, c, rng, schedule: Schedule) -> None:
-        self.c, self.rng, self.schedule = c, rng, schedule
+    def __init__(self, c, rng, loaded: list[tuple[int, Schedule]]) -> None:
+        self.c, self.rng, self.loaded = c, rng, loaded
+        self.first, self.schedule = loaded[0]
         self.groups, self.steps, self.squares = [], [], []
         self.cycles = 0  # that the core needs when nothing stalls
 
     def tile(self, groups: int, squares: bool) -> None:
         exponent, total = self.rng.randint(-7, 17), 0
+        self.first, self.schedule = self.rng.choice(self.loaded)
         for number in range(groups):
             codes = _codes(self.c, self.rng)
             total += self.group(codes, number == groups - 1, squares, exponent)
@@ -76,9 +105,10 @@ class Expected:
 
     def group(self, codes: np.ndarray, end: bool, squares: bool, exponent: int) -> int:
         place = _place(self.c, self.rng, end)
-        peak = int(np.bitwise_or.reduce(np.abs(codes)))
+        bits = int(np.bitwise_or.reduce(np.abs(codes))).bit_length()
         self.groups.append({
-            "codes": codes.tolist(), "peak": peak, "direct": 0,
+            "codes": codes.tolist(), "start": self.first + self.schedule.start[bits],
+            "silent": int(self.schedule.skip_silent and not bits), "direct": 0,
             "squares": int(squares), "exponent": exponent, "place": place,
         })  # fmt: skip
         spikes, total = fire(codes, self.schedule), 0
@@ -97,8 +127,8 @@ class Expected:
         codes[self.rng.randrange(self.c.neuron_lanes)] = 1
         place = _place(self.c, self.rng, True)
         self.groups.append({
-            "codes": codes.tolist(), "peak": 1, "direct": 1, "squares": 0, "exponent": 0,
-            "place": place,
+            "codes": codes.tolist(), "start": self.rng.randrange(SCHEDULE_STEPS), "silent": 0,
+            "direct": 1, "squares": 0, "exponent": 0, "place": place,
         })  # fmt: skip
         self.send(codes, 0, place, True)
         self.cycles += 1
@@ -113,9 +143,9 @@ class Expected:
         })  # fmt: skip
 
 
-async def _load(dut, schedule: Schedule, rng) -> None:
+async def _load(dut, loaded: list[tuple[int, Schedule]], rng) -> None:
     edge = RisingEdge(dut.clk)
-    words = list(enumerate(schedule.words()))
+    words = [(first + n, w) for first, s in loaded for n, w in enumerate(s.words())]
     rng.shuffle(words)
     for space, (address, word) in (
         *((Space.SCHEDULE, w) for w in words), (Space.EXP2, (0, 0)), (Space.RSQRT, (1, 0)),
@@ -126,16 +156,16 @@ async def _load(dut, schedule: Schedule, rng) -> None:
         dut.tables__data.value = word
         await edge
     dut.tables__enable.value = 0
-    fields = {f"start_{b}": s for b, s in enumerate(schedule.start)}
-    fields["skip_silent"] = int(schedule.skip_silent)
-    dut.settings.value = pack(settings_layout(), fields)
+    (skip,) = {int(schedule.skip_silent) for _, schedule in loaded}
+    dut.settings.value = pack(settings_layout(), {"skip_silent": skip})
 
 
-async def _run(dut, schedule: Schedule, rng, tiles: int, stalls, with_squares: bool = True):
+async def _run(dut, schedules: list[Schedule], rng, tiles: int, stalls, with_squares: bool = True):
     """Random tiles; returns what was expected and the transfers' cycles."""
     c = device(parameters()["name"])
-    await _load(dut, schedule, rng)
-    expected = Expected(c, rng, schedule)
+    loaded = one_after_the_other(schedules)
+    await _load(dut, loaded, rng)
+    expected = Expected(c, rng, loaded)
     for _ in range(tiles):
         if rng.random() < 0.15:
             expected.direct()
@@ -159,8 +189,8 @@ async def phase_and_unary(dut):
     await start(dut)
     rng = generator("neuron shipped")
     for stalls in STALLS:
-        await _run(dut, SCHEDULES["phase"](), rng, 60, stalls)
-        await _run(dut, SCHEDULES["unary"](), rng, 5, stalls)
+        await _run(dut, [SCHEDULES["phase"]()], rng, 60, stalls)
+        await _run(dut, [SCHEDULES["unary"]()], rng, 5, stalls)
 
 
 @cocotb.test()
@@ -168,9 +198,22 @@ async def random_schedules(dut):
     await start(dut)
     rng = generator("neuron random")
     for number in range(24):
-        await _run(dut, random_schedule(rng), rng, 8, STALLS[number % len(STALLS)])
+        await _run(dut, [random_schedule(rng)], rng, 8, STALLS[number % len(STALLS)])
     for _ in range(2):
-        await _run(dut, saturating_schedule(), rng, 6, (0.0, 0.0))
+        await _run(dut, [saturating_schedule()], rng, 6, (0.0, 0.0))
+
+
+@cocotb.test()
+async def schedules_of_several_populations(dut):
+    """Raised thresholds, and any schedules, beyond entry 0: each ends with its own last step."""
+    await start(dut)
+    rng = generator("neuron populations")
+    for stalls in STALLS:
+        raised = [SCHEDULES["phase"](), *(raised_schedule(rng) for _ in range(15))]
+        await _run(dut, raised, rng, 60, stalls)
+        skip = rng.random() < 0.5
+        mixed = [random_schedule(rng, (1, 2, 7, 20), skip) for _ in range(20)]
+        await _run(dut, mixed, rng, 16, stalls)
 
 
 @cocotb.test()
@@ -178,9 +221,9 @@ async def every_code(dut):
     """All 255 codes, in all lanes in turn, by the phase schedule."""
     await start(dut)
     c, rng = device(parameters()["name"]), generator("neuron codes")
-    schedule = SCHEDULES["phase"]()
-    await _load(dut, schedule, rng)
-    expected = Expected(c, rng, schedule)
+    loaded = [(0, SCHEDULES["phase"]())]
+    await _load(dut, loaded, rng)
+    expected = Expected(c, rng, loaded)
     codes = [*range(-127, 128)] + [0] * (-255 % c.neuron_lanes)
     for first in range(0, len(codes), c.neuron_lanes):
         expected.group(np.array(codes[first : first + c.neuron_lanes]), True, False, 0)
@@ -201,8 +244,8 @@ async def one_step_a_cycle(dut):
     await start(dut)
     rng = generator("neuron rate")
     for name in ("phase", "unary"):
-        expected, cycles = await _run(dut, SCHEDULES[name](), rng, 50, (0.0, 0.0), False)
+        expected, cycles = await _run(dut, [SCHEDULES[name]()], rng, 50, (0.0, 0.0), False)
         took = cycles["steps"][-1] - cycles["groups"][0]
         # Silent groups are dropped one a cycle, which can delay a group behind several of them.
-        dropped = sum(g["peak"] == 0 and not g["place"]["end"] for g in expected.groups)
+        dropped = sum(g["silent"] and not g["place"]["end"] for g in expected.groups)
         assert took <= expected.cycles + dropped + 3, (took, expected.cycles, dropped)

@@ -111,7 +111,7 @@ class Programs:
         if c.exponent_depth // 2 + 24 * 3 + c.context // c.vector_lanes > c.exponent_depth:
             store_value["exponent_address"] = base["exponent_address"] = 0
             model.settings["exponent_stride"] = 1
-        kind = rng.choice(["one", "one", "key", "gate", "softmax", "softmax", "values"])
+        kind = rng.choice(["one", "one", "key", "silu", "weights", "weights", "values"])
         if kind == "key":  # rotate, then store what was rotated
             read_back = {"source": target, "magnitude_in": into}
             return [
@@ -119,42 +119,51 @@ class Programs:
                 {**base, **read_back, "operation": Operation.STORE_KEY},
                 {**store_value, **read_back, "operation": Operation.STORE_VALUE},
             ]
-        if kind == "gate":  # SiLU, then gate x up
+        if kind == "silu":  # SiLU, then gate x up
             read_back = {"source": target, "magnitude_in": into, "magnitude_out": 56}
             return [
                 {**base, "operation": Operation.SILU},
                 {**base, **read_back, "operation": Operation.MODULATE},
             ]
-        if kind == "softmax":
+        if kind == "weights":
             words = model.position // c.vector_lanes + 1
             number = rng.randrange(1, 1 + max(1, min(3, c.exponent_depth // (2 * words))))
             places: list[tuple[int, int]] = []
             while len(places) < number:
                 places.append((self.region(words, tuple(places), c.exponent_depth), words))
             maxima = rng.sample(range(c.maxima), number)
-            return [self.softmax(base, *both) for both in zip(places, maxima, strict=True)]
-        operation = rng.choice([o for o in Operation if o != Operation.SOFTMAX])
+            return [self.weights(base, *both) for both in zip(places, maxima, strict=True)]
+        weights = (Operation.SOFTMAX, Operation.GATE)
+        operation = rng.choice([o for o in Operation if o not in weights])
         if kind == "values":
             operation = Operation.STORE_VALUE
         fields = store_value if operation == Operation.STORE_VALUE else base
         return [{**fields, "operation": operation}]
 
-    def softmax(self, base: dict, region: tuple[int, int], register: int) -> dict:
-        """Softmax in place: `region` of exponent memory, and the same words of vector memory."""
+    def weights(self, base: dict, region: tuple[int, int], register: int) -> dict:
+        """Softmax or gate in place: `region` of exponent memory, the same of vector memory."""
         rng, model, lanes = self.rng, self.model, self.c.vector_lanes
         at, words = region
         near = rng.choice([1, 100, 3000, 20000, VECTOR.maximum])
         top = rng.randint(-VECTOR.maximum + near, VECTOR.maximum)
         scores = np.array([top - rng.randint(0, near) for _ in range(words * lanes)])
         model.memory[at : at + words] = scores.reshape(-1, lanes)
-        model.maxima[register] = int(scores[: model.position + 1].max())
+        operation = rng.choice([Operation.SOFTMAX, Operation.GATE])
+        if operation == Operation.GATE:  # of either sign, and the extremes; it needs no maximum
+            top = rng.choice([0, 1, 100, 5000, VECTOR.maximum])
+            scores = np.clip(scores - scores.max() + rng.randint(0, near), -top, top)
+            scores = np.where(rng.random() < 0.1, -abs(scores), scores)
+            model.memory[at : at + words] = scores.reshape(-1, lanes)
+            model.maxima[register] = rng.randint(-VECTOR.maximum, VECTOR.maximum)
+        else:
+            model.maxima[register] = int(scores[: model.position + 1].max())
         alignment = model.alignments[base["alignment"]]
         low = alignment - rng.choice([0, 3, 40])
         model.exponents[at : at + words] = np.array(
             [rng.randint(low, alignment) for _ in range(words * lanes)]
         ).reshape(-1, lanes)
         return {
-            "operation": Operation.SOFTMAX, "source": at, "destination": at, "maximum": register,
+            "operation": operation, "source": at, "destination": at, "maximum": register,
             "scalar": rng.randrange(16), "exponent_address": at, "segment": rng.randrange(3),
             "alignment": base["alignment"], "magnitude_out": base["magnitude_out"],
             "count": rng.randrange(100),

@@ -1,10 +1,11 @@
 """What VECTOR instructions do, from golden's integer steps: every write that a unit must make."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from golden.units.attention import modulate, rotate, softmax
+from golden.units.attention import gate, modulate, rotate, softmax
 from golden.units.fixed import code_exponent, encode, magnitude
 from golden.units.functions import Tables, silu
 from isa.configurations import Configuration
@@ -52,7 +53,7 @@ class VectorModel:
         fields = INSTRUCTION.unpack(INSTRUCTION.pack(**fields))
         name = Operation(fields["operation"]).name.lower()
         getattr(self, f"_{name}")(done, fields)
-        if name != "softmax" and fields["count"] == 0:
+        if name not in ("softmax", "gate") and fields["count"] == 0:
             done.cycles = 1
         done.vector = [(a, tuple(int(v) for v in lanes)) for a, lanes in done.vector]
         return done
@@ -97,12 +98,19 @@ class VectorModel:
         done.cycles = f["count"] + 8
 
     def _softmax(self, done: Effects, f: dict) -> None:
+        self._weights(done, f, softmax)
+
+    def _gate(self, done: Effects, f: dict) -> None:
+        self._weights(done, f, gate)
+
+    def _weights(self, done: Effects, f: dict, unit: Callable) -> None:
         lanes, elements = self.c.vector_lanes, self.position + 1
         words = -(-elements // lanes)
         exponents = self.exponents[f["exponent_address"] : f["exponent_address"] + words]
         scores = self.read(f["source"], words)[:elements]
-        assert self.maxima[f["maximum"]] == scores.max()
-        aligned, mantissa, exponent = softmax(
+        if unit is softmax:
+            assert self.maxima[f["maximum"]] == scores.max()
+        aligned, mantissa, exponent = unit(
             scores, exponents.reshape(-1)[:elements], self.alignments[f["alignment"]], self.tables
         )
         padded = np.zeros(words * lanes, dtype=np.int64)

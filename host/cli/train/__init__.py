@@ -1,0 +1,19 @@
+"""spikelet train: text, tokenizer and the three stages."""
+
+import typer
+
+from host.cli.train.conversion import convert
+from host.cli.train.plasticity import plasticity
+from host.cli.train.quantised import quantised
+from host.cli.train.text import sample, tokenizer
+
+app = typer.Typer(
+    help="Trains a model: quantised, converted to neurons, and made to fire less by plasticity.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+)
+app.command("sample")(sample)
+app.command("tokenizer")(tokenizer)
+app.command("quantised")(quantised)
+app.command("convert")(convert)
+app.command("plasticity")(plasticity)

@@ -1,0 +1,93 @@
+"""What the stages of training share: options, text, held-out part, results."""
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from host.cli.terminal import progress
+from isa.errors import SpikeletError
+
+if TYPE_CHECKING:
+    from golden.model.tokenizer import Tokenizer
+    from golden.training.corpus import Windows
+    from golden.training.loop import Result, Settings
+
+EVERY = 30.0  # seconds between lines of progress where there is no terminal
+HELD_OUT = 0.02  # of the text: measured, never trained on
+
+TextOption = Annotated[Path, typer.Option("--text", help="UTF-8 text to learn; <|endoftext|> "
+                                                         "between documents.")]
+FolderOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the checkpoint; an "
+                                            "interrupted run goes on from what lies there.")]
+StepsOption = Annotated[int, typer.Option(help="Optimiser steps in all.")]
+BatchOption = Annotated[int, typer.Option(help="Windows of text a step.")]
+LengthOption = Annotated[int, typer.Option(help="Tokens a window.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of windows and untrained weights.")]
+DistilOption = Annotated[float, typer.Option(help="Weight (0..1) of the teacher's distribution "
+                                                  "against the text's next token.")]
+
+
+def check(steps: int, batch: int, length: int, rate: float, distil: float) -> None:
+    """Raises SpikeletError for numbers that no training can have."""
+    for name, value in (("steps", steps), ("batch", batch), ("length", length), ("rate", rate)):
+        if not value > 0:
+            raise SpikeletError(f"--{name} is {value:g}: give a number above 0")
+    if not 0 <= distil <= 1:
+        raise SpikeletError(f"--distil is {distil:g}: give a number in 0..1")
+
+
+def make_folder(out: Path) -> None:
+    """Makes the folder of a run.
+
+    Raises:
+        SpikeletError: a file is in the way, or it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise SpikeletError(f"{out} is a file: give a folder") from None
+    except OSError as error:
+        raise SpikeletError(f"cannot make the folder {out}: {error.strerror}") from None
+
+
+def windows(text: Path, words: "Tokenizer", folder: Path, batch: int, length: int
+            ) -> tuple["Windows", "Windows"]:
+    """Windows of the text for training, and of its last part, which is held out."""
+    from golden.training.corpus import Windows, token_array
+
+    with progress("reading", lines=False) as tell:
+        ids = token_array(text, words, folder / "tokens.npy",
+                          lambda done: tell(0.0, f"{done:,} tokens"))
+    held = max(int(len(ids) * HELD_OUT), length + 2)
+    return Windows(ids[:-held], batch, length), Windows(ids[-held:], batch, length)
+
+
+def hardware() -> str:
+    """The processor or the accelerator that trains."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        pass
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def write_results(folder: Path, stage: str, settings: "Settings", result: "Result",
+                  values: dict[str, Any]) -> None:
+    """Keeps what a stage came to beside its checkpoint, as `<stage>.json`."""
+    record = {"stage": stage, "settings": asdict(settings), "hardware": hardware(),
+              "loss": result.loss, "tokens_this_run": result.tokens,
+              "seconds_this_run": round(result.seconds, 1), **values}
+    try:
+        (folder / f"{stage}.json").write_text(json.dumps(record, indent=2) + "\n")
+    except OSError as error:
+        raise SpikeletError(f"cannot write {folder / stage}.json: {error.strerror}") from None

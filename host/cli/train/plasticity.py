@@ -1,0 +1,117 @@
+"""spikelet train plasticity: stage 3."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host.cli.sources import TokenizerOption
+from host.cli.terminal import note, print_grid, print_table, progress
+from host.cli.train import common
+from host.cli.train.common import EVERY
+from isa.errors import SpikeletError
+
+
+def plasticity(
+    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint that stage 1 made.")],
+    text: common.TextOption,
+    out: common.FolderOption,
+    tokenizer: TokenizerOption = None,
+    spikes: Annotated[float, typer.Option(help="S_target: signed spikes a neuron, mean over "
+                                               "projections.")] = 1.25,
+    steps: common.StepsOption = 600,
+    batch: common.BatchOption = 32,
+    length: common.LengthOption = 256,
+    rate: Annotated[float, typer.Option(help="Peak learning rate of matrices.")] = 0.004,
+    distil: common.DistilOption = 0.5,
+    seed: common.SeedOption = 0,
+    eta_theta: Annotated[float, typer.Option(help="Rate of the thresholds' local rule.")] = 0.02,
+    eta_w: Annotated[float, typer.Option(help="Rate of the synapses' spike-timing rule.")] = 0.0,
+    lambda_neuron: Annotated[float, typer.Option(help="Weight of (S - S_target)^2.")] = 0.1,
+    lambda_potential: Annotated[float, typer.Option(help="Weight of (V - V_target)^2.")] = 0.0,
+    lambda_time: Annotated[float, typer.Option(help="Weight of (T - T_target)^2, T the expected "
+                                               "phase of the first spike.")] = 0.0,
+    lambda_c: Annotated[float, typer.Option(help="Weight of the sums of weights.")] = 0.0,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Instead of training once, train "
+                                           "with each term alone left out or put in, and compare "
+                                           "(a table).")] = False,
+) -> None:
+    """Stage 3: plasticity under the task's signal, for fewer spikes at the same quality.
+
+    The same command goes on after an interrupt.
+
+    \b
+    Examples:
+      spikelet train plasticity --model stage1 --text stories.txt --out stories
+      spikelet train plasticity --model stage1 --text stories.txt --out trial --ablation --steps 150
+    """
+    from golden.model.checkpoint import load_checkpoint, save_checkpoint
+    from golden.model.tokenizer import find_tokenizer, load_tokenizer
+    from golden.training.loop import Settings
+    from golden.training.plasticity import Rules
+
+    common.check(steps, batch, length, rate, distil)
+    start = load_checkpoint(model)
+    words_file = tokenizer or (find_tokenizer(model) if model.is_dir() else None)
+    if words_file is None:
+        raise SpikeletError(f"{model} comes without a tokenizer: give --tokenizer")
+    words = load_tokenizer(words_file, start.config.vocab)
+    common.make_folder(out)
+    training, held = common.windows(text, words, out, batch, min(length, start.config.context))
+    settings = Settings(steps, batch, training.length, rate, neuron_rate=0.02, distil=distil,
+                        seed=seed)
+    rules = Rules(S_target=spikes, eta_theta=eta_theta, eta_w=eta_w, lambda_neuron=lambda_neuron,
+                  lambda_potential=lambda_potential, lambda_time=lambda_time, lambda_C=lambda_c)
+
+    from golden.model.quantised import QuantisedNetwork
+    from golden.training.measure import measure
+
+    before = measure(QuantisedNetwork(start), held)
+    if ablation:
+        _ablate(start, training, held, settings, rules, out, before)
+        return
+
+    from golden.training.plasticity_stage import STAGE, train_plasticity
+
+    with progress("stage 3, plasticity", every=EVERY) as tell:
+        checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell)
+    save_checkpoint(checkpoint, out, words_file)
+    after = measure(QuantisedNetwork(checkpoint), held)
+    common.write_results(out, STAGE, settings, result, {
+        "held_out_perplexity": [before.perplexity, after.perplexity],
+        "spikes": [before.spikes, after.spikes],
+        "thresholds": {str(p): t for p, t in checkpoint.thresholds.items()}})
+    print_grid([
+        ["", "before", "after", "change"],
+        ["held-out perplexity a token", f"{before.perplexity:.4f}", f"{after.perplexity:.4f}",
+         f"{after.perplexity / before.perplexity - 1:+.2%}"],
+        ["signed spikes a neuron, mean over projections", f"{before.spikes:.2f}",
+         f"{after.spikes:.2f}", f"{after.spikes / before.spikes - 1:+.1%}"],
+        *([f"  into {p}", f"{before.by_population[p]:.2f}", f"{after.by_population[p]:.2f}", ""]
+          for p in before.by_population),
+    ])
+    print_table([
+        *((f"thresholds of {p}, phases 7..0", ", ".join(map(str, t)))
+          for p, t in checkpoint.thresholds.items()),
+        ("this run", f"{result.tokens:,} tokens in {result.seconds:.0f} s on {common.hardware()}"),
+    ])
+
+
+def _ablate(start, training, held, settings, rules, out: Path, before) -> None:
+    """Trains every variant from the same start, and prints what each comes to."""
+    from golden.model.quantised import QuantisedNetwork
+    from golden.training.ablation import variants
+    from golden.training.measure import measure
+    from golden.training.plasticity_stage import train_plasticity
+
+    rows = [["stage 1", f"{before.perplexity:.4f}", "", f"{before.spikes:.2f}"]]
+    trials = variants(settings, rules)
+    for n, (name, its_settings, its_rules) in enumerate(trials):
+        note(f"variant {n + 1}/{len(trials)}: {name}")
+        with progress(name, every=EVERY) as tell:
+            checkpoint, _ = train_plasticity(start, training, its_settings, its_rules, out,
+                                             f"ablation-{n}", tell)
+        found = measure(QuantisedNetwork(checkpoint), held)
+        rows.append([name, f"{found.perplexity:.4f}",
+                     f"{found.perplexity / before.perplexity - 1:+.2%}", f"{found.spikes:.2f}"])
+    print_grid([["variant", "held-out perplexity", "change", "spikes a neuron"], *rows])
