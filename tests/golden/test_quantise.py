@@ -33,7 +33,7 @@ def plain(weight: np.ndarray, one_hot: bool = False) -> Synapses:
         rows.append(codes)
         gains.append(gain)
         exponents.append(e - 7)
-        bounds.append(gain * int(abs(codes).max() if one_hot else 127 * abs(codes).sum()))
+        bounds.append(gain * int(abs(codes).max() if one_hot else 128 * abs(codes).sum()))
     top = max((e for e, row in zip(exponents, rows, strict=True) if row.any()), default=0)
     exponents = [e if row.any() else top for e, row in zip(exponents, rows, strict=True)]
     guard = max(0, *((b + (b >> 16)).bit_length() - 23 - (top - e)

@@ -65,7 +65,7 @@ def test_the_accumulator_is_checked_as_maps_come():
     bound = accumulator_bound(q)
     maps = [q.head, *(getattr(layer, field.name) for layer in q.layers
                       for field in dataclasses.fields(layer))]
-    assert bound == max(127 * np.abs(m.weight.astype(int)).sum(1).max() for m in maps)
+    assert bound == max(128 * np.abs(m.weight.astype(int)).sum(1).max() for m in maps)
     has = bound.bit_length()  # one less than it takes; for 8 positions attention takes 19
     assert has >= 19
     narrow = dataclasses.replace(configuration("large"), accumulator_bits=has)
