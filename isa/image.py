@@ -3,19 +3,21 @@
 The file, little-endian: a header (magic, contract version, configuration identity, bytes of the
 description, 32-bit data words, CRC-32 of all that and of what follows), the description (JSON),
 the data. The description names the configuration, the model, the settings and the size of every
-array; the arrays follow one another in its order.
+array; the arrays follow one another in its order. Spaces fill the description up, so that the data
+begins at a multiple of 64 bytes and can be mapped into memory.
 """
 
+import itertools
 import json
 import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -34,6 +36,8 @@ HEADER_FIELDS = (
     ("words", 8, "32-bit words of data"),
     ("checksum", 4, "CRC-32 of the fields above, the description and the data"),
 )
+DATA_ALIGNMENT = 64  # the data begins at a multiple of these bytes
+CHUNK_BYTES = 1 << 22  # read at a time for the checksum
 
 Words = np.ndarray  # uint32, link words
 
@@ -117,42 +121,24 @@ class Image:
                             f"for '{configuration.name}': use --config {self.configuration}, or "
                             "compile the model again")
 
+    def arrays(self) -> list[Words]:
+        """Every array in the order of the file: sections, then the stream's."""
+        arrays = [section.words for section in self.sections]
+        if self.stream is not None:
+            arrays.append(self.stream.embedding)
+            arrays += [words for _, words in (*self.stream.body, *self.stream.head)]
+        return arrays
+
     def save(self, path: str | Path) -> None:
         """Writes the image; the file appears whole or not at all.
 
         Raises:
             SpikeletError: the file cannot be written.
         """
-        path = Path(path)
-        arrays = [section.words for section in self.sections]
-        if self.stream is not None:
-            arrays += [self.stream.embedding]
-            arrays += [words for _, words in (*self.stream.body, *self.stream.head)]
-        data = [np.ascontiguousarray(words, dtype="<u4") for words in arrays]
-        description = json.dumps(self._description()).encode()
-        start = HEADER.pack(MAGIC, self.contract, self.identity, len(description),
-                            sum(words.size for words in data), 0)[:-4]
-        checksum = zlib.crc32(description, zlib.crc32(start))
-        for words in data:
-            checksum = zlib.crc32(words, checksum)
-        if path.is_dir():
-            raise SpikeletError(f"cannot write the image {path}: it is a folder; give a file name")
-        temporary = None
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(start + struct.pack("<I", checksum) + description)
-                for words in data:
-                    file.write(words)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-            temporary = None
-        except OSError as error:
-            raise SpikeletError(f"cannot write the image {path}: {error.strerror}") from None
-        finally:
-            if temporary is not None:
-                with suppress(OSError):
-                    os.unlink(temporary)
+        with ImageWriter(path, self) as writer:
+            for index, words in enumerate(self.arrays()):
+                writer.put(index, words)
+            writer.close(self)
 
     def _description(self) -> dict[str, Any]:
         stream = None
@@ -169,6 +155,112 @@ class Image:
             "sections": [[int(s.space), s.address, s.words.size] for s in self.sections],
             "stream": stream,
         }
+
+    def _encoded(self) -> bytes:
+        """The description, filled up with spaces so that the data can be mapped into memory."""
+        text = json.dumps(self._description()).encode()
+        return text + b" " * (-(HEADER.size + len(text)) % DATA_ALIGNMENT)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises SpikeletError where an image could not be written, before any work is done for it."""
+    path = Path(path)
+    if path.is_dir():
+        raise SpikeletError(f"cannot write the image {path}: it is a folder; give a file name")
+    if not path.absolute().parent.is_dir():
+        raise SpikeletError(f"cannot write the image {path}: its folder does not exist")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise SpikeletError(f"cannot write the image {path}: its folder may not be written")
+
+
+class ImageWriter:
+    """Writes an image array by array, in any order; a context manager.
+
+    The file appears under its name, whole and with its checksum, when `close` is called; until
+    then, and after any error, what had that name stays as it was.
+
+    Args:
+        path: the file to write or to replace.
+        outline: an image whose description is as long and whose arrays are as large as in the one
+            that is closed; the arrays' contents do not matter (`blank`).
+
+    Raises:
+        SpikeletError: the file cannot be written. So do `put` and `close`.
+    """
+
+    def __init__(self, path: str | Path, outline: Image) -> None:
+        check_writable(path)
+        self._path = Path(path)
+        self._sizes = [words.size for words in outline.arrays()]
+        self._starts = [0, *itertools.accumulate(self._sizes)]
+        self._data = HEADER.size + len(outline._encoded())
+        self._left = self._starts[-1]
+        with self._explained():
+            handle, self._temporary = tempfile.mkstemp(prefix=f".{self._path.name}-",
+                                                       dir=self._path.absolute().parent)
+        self._file = os.fdopen(handle, "w+b", buffering=0)
+
+    def __enter__(self) -> "ImageWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+        if self._temporary is not None:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SpikeletError(f"cannot write the image {self._path}: {error.strerror}") from None
+
+    def put(self, index: int, words: Words, first: int = 0) -> None:
+        """Words of array `index` (order of `Image.arrays`), from its word `first` on."""
+        if first + words.size > self._sizes[index]:
+            raise ValueError(f"array {index} has {self._sizes[index]} words")
+        self._left -= words.size
+        self._write(self._data + 4 * (self._starts[index] + first),
+                    np.ascontiguousarray(words, dtype="<u4").reshape(-1).view(np.uint8))
+
+    def _write(self, at: int, raw: bytes | np.ndarray) -> None:
+        view = memoryview(raw)
+        with self._explained():
+            self._file.seek(at)
+            while len(view):
+                view = view[self._file.write(view):]
+
+    def close(self, image: Image) -> None:
+        """Adds the description of `image` and the checksum, and gives the file its name."""
+        description = image._encoded()
+        if HEADER.size + len(description) != self._data or self._left:
+            raise ValueError("the image is not the one that was outlined, or has gaps")
+        start = HEADER.pack(MAGIC, image.contract, image.identity, len(description),
+                            self._starts[-1], 0)[:-4]
+        self._write(HEADER.size, description)
+        with self._explained():
+            checksum = _checksum(self._file, start)
+        self._write(0, start + struct.pack("<I", checksum))
+        with self._explained():
+            os.fsync(self._file.fileno())
+            os.chmod(self._temporary, 0o644)
+            os.replace(self._temporary, self._path)
+        self._temporary = None
+
+
+def blank(*shape: int) -> Words:
+    """Zeros of any size that take no memory, for the outline of an image."""
+    return np.broadcast_to(np.uint32(0), shape)
+
+
+def _checksum(file: BinaryIO, start: bytes) -> int:
+    """CRC-32 of the header's beginning and of all that follows the header."""
+    file.seek(HEADER.size)
+    checksum = zlib.crc32(start)
+    while chunk := file.read(CHUNK_BYTES):
+        checksum = zlib.crc32(chunk, checksum)
+    return checksum
 
 
 def is_image(path: str | Path) -> bool:
@@ -193,34 +285,9 @@ def load_image(path: str | Path, device: Configuration | None = None) -> Image:
     if path.is_dir():
         raise SpikeletError(f"image {path} is a folder: give a file")
     try:
-        raw = path.read_bytes()
+        image = _read(path)
     except OSError as error:
         raise SpikeletError(f"image {path} cannot be read: {error.strerror}") from None
-    if raw[: len(MAGIC)] != MAGIC:
-        raise SpikeletError(f"{path} is not a Spikelet image: make one with spikelet compile")
-    if len(raw) < HEADER.size:
-        raise SpikeletError(f"image {path} is truncated: its header has {HEADER.size} bytes, the "
-                            f"file has {len(raw)}; compile the model again")
-    _, contract, identity, length, count, checksum = HEADER.unpack_from(raw)
-    if contract != CONTRACT_VERSION:
-        raise SpikeletError(f"image {path} was made for contract {contract}, this is "
-                            f"{CONTRACT_VERSION}: compile the model again")
-    expected = HEADER.size + length + 4 * count
-    if len(raw) != expected:
-        word = "truncated" if len(raw) < expected else "oversized"
-        raise SpikeletError(f"image {path} is {word}: its header asks for {expected} bytes, the "
-                            f"file has {len(raw)}; compile the model again")
-    body = memoryview(raw)[HEADER.size :]
-    found = zlib.crc32(body, zlib.crc32(raw[: HEADER.size - 4]))
-    if found != checksum:
-        raise SpikeletError(f"image {path} is damaged: its checksum is {found:08x}, its header "
-                            f"says {checksum:08x}; compile the model again")
-    words = np.frombuffer(body[length:], dtype="<u4").astype(np.uint32, copy=False)
-    try:
-        image = _assemble(json.loads(bytes(body[:length])), identity, words)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise SpikeletError(f"image {path} is damaged: its description does not fit its data; "
-                            "compile the model again") from None
     if device is None:
         device = CONFIGURATIONS.get(image.configuration)
     if device is None:
@@ -229,6 +296,41 @@ def load_image(path: str | Path, device: Configuration | None = None) -> Image:
                             "model again")
     image.check_device(device, f"image {path}")
     return image
+
+
+def _read(path: Path) -> Image:
+    """The image, checked; its arrays stay in the file, of which the system reads what is used."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        raw = file.read(HEADER.size)
+        if raw[: len(MAGIC)] != MAGIC:
+            raise SpikeletError(f"{path} is not a Spikelet image: make one with spikelet compile")
+        if len(raw) < HEADER.size:
+            raise SpikeletError(f"image {path} is truncated: its header has {HEADER.size} bytes, "
+                                f"the file has {len(raw)}; compile the model again")
+        _, contract, identity, length, count, checksum = HEADER.unpack(raw)
+        if contract != CONTRACT_VERSION:
+            raise SpikeletError(f"image {path} was made for contract {contract}, this is "
+                                f"{CONTRACT_VERSION}: compile the model again")
+        expected = HEADER.size + length + 4 * count
+        if size != expected:
+            word = "truncated" if size < expected else "oversized"
+            raise SpikeletError(f"image {path} is {word}: its header asks for {expected} bytes, "
+                                f"the file has {size}; compile the model again")
+        found = _checksum(file, raw[:-4])
+        if found != checksum:
+            raise SpikeletError(f"image {path} is damaged: its checksum is {found:08x}, its header "
+                                f"says {checksum:08x}; compile the model again")
+        file.seek(HEADER.size)
+        description = file.read(length)
+        words = np.zeros(0, np.uint32)  # an empty map is an error
+        if count:
+            words = np.asarray(np.memmap(file, "<u4", "r", HEADER.size + length, (count,)))
+    try:
+        return _assemble(json.loads(description), identity, words)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SpikeletError(f"image {path} is damaged: its description does not fit its data; "
+                            "compile the model again") from None
 
 
 def _assemble(description: dict[str, Any], identity: int, words: Words) -> Image:

@@ -6,7 +6,7 @@ of the map that follows; what the norm's mean constant is off is folded in with 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -29,15 +29,16 @@ from isa.formats import (
 from isa.schedule import Population, Schedule, phase_schedule
 
 DEFAULT_FRACTION = 12
+CHUNK_ELEMENTS = 1 << 22  # weights that are rounded at a time
 
 
 @dataclass(frozen=True)
 class Synapses:
     """A linear map in integers: y1 = saturate(rshift(acc * gain, drop)), value y1 * 2**exponent.
 
-    weight (outputs, inputs) in -127..127; gain (outputs,) in 128..255; drop (outputs,) in 0..63;
-    bias (outputs,) in the vector format, or None. y1 cannot saturate, whatever the codes are:
-    drop is chosen from each row's sum of |weight|.
+    weight (outputs, inputs) in -127..127, int8; gain (outputs,) in 128..255; drop (outputs,) in
+    0..63; bias (outputs,) in the vector format, or None. y1 cannot saturate, whatever the codes
+    are: drop is chosen from each row's sum of |weight|.
     """
 
     weight: np.ndarray
@@ -59,6 +60,16 @@ class Synapses:
         """Largest |accumulator| that any codes can give."""
         return int(ARRIVED_MAXIMUM * np.abs(self.weight).sum(1).max())
 
+    def part(self, first: int, end: int) -> "Synapses":
+        """The outputs first..end-1; gains, drops and exponent stay as they are."""
+        bias = None if self.bias is None else self.bias[first:end]
+        return Synapses(self.weight[first:end], self.gain[first:end], self.drop[first:end],
+                        self.exponent, bias)
+
+    def outline(self) -> "Synapses":
+        """The same map with weights of 0 that take no memory: for what needs only its shape."""
+        return replace(self, weight=np.broadcast_to(np.int8(0), self.weight.shape))
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -67,6 +78,10 @@ class Layer:
     gate: Synapses
     up: Synapses
     down: Synapses
+
+    def outline(self) -> "Layer":
+        """The same layer with the outlines of its maps."""
+        return Layer(*(getattr(self, f.name).outline() for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -111,72 +126,129 @@ def _mantissa(value: float) -> tuple[int, int]:
     return (128, shift - 1) if mantissa == 256 else (mantissa, shift)
 
 
-def quantise_synapses(
-    weight: np.ndarray, bias: np.ndarray | None = None, one_hot: bool = False
-) -> Synapses:
-    """Rounds each row to int8 at its own gain; `one_hot`: inputs fire once, one at a time."""
-    weight = np.asarray(weight, dtype=np.float64)
-    peak = np.maximum(np.abs(weight).max(1), 2.0**-60) / CODE.maximum
+def _scale(peak: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(gain, exponent of two, gain / 128 * 2**exponent) of rows whose largest |weight| is `peak`.
+
+    Raises:
+        SpikeletError: a weight that is no finite number.
+    """
+    if not np.isfinite(peak).all():
+        raise SpikeletError("the checkpoint is damaged: it has weights that are not finite "
+                            "numbers; fetch it again")
+    peak = np.maximum(peak, 2.0**-60) / CODE.maximum
     e = np.floor(np.log2(peak))
     gain = np.clip(np.round(peak / 2.0**e * 128), 128, 255)
-    scale = gain / 128 * 2.0**e
-    rows = np.clip(np.round(weight / scale[:, None]), -CODE.maximum, CODE.maximum)
-    rows, gain = rows.astype(np.int64), gain.astype(np.int64)
-    e = (e - UNITY_SHIFT).astype(np.int64)
-    silent = ~rows.any(1)
+    return gain.astype(np.int64), (e - UNITY_SHIFT).astype(np.int64), gain / 128 * 2.0**e
+
+
+def _round(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.clip(np.round(weight / scale), -CODE.maximum, CODE.maximum).astype(np.int8)
+
+
+def _finished(rows: np.ndarray, gain: np.ndarray, e: np.ndarray, bound: np.ndarray,
+              bias: np.ndarray | None = None) -> Synapses:
+    """Rows at a common exponent; `bound`: largest |accumulator| of each."""
+    silent = bound == 0
     top = int(e[~silent].max()) if (~silent).any() else 0
     e[silent] = top
-    if one_hot:
-        bound = np.abs(rows).max(1) * gain
-    else:
-        bound = ARRIVED_MAXIMUM * np.abs(rows).sum(1) * gain
     # The guard keeps the largest possible y1 inside the vector format, for every row.
-    bits = [int(b + (b >> 16)).bit_length() for b in bound]  # room for rounding up
+    bits = [int(b + (b >> 16)).bit_length() for b in bound * gain]  # room for rounding up
     spare = [b - (VECTOR.bits - 1) - (top - int(x)) for b, x in zip(bits, e, strict=True)]
     guard = max(0, *spare)
     drop = np.minimum(top - e + guard, DROP.maximum)
     return Synapses(rows, gain, drop, top + guard, bias)
 
 
-def quantise(
+def quantise_synapses(weight: np.ndarray, bias: np.ndarray | None = None,
+                      columns: np.ndarray | None = None) -> Synapses:
+    """Rounds each row to int8 at its own gain; `columns` (inputs,) scale the weights before.
+
+    Works on a part of the rows at a time: no float64 copy of a large matrix exists.
+    """
+    outputs, inputs = weight.shape
+    rows = np.empty((outputs, inputs), dtype=np.int8)
+    gain, e, sums = (np.empty(outputs, dtype=np.int64) for _ in range(3))
+    step = max(1, CHUNK_ELEMENTS // inputs)
+    for start in range(0, outputs, step):
+        at = slice(start, start + step)
+        part = np.asarray(weight[at], dtype=np.float64)
+        if columns is not None:
+            part = part * columns
+        gain[at], e[at], scale = _scale(np.abs(part).max(1))
+        rows[at] = _round(part, scale[:, None])
+        sums[at] = np.abs(rows[at]).sum(1)
+    return _finished(rows, gain, e, ARRIVED_MAXIMUM * sums, bias)
+
+
+def quantise_embedding(checkpoint: Checkpoint) -> Synapses:
+    """The embedding: its inputs are tokens, of which one fires once."""
+    embedding = checkpoint.weights["embedding"]  # (vocab, dim)
+    step = max(1, CHUNK_ELEMENTS // embedding.shape[1])
+    parts = [slice(n, n + step) for n in range(0, len(embedding), step)]
+    peak = np.max([np.abs(embedding[at]).max(0) for at in parts], axis=0).astype(np.float64)
+    gain, e, scale = _scale(peak)
+    rows = np.empty(embedding.shape, dtype=np.int8)
+    for at in parts:
+        rows[at] = _round(np.asarray(embedding[at], dtype=np.float64), scale)
+    largest = np.max([np.abs(rows[at]).max(0) for at in parts], axis=0).astype(np.int64)
+    return _finished(rows.T, gain, e, largest)
+
+
+def _normed(checkpoint: Checkpoint, gain: str, *names: str, bias: np.ndarray | None = None
+            ) -> Synapses:
+    """A map behind an RMSNorm, whose weight `gain` and mean constant fold into its columns."""
+    w = checkpoint.weights
+    columns = np.asarray(w[gain], np.float64) * math.sqrt(_mean_constant(checkpoint.config.dim)[2])
+    weight = w[names[0]] if len(names) == 1 else np.concatenate([w[n] for n in names])
+    return quantise_synapses(weight, bias, columns)
+
+
+def quantise_head(checkpoint: Checkpoint) -> Synapses:
+    """The map from the last residual vector to the logits."""
+    return _normed(checkpoint, "final_norm", "embedding" if checkpoint.config.tied else "head")
+
+
+def quantise_layer(checkpoint: Checkpoint, n: int, fraction: int) -> Layer:
+    """The maps of layer n. Only its biases depend on the fraction.
+
+    Raises:
+        SpikeletError: a bias that the vector format cannot hold at this fraction.
+    """
+    w, p, bias = checkpoint.weights, f"layers.{n}.", None
+    if checkpoint.config.qkv_bias:
+        values = np.concatenate([w[p + name] for name in ("bq", "bk", "bv")]).astype(np.float64)
+        bias = np.round(values * 2.0**fraction).astype(np.int64)
+        if np.abs(bias).max(initial=0) > VECTOR.maximum:
+            raise SpikeletError("a bias does not fit the vector format: lower the fraction")
+    return Layer(
+        qkv=_normed(checkpoint, p + "attention_norm", p + "wq", p + "wk", p + "wv", bias=bias),
+        out=quantise_synapses(w[p + "wo"]),
+        gate=_normed(checkpoint, p + "mlp_norm", p + "w_gate"),
+        up=_normed(checkpoint, p + "mlp_norm", p + "w_up"),
+        down=quantise_synapses(w[p + "w_down"]),
+    )
+
+
+def _mean_constant(dim: int) -> tuple[int, int, float]:
+    """(mantissa, shift) of 1 / dim for a mean square, and mantissa * 2**-shift over 1 / dim."""
+    mantissa, shift = _mantissa(2.0**MEAN_SQUARE_FRACTION / dim)
+    return mantissa, shift, mantissa * 2.0**-shift * dim / 2.0**MEAN_SQUARE_FRACTION
+
+
+def _outlined(outputs: int, inputs: int, bias: np.ndarray | None = None) -> Synapses:
+    ones = np.ones(outputs, np.int64)
+    return Synapses(np.broadcast_to(np.int8(0), (outputs, inputs)), 128 * ones, 0 * ones, 0, bias)
+
+
+def outline(
     checkpoint: Checkpoint, fraction: int = DEFAULT_FRACTION, tables: Tables | None = None
 ) -> QuantisedModel:
-    """All integers of a checkpoint, with `fraction` (4..12) fraction bits in vectors."""
+    """The model of `quantise` with everything but its maps, which are `Synapses.outline`s."""
     if not 4 <= fraction <= DEFAULT_FRACTION:
         raise SpikeletError(f"a vector fraction of {fraction} bits is not in 4..12")
-    c, w = checkpoint.config, checkpoint.weights
-    mean_mantissa, mean_shift = _mantissa(2.0**MEAN_SQUARE_FRACTION / c.dim)
-    ratio = mean_mantissa * 2.0**-mean_shift * c.dim / 2.0**MEAN_SQUARE_FRACTION
+    c = checkpoint.config
+    mean_mantissa, mean_shift, ratio = _mean_constant(c.dim)
     epsilon = c.norm_epsilon * 2.0 ** (2 * fraction + MEAN_SQUARE_FRACTION) * ratio
-    norm = NormConstants(mean_mantissa, mean_shift, *_mantissa(epsilon))
-    correction = math.sqrt(ratio)
-
-    def vector(v: np.ndarray) -> np.ndarray:
-        integers = np.round(np.asarray(v, dtype=np.float64) * 2.0**fraction).astype(np.int64)
-        if np.abs(integers).max(initial=0) > VECTOR.maximum:
-            raise SpikeletError("a bias does not fit the vector format: lower the fraction")
-        return integers
-
-    def normed(gain: str, *names: str, biases: tuple[str, ...] = ()) -> Synapses:
-        weight = np.concatenate([np.asarray(w[n], dtype=np.float64) for n in names])
-        bias = vector(np.concatenate([w[b] for b in biases])) if biases else None
-        return quantise_synapses(weight * (np.asarray(w[gain], np.float64) * correction), bias)
-
-    layers = []
-    for n in range(c.layers):
-        p = f"layers.{n}."
-        layers.append(
-            Layer(
-                qkv=normed(
-                    p + "attention_norm", p + "wq", p + "wk", p + "wv",
-                    biases=(p + "bq", p + "bk", p + "bv") if c.qkv_bias else (),
-                ),
-                out=quantise_synapses(w[p + "wo"]),
-                gate=normed(p + "mlp_norm", p + "w_gate"),
-                up=normed(p + "mlp_norm", p + "w_up"),
-                down=quantise_synapses(w[p + "w_down"]),
-            )
-        )  # fmt: skip
     frequency = c.rope_theta ** -(np.arange(0, c.head_dim, 2) / c.head_dim)
     angle = np.arange(c.context)[:, None] * frequency
     # Scores in log2 units for exp2; as they are for the gate.
@@ -185,15 +257,23 @@ def quantise(
     score_gain, score_exponent = _mantissa(unit / math.sqrt(c.head_dim))
     score_bits = (c.head_dim * ARRIVED_MAXIMUM * CODE.maximum * score_gain).bit_length()
     score_drop = max(0, score_bits - (VECTOR.bits - 1))
+    qkv = c.attention_dim + 2 * c.kv_dim
+    layer = Layer(
+        qkv=_outlined(qkv, c.dim, np.zeros(qkv, np.int64) if c.qkv_bias else None),
+        out=_outlined(c.dim, c.attention_dim),
+        gate=_outlined(c.hidden, c.dim),
+        up=_outlined(c.hidden, c.dim),
+        down=_outlined(c.dim, c.hidden),
+    )
     return QuantisedModel(
         config=c,
         fraction=fraction,
-        embedding=quantise_synapses(np.asarray(w["embedding"]).T, one_hot=True),
-        layers=tuple(layers),
-        head=normed("final_norm", "embedding" if c.tied else "head"),
+        embedding=_outlined(c.dim, c.vocab),
+        layers=(layer,) * c.layers,
+        head=_outlined(c.vocab, c.dim),
         cosine=np.round(np.cos(angle) * 2**TRIGONOMETRIC_FRACTION).astype(np.int64),
         sine=np.round(np.sin(angle) * 2**TRIGONOMETRIC_FRACTION).astype(np.int64),
-        norm=norm,
+        norm=NormConstants(mean_mantissa, mean_shift, *_mantissa(epsilon)),
         score_gain=score_gain,
         score_drop=score_drop,
         # y1 * 2**(drop - score_exponent) * 2**(q_e + k_e - 2 F) in, score_fraction bits out
@@ -201,4 +281,17 @@ def quantise(
         tables=tables or default_tables(),
         schedules={Population(p): phase_schedule(t, f"trained {p}")
                    for p, t in checkpoint.thresholds.items()},
+    )
+
+
+def quantise(
+    checkpoint: Checkpoint, fraction: int = DEFAULT_FRACTION, tables: Tables | None = None
+) -> QuantisedModel:
+    """All integers of a checkpoint, with `fraction` (4..12) fraction bits in vectors."""
+    return replace(
+        outline(checkpoint, fraction, tables),
+        embedding=quantise_embedding(checkpoint),
+        layers=tuple(quantise_layer(checkpoint, n, fraction)
+                     for n in range(checkpoint.config.layers)),
+        head=quantise_head(checkpoint),
     )

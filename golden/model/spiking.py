@@ -6,7 +6,7 @@ batched: T is the sequence, H the query heads, K the key/value heads, hd a head'
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 
@@ -14,7 +14,7 @@ from golden.memories import spike_response
 from golden.model import arithmetic as a
 from golden.model.arithmetic import Shift, Tensor
 from golden.model.config import Attention
-from golden.model.quantise import QuantisedModel, Synapses
+from golden.model.quantise import Layer, QuantisedModel, Synapses
 from golden.model.spiking_time import AtOnce, InTime, population_of
 from golden.units.attention import MAXIMUM_ALIGNMENT
 from isa.errors import SpikeletError
@@ -22,6 +22,7 @@ from isa.formats import CODE, UNITY_MANTISSA, UNITY_SHIFT
 from isa.schedule import Population, Schedule
 
 Record = dict[str, Tensor]
+LAYER_MAPS = tuple(f.name for f in fields(Layer))
 # Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
 # for each of the leading axes) and how many of the codes are neurons (None: all).
 Watch = Callable[[str, Tensor, int | Tensor, int | None], None]
@@ -59,11 +60,16 @@ class Counters:
 
 
 class Rows:
-    """A linear map's tensors: rows (inputs, outputs) in BLAS's type, gain, drop, bias."""
+    """A linear map's tensors: rows (inputs, outputs) in BLAS's type, gain, drop, bias.
 
-    def __init__(self, synapses: Synapses) -> None:
+    Rows that are only picked (`one_hot`) stay int8.
+    """
+
+    def __init__(self, synapses: Synapses, one_hot: bool = False) -> None:
         kind = a.exact_type(synapses.inputs * CODE.maximum * CODE.maximum)
-        self.weight = torch.tensor(synapses.weight.T.copy(), dtype=kind)
+        rows = torch.from_numpy(synapses.weight.T)
+        self.weight = rows if one_hot else rows.to(kind).contiguous()
+        self.outline = synapses.outline()
         self.gain, self.drop = torch.tensor(synapses.gain), torch.tensor(synapses.drop)
         self.bias = None if synapses.bias is None else torch.tensor(synapses.bias)
 
@@ -76,21 +82,40 @@ class SpikingModel:
         schedule: None forms sums of what arrives at once; a schedule runs its EI-IF neurons step by
             step and gathers rows spike by spike; populations with raised thresholds run their own.
             Both give the same integers.
+        load: False leaves maps to `load` and `load_layer`, for models too large to be whole in
+            memory; `embed`, `layer` and `logits` then run one after the other.
     """
 
-    def __init__(self, quantised: QuantisedModel, schedule: Schedule | None = None) -> None:
+    def __init__(self, quantised: QuantisedModel, schedule: Schedule | None = None,
+                 load: bool = True) -> None:
         self.model, self.config = quantised, quantised.config
         own = quantised.schedules
         self.gathers = AtOnce(own) if schedule is None else InTime(schedule, own)
         self.tables = a.Tables.of(quantised.tables)
         self.cosine, self.sine = torch.tensor(quantised.cosine), torch.tensor(quantised.sine)
-        self.rows = {"embedding": Rows(quantised.embedding), "logits": Rows(quantised.head)}
-        for n, layer in enumerate(quantised.layers):
-            for name in ("qkv", "out", "gate", "up", "down"):
-                self.rows[f"layers.{n}.{name}"] = Rows(getattr(layer, name))
+        self.rows: dict[str, Rows] = {}
+        if load:
+            self.load("embedding", quantised.embedding)
+            for n, layer in enumerate(quantised.layers):
+                self.load_layer(n, layer)
+            self.load("logits", quantised.head)
         self.spikes_of = {p: torch.tensor(spike_response(s)[1]) for p, s in own.items()}
         self.counters = Counters()
         self.watch: Watch | None = None
+
+    def load(self, name: str, synapses: Synapses) -> None:
+        """Takes one map's integers: `embedding`, `logits` (or some of its rows), ..."""
+        self.rows[name] = Rows(synapses, one_hot=name == "embedding")
+
+    def load_layer(self, n: int, layer: Layer) -> None:
+        """Takes the integers of layer n."""
+        for name in LAYER_MAPS:
+            self.load(f"layers.{n}.{name}", getattr(layer, name))
+
+    def unload_layer(self, n: int) -> None:
+        """Forgets the integers of layer n."""
+        for name in LAYER_MAPS:
+            del self.rows[f"layers.{n}.{name}"]
 
     def reset_counters(self) -> None:
         """Forgets all counts."""
@@ -118,14 +143,21 @@ class SpikingModel:
         if int(ids.min()) < 0 or int(ids.max()) >= c.vocab:
             raise SpikeletError(f"a token id is not in 0..{c.vocab - 1}: use the model's tokenizer")
         record = {} if record is None else record
-        x = record["embedding"] = self._embed(ids)                       # (T, dim)
+        x = record["embedding"] = self.embed(ids)                        # (T, dim)
         for n in range(c.layers):
-            x = self._attention(x, f"layers.{n}", n, record)
-            x = self._mlp(x, f"layers.{n}", n, record)
-        logits = record["logits"] = self._normed(x, "logits", self.model.head)
+            x = self.layer(x, n, record)
+        logits = record["logits"] = self.logits(x)
         return logits                                                    # (T, vocab)
 
     __call__ = forward
+
+    def layer(self, x: Tensor, n: int, record: Record) -> Tensor:
+        """Layer n of the residual vectors x (T, dim)."""
+        return self._mlp(self._attention(x, f"layers.{n}", record), f"layers.{n}", record)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The logits (T, loaded rows of the head) of the residual vectors x (T, dim)."""
+        return self._normed(x, "logits")
 
     # ---- counting ----------------------------------------------------------------------------
 
@@ -148,8 +180,8 @@ class SpikingModel:
 
     # ---- operators ---------------------------------------------------------------------------
 
-    def _embed(self, ids: Tensor) -> Tensor:
-        """The token's neuron fires once, with amplitude 1: its row is the sum."""
+    def embed(self, ids: Tensor) -> Tensor:
+        """The residual vectors (T, dim) of tokens: each token's neuron fires once, amplitude 1."""
         rows, name = self.rows["embedding"], "embedding"
         T, outputs = len(ids), rows.weight.shape[1]
         self.counters.activity[name] = self.counters.activity.get(name, Activity()) + Activity(
@@ -164,26 +196,25 @@ class SpikingModel:
         return self._counted(name, a.post(sums, rows.gain, rows.drop, mantissa, shift, rows.bias,
                                           residual))
 
-    def _normed(self, x: Tensor, name: str, synapses: Synapses) -> Tensor:
+    def _normed(self, x: Tensor, name: str) -> Tensor:
         """RMSNorm then a linear map: x (T, n) is coded first, 1/rms modulates the sums."""
         exponent = a.code_exponent(x)                                    # (T, 1)
         codes = a.encode(x, exponent)
         squares = self.gathers.modulate(codes, codes, population_of(name)).sum(-1, keepdim=True)
         mantissa, e = a.norm_scalar(squares, exponent, self.model.norm, self.tables)
-        return self._linear(name, self.rows[name], codes, mantissa,
-                            self.model.norm_shift(synapses) - e)
+        rows = self.rows[name]
+        return self._linear(name, rows, codes, mantissa, self.model.norm_shift(rows.outline) - e)
 
-    def _residual(self, vector: Tensor, name: str, rows: Rows, synapses: Synapses,
-                  residual: Tensor) -> Tensor:
+    def _residual(self, vector: Tensor, name: str, rows: Rows, residual: Tensor) -> Tensor:
         """A linear map of `vector` added to the residual stream."""
         exponent = a.code_exponent(vector)
         return self._linear(name, rows, a.encode(vector, exponent), UNITY_MANTISSA,
-                            self.model.residual_shift(synapses) - exponent, residual)
+                            self.model.residual_shift(rows.outline) - exponent, residual)
 
-    def _attention(self, x: Tensor, name: str, n: int, record: Record) -> Tensor:
-        c, T, layer = self.config, len(x), self.model.layers[n]
+    def _attention(self, x: Tensor, name: str, record: Record) -> Tensor:
+        c, T = self.config, len(x)
         H, K, hd = c.heads, c.kv_heads, c.head_dim
-        qkv = self._normed(x, f"{name}.qkv", layer.qkv)                  # (T, (H + 2 K) hd)
+        qkv = self._normed(x, f"{name}.qkv")                             # (T, (H + 2 K) hd)
         heads = qkv.view(T, H + 2 * K, hd).transpose(0, 1)               # (H + 2 K, T, hd)
         rotated = self._counted(f"{name}.rotated", a.rotate(heads[:H + K], self.cosine[:T],
                                                             self.sine[:T]))
@@ -222,7 +253,7 @@ class SpikingModel:
             record |= {f"{name}.score.{h}": score[h], f"{name}.probability.{h}": p[h],
                        f"{name}.mixed.{h}": mixed[h]}
         x = self._residual(mixed.transpose(0, 1).flatten(1), f"{name}.attended",
-                           self.rows[f"{name}.out"], layer.out, x)
+                           self.rows[f"{name}.out"], x)
         record[f"{name}.attended"] = x
         return x
 
@@ -242,15 +273,15 @@ class SpikingModel:
         p = a.exp2((largest - score).clamp(min=0), self.tables) * causal
         return p, p.sum(-1, keepdim=True)
 
-    def _mlp(self, x: Tensor, name: str, n: int, record: Record) -> Tensor:
-        layer, F = self.model.layers[n], self.model.fraction
-        gate = self._normed(x, f"{name}.gate", layer.gate)               # (T, hidden)
-        up = self._normed(x, f"{name}.up", layer.up)
+    def _mlp(self, x: Tensor, name: str, record: Record) -> Tensor:
+        F = self.model.fraction
+        gate = self._normed(x, f"{name}.gate")                           # (T, hidden)
+        up = self._normed(x, f"{name}.up")
         silu = a.silu(gate, F, self.tables)
         exponent = a.code_exponent(silu)
         product = self._counted(f"{name}.product", a.scale(
             self.gathers.modulate(a.encode(silu, exponent), up, None), F - exponent))
-        down = self._residual(product, f"{name}.down", self.rows[f"{name}.down"], layer.down, x)
+        down = self._residual(product, f"{name}.down", self.rows[f"{name}.down"], x)
         record |= {f"{name}.gate": gate, f"{name}.up": up, f"{name}.silu": silu,
                    f"{name}.product": product, f"{name}.down": down}
         return down

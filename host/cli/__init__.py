@@ -1,4 +1,4 @@
-"""The command line: `spikelet generate`, `compile`, `eval`, `energy`, `info`.
+"""The command line: `spikelet generate`, `compile`, `convert`, `eval`, `energy`, `info`.
 
 A user's mistake is one line on the standard error stream and exit code 2; Ctrl-C is a word and 130.
 Commands import what they need when they run: `spikelet --help` starts without PyTorch or Amaranth.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from host.cli import compile as compile_command
-from host.cli import energy, evaluate, generate, info, train
+from host.cli import convert, energy, evaluate, generate, info, train
 from host.cli.terminal import fail
 from isa.errors import SpikeletError
 
@@ -44,6 +44,7 @@ def _spikelet(context: typer.Context) -> None:
 
 app.command("generate")(generate.generate)
 app.command("compile")(compile_command.compile_image)
+app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
 app.command("energy")(energy.energy)
 app.command("info")(info.info)

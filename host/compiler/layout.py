@@ -131,7 +131,10 @@ class Layout:
     needs: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, q: QuantisedModel, c: Configuration, context: int, streamed: bool) -> "Layout":
+    def of(
+        cls, q: QuantisedModel, c: Configuration, context: int, streamed: bool, bound: int
+    ) -> "Layout":
+        """Of q only the shapes matter; `bound`: the largest |accumulator| of its maps."""
         self = cls(Shapes.of(q, c), context, streamed)
         self._vectors()
         self._rows(q)
@@ -140,11 +143,6 @@ class Layout:
         words = s.head // c.vector_lanes
         exponents = s.layers * s.kv_heads * ceil(context, c.vector_lanes)
         registers = self.value_magnitude + s.heads + 2 * s.kv_heads + self.buffers
-        bound = max(
-            m.accumulator_bound
-            for layer in q.layers
-            for m in (layer.qkv, layer.out, layer.gate, layer.up, layer.down, q.head)
-        )
         # A query gathers keys, as many as a head is wide; a probability of each position values.
         gathered = max(context, q.config.head_dim)
         bound = max(bound, gathered * ARRIVED_MAXIMUM * CODE.maximum)
@@ -259,37 +257,44 @@ def missing(layout: Layout, program: int = 0) -> list[str]:
     ]
 
 
-def choose(q: QuantisedModel, c: Configuration, streamed: bool, context: int | None) -> Layout:
+def choose(
+    q: QuantisedModel, c: Configuration, streamed: bool, context: int | None, bound: int = 0
+) -> Layout:
     """The layout with the largest context that fits, or the one asked for.
+
+    `bound`: the largest |accumulator| that the model's maps can give, as far as it is known.
 
     Raises SpikeletError with the sizes that are missing and the configurations that have them.
     """
     wanted = context or min(q.config.context, c.context)
     step = c.vector_lanes
     for positions in [wanted] if context else range(wanted, 0, -step):
-        layout = Layout.of(q, c, positions, streamed)
+        layout = Layout.of(q, c, positions, streamed, bound)
         short = missing(layout)
         if not short and (context or positions >= min(MINIMUM_CONTEXT, wanted)):
             return layout
-    layout = Layout.of(q, c, context or min(MINIMUM_CONTEXT, wanted), streamed)
-    raise unfit(q, layout, missing(layout), context)
+    layout = Layout.of(q, c, context or min(MINIMUM_CONTEXT, wanted), streamed, bound)
+    raise unfit(q, layout, missing(layout), context, bound)
 
 
 def unfit(
-    q: QuantisedModel, layout: Layout, short: list[str], context: int | None
+    q: QuantisedModel, layout: Layout, short: list[str], context: int | None, bound: int
 ) -> SpikeletError:
     """The error that says which sizes are missing and which configuration has them."""
     c, streamed = layout.shapes.c, layout.streamed
-    able = []
-    for other in CONFIGURATIONS.values():
-        least = Layout.of(q, other, context or MINIMUM_CONTEXT, streamed)
-        if other is not c and not missing(least, layout.needs.get("program_depth", 0)):
-            able.append(other.name)
-    hint = f"use --config {' or '.join(able)}" if able else "no configuration holds it"
-    if not streamed and any(s.startswith(("row_depth", "parameter_depth")) for s in short):
-        rest = missing(Layout.of(q, c, context or MINIMUM_CONTEXT, True))
-        if not rest:
-            hint += ", or --weights streamed"
+    program = layout.needs.get("program_depth", 0)
+
+    def holds(other: Configuration, streamed: bool) -> bool:
+        least = Layout.of(q, other, context or MINIMUM_CONTEXT, streamed, bound)
+        return not missing(least, program)
+
+    others = [other for other in CONFIGURATIONS.values() if other is not c]
+    hints = [f"--config {other.name}" for other in others if holds(other, streamed)]
+    if not streamed and holds(c, True):
+        hints.append("--weights streamed")
+    if not streamed and not hints:
+        hints = [f"--config {o.name} --weights streamed" for o in others if holds(o, True)]
+    hint = f"use {' or '.join(hints)}" if hints else "no configuration holds it"
     return SpikeletError(
         f"the model does not fit the configuration '{c.name}': it needs {', '.join(short)}; {hint}"
     )

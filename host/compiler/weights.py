@@ -36,12 +36,6 @@ def pad_inputs(s: Synapses, heads: int, size: int, padded: int) -> Synapses:
     return Synapses(weight, s.gain, s.drop, s.exponent, s.bias)
 
 
-def rows_of(s: Synapses, first: int, end: int) -> Synapses:
-    """The outputs first..end-1 of a map; gains, drops and exponent stay as they are."""
-    bias = None if s.bias is None else s.bias[first:end]
-    return Synapses(s.weight[first:end], s.gain[first:end], s.drop[first:end], s.exponent, bias)
-
-
 def tiles(weight: np.ndarray, c: Configuration) -> np.ndarray:
     """(outputs, inputs) -> int8 (tiles, rows, cores, lanes): [t, r, k, l] is the weight of
     input r * G + k to output t * P + l; 0 where there is none."""
