@@ -1,8 +1,9 @@
 """PyTorch twins of golden/units, batched: every integer step for any number of positions at once.
 
 Names, arguments and results are those of golden/units, except that exponents, scalars and maxima
-are tensors that broadcast over leading axes instead of single numbers. Tensors are int64; sums of
-products are carried in floating point by BLAS, in a type in which the bound is exact.
+are tensors that broadcast over leading axes instead of single numbers. Integers of at most 53 bits
+are exact in float64, and so are their products with powers of two: a shift is a product, a rounded
+shift is floor(product + 1/2). Arguments may be integer tensors; results are integers in float64.
 """
 
 from dataclasses import dataclass
@@ -45,39 +46,44 @@ def exact_type(bound: int) -> torch.dtype:
     return torch.float32 if bound < 1 << 24 else torch.float64
 
 
+def real(value: Tensor) -> Tensor:
+    """Integer tensors as float64; floating ones as they are."""
+    return value if value.is_floating_point() else value.to(torch.float64)
+
+
+def power(exponent: Shift) -> Tensor | float:
+    """2**exponent, exactly."""
+    return torch.exp2(real(exponent)) if isinstance(exponent, Tensor) else 2.0**exponent
+
+
+def half_up_(value: Tensor) -> Tensor:
+    """Rounds to integers in place, halves upwards."""
+    return value.add_(0.5).floor_()
+
+
 def rshift(value: Tensor, shift: Shift) -> Tensor:
-    """value * 2**-shift rounded half up; a negative shift shifts left. Shifts clip at 62 bits."""
-    if isinstance(shift, int):
-        if shift <= 0:
-            return value << min(-shift, 62)
-        right = min(shift, 62)
-        return (value + (1 << (right - 1))) >> right
-    lowest, highest = (int(limit) for limit in shift.aminmax())
-    right = shift if lowest >= 0 and highest <= 62 else shift.clamp(0, 62)
-    value = (value + ((1 << right) >> 1)) >> right
-    return value << (-shift).clamp(0, 62) if lowest < 0 else value
+    """value * 2**-shift rounded half up, |value| < 2**51; a negative shift shifts left."""
+    return half_up_(real(value) * power(-shift))
 
 
 def saturate(value: Tensor, bits: int = VECTOR.bits) -> tuple[Tensor, int]:
     """(value clipped to the symmetric range of `bits` bits, how many elements were clipped)."""
     maximum = (1 << (bits - 1)) - 1
     lowest, highest = value.aminmax()
-    if int(lowest) >= -maximum and int(highest) <= maximum:
+    if lowest >= -maximum and highest <= maximum:
         return value, 0
     clipped = value.clamp(-maximum, maximum)
     return clipped, int(torch.count_nonzero(clipped != value))
 
 
 def scale(value: Tensor, shift: Shift) -> tuple[Tensor, int]:
-    """Saturated rshift to the vector format; left shifts beyond 24 bits saturate what is not 0."""
-    if isinstance(shift, int):
-        return saturate(rshift(value, max(shift, -MAXIMUM_LEFT_SHIFT)))
-    return saturate(rshift(value, shift.clamp(min=-MAXIMUM_LEFT_SHIFT)))
+    """Saturated rshift to the vector format; what left shifts make too large saturates."""
+    return saturate(rshift(value, shift))
 
 
 def bit_length(value: Tensor) -> Tensor:
-    """Bits needed for non-negative integers below 2**52; 0 for 0."""
-    return torch.frexp(value.to(torch.float64))[1].to(torch.int64)
+    """Bits needed for non-negative integers; 0 for 0."""
+    return real(torch.frexp(real(value)).exponent)
 
 
 def code_exponent(values: Tensor) -> Tensor:
@@ -89,16 +95,22 @@ def code_exponent(values: Tensor) -> Tensor:
 
 
 def encode(values: Tensor, exponent: Shift) -> Tensor:
-    """Spike codes round(v / 2**exponent), half away from zero, at most 127."""
-    code = rshift(values.abs(), exponent).clamp(max=CODE.maximum)
-    return torch.where(values < 0, -code, code)
+    """Spike codes round(v / 2**exponent), half away from zero, at most 127; float32."""
+    scaled = real(values) * power(-exponent)
+    codes = scaled.add_(torch.full_like(scaled, 0.5).copysign_(scaled)).trunc_()
+    return codes.clamp_(-CODE.maximum, CODE.maximum).to(torch.float32)
+
+
+def _factor(mantissa: Shift, shift: Shift) -> Tensor | float:
+    """mantissa * 2**-shift."""
+    return (real(mantissa) if isinstance(mantissa, Tensor) else mantissa) * power(-shift)
 
 
 def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift: Shift,
          bias: Tensor | None = None, residual: Tensor | None = None) -> tuple[Tensor, int]:
     """Gain, scale, bias and residual as in golden/units/post.py: (vector, saturations)."""
-    y, clipped = saturate(rshift(accumulators * gain, drop))
-    y, more = scale(y * mantissa, shift)
+    y, clipped = saturate(half_up_(accumulators * _factor(gain, drop)))
+    y, more = saturate(half_up_(y * _factor(mantissa, shift)))
     clipped += more
     for addend in (bias, residual):
         if addend is not None:
@@ -109,7 +121,7 @@ def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift:
 
 @dataclass(frozen=True)
 class Tables:
-    """The function neurons' tables as int64 tensors."""
+    """The function neurons' tables as float64 tensors; exp2's as float32."""
 
     silu_base: Tensor
     silu_slope: Tensor
@@ -121,64 +133,67 @@ class Tables:
     def of(cls, tables: NumpyTables) -> "Tables":
         """The same tables as tensors."""
         every = exp2_negative(np.arange(EXP2_CLAMP + 1), tables)
-        return cls(**{name: torch.tensor(getattr(tables, name))
+        return cls(**{name: torch.tensor(getattr(tables, name), dtype=torch.float64)
                       for name in ("silu_base", "silu_slope", "rsqrt", "reciprocal")},
-                   exp2=torch.tensor(every))
+                   exp2=torch.tensor(every, dtype=torch.float32))
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Elements of a table by integers of any type, in the index's shape."""
+    return table.index_select(0, index.to(torch.int32).flatten()).view(index.shape)
 
 
 def _top8(value: Tensor, exponent: Tensor) -> Tensor:
-    return (value << (8 - exponent).clamp(min=0)) >> (exponent - 8).clamp(min=0)
+    return torch.floor(value * power(8 - exponent))
 
 
 def rsqrt(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/sqrt(value), 1 <= value < 2**32; 0 counts as 1."""
-    value = value.clamp(min=1)
-    e = bit_length(value)
-    e = e + (e & 1)
-    return tables.rsqrt[_top8(value, e)], -(e >> 1) - 7
+    value = real(value).clamp(min=1)
+    half = torch.ceil(bit_length(value) / 2)
+    return look_up(tables.rsqrt, _top8(value, 2 * half)), -half - 7
 
 
 def reciprocal(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/value, 1 <= value < 2**32; 0 counts as 1."""
-    value = value.clamp(min=1)
+    value = real(value).clamp(min=1)
     e = bit_length(value)
-    return tables.reciprocal[_top8(value, e) - RECIPROCAL_ENTRIES], -e - 7
+    return look_up(tables.reciprocal, _top8(value, e) - RECIPROCAL_ENTRIES), -e - 7
 
 
 def exp2(t: Tensor, tables: Tables) -> Tensor:
-    """2**-t, t >= 0 with 8 fraction bits -> 15 fraction bits."""
-    return tables.exp2[t.clamp(max=EXP2_CLAMP)]
+    """2**-t, t >= 0 with 8 fraction bits -> 15 fraction bits; float32."""
+    return look_up(tables.exp2, t.clamp(max=EXP2_CLAMP))
 
 
 def silu(g: Tensor, fraction: int, tables: Tables) -> Tensor:
     """SiLU of vectors with `fraction` <= 12 fraction bits, in the same format."""
     widen = SILU_FRACTION - fraction
-    wide = g << widen
-    piece = ((wide + SILU_LIMIT) >> SILU_SHIFT).clamp(0, SILU_PIECES - 1)
-    delta = wide + SILU_LIMIT - (piece << SILU_SHIFT)
-    inside = tables.silu_base[piece] + rshift(tables.silu_slope[piece] * delta,
-                                              SILU_SLOPE_FRACTION)
-    y = torch.where(wide >= SILU_LIMIT, g, rshift(inside, widen))
-    return torch.where(wide < -SILU_LIMIT, torch.zeros_like(y), y)
+    g = real(g)
+    above = (g * 2.0**widen).clamp_(-SILU_LIMIT, SILU_LIMIT).add_(SILU_LIMIT)
+    piece = (above * 2.0**-SILU_SHIFT).to(torch.int32).clamp_(max=SILU_PIECES - 1)
+    inside = above.sub_(piece, alpha=1 << SILU_SHIFT).mul_(look_up(tables.silu_slope, piece))
+    inside = rshift(inside, SILU_SLOPE_FRACTION).add_(look_up(tables.silu_base, piece))
+    y = torch.where(g >= SILU_LIMIT * 2.0**-widen, g, rshift(inside, widen) if widen else inside)
+    return y.masked_fill_(g < -SILU_LIMIT * 2.0**-widen, 0)
 
 
 def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,
                 tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/rms from sums of squared codes and their exponents."""
+    mean = rshift(real(squares) * constants.mean_mantissa, constants.mean_shift)
     shift = (constants.epsilon_shift + 2 * exponent).clamp(min=-MAXIMUM_LEFT_SHIFT)
-    mean = rshift(squares * constants.mean_mantissa, constants.mean_shift)
-    epsilon = rshift(torch.full_like(shift, constants.epsilon_mantissa), shift)
-    return rsqrt((mean + epsilon).clamp(max=2**32 - 1), tables)
+    epsilon = half_up_(constants.epsilon_mantissa * power(-shift))
+    return rsqrt((mean + epsilon).clamp_(max=2**32 - 1), tables)
 
 
 def rotate(head: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, int]:
     """Rotary embedding of neighbouring pairs: head (..., d), cosine and sine (..., d/2)."""
-    a, b = head[..., 0::2], head[..., 1::2]
-    first = rshift(a * cosine - b * sine, TRIGONOMETRIC_FRACTION)
-    second = rshift(a * sine + b * cosine, TRIGONOMETRIC_FRACTION)
-    return saturate(torch.stack([first, second], -1).flatten(-2))
+    pairs = torch.view_as_complex(real(head).unflatten(-1, (-1, 2)))     # exact: products of ints
+    turned = torch.view_as_real(pairs * torch.complex(real(cosine), real(sine))).flatten(-2)
+    return scale(turned, TRIGONOMETRIC_FRACTION)
 
 
 def spike_counts(codes: Tensor) -> Tensor:
     """Each code's spikes in the phase schedule: the non-zero digits of its non-adjacent form."""
-    return SPIKES_OF_CODE[codes.abs()]
+    return look_up(SPIKES_OF_CODE, codes.abs())

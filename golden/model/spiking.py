@@ -2,61 +2,42 @@
 
 docs/numerics.md names every vector and its formats; golden/units defines every step. Positions are
 batched: T is the sequence, H the query heads, K the key/value heads, hd a head's width.
+
+Integers are carried in floating point, in a type in which they are exact: vectors in float64;
+codes, scores and probabilities, which have 24 bits at most, in float32.
 """
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 
 import torch
 
 from golden.memories import spike_response
 from golden.model import arithmetic as a
+from golden.model.activity import Activity as Activity
+from golden.model.activity import Counters, Fired
 from golden.model.arithmetic import Shift, Tensor
 from golden.model.config import Attention
 from golden.model.quantise import Layer, QuantisedModel, Synapses
-from golden.model.spiking_time import AtOnce, InTime, population_of
-from golden.units.attention import MAXIMUM_ALIGNMENT
+from golden.model.spiking_time import AtOnce, InTime, gathering_type, population_of
 from isa.errors import SpikeletError
-from isa.formats import CODE, UNITY_MANTISSA, UNITY_SHIFT
+from isa.formats import (
+    ARRIVED_MAXIMUM,
+    CODE,
+    EXP2_FRACTION,
+    UNITY_MANTISSA,
+    UNITY_SHIFT,
+    VECTOR,
+)
 from isa.schedule import Population, Schedule
 
 Record = dict[str, Tensor]
+ROWS = 64  # queries whose scores are formed at a time: what is after the last of them is left out
 LAYER_MAPS = tuple(f.name for f in fields(Layer))
 # Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
-# for each of the leading axes) and how many of the codes are neurons (None: all).
+# for each of the leading axes) and how many of the codes are neurons (None: all). An operator may
+# come in several parts.
 Watch = Callable[[str, Tensor, int | Tensor, int | None], None]
-
-
-@dataclass
-class Activity:
-    """What the neurons of one operator did."""
-
-    neurons: int = 0  # elements coded and fired
-    spikes: int = 0  # signed spikes of the model's phase schedules
-    unary_spikes: int = 0  # spikes of the paper's schedule
-    synaptic_operations: int = 0  # weights added or subtracted by these spikes
-
-    def __add__(self, other: "Activity") -> "Activity":
-        return Activity(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
-
-
-@dataclass
-class Counters:
-    """Counts by operator name (`layers.N.qkv`, ...), over all positions since the last reset."""
-
-    saturations: Counter[str] = field(default_factory=Counter)
-    activity: dict[str, Activity] = field(default_factory=dict)
-
-    @property
-    def saturated(self) -> int:
-        """Results that were clipped, all operators."""
-        return self.saturations.total()
-
-    @property
-    def total(self) -> Activity:
-        """The activity of all operators."""
-        return sum(self.activity.values(), Activity())
 
 
 class Rows:
@@ -70,8 +51,8 @@ class Rows:
         rows = torch.from_numpy(synapses.weight.T)
         self.weight = rows if one_hot else rows.to(kind).contiguous()
         self.outline = synapses.outline()
-        self.gain, self.drop = torch.tensor(synapses.gain), torch.tensor(synapses.drop)
-        self.bias = None if synapses.bias is None else torch.tensor(synapses.bias)
+        self.gain, self.drop = (a.real(torch.tensor(z)) for z in (synapses.gain, synapses.drop))
+        self.bias = None if synapses.bias is None else a.real(torch.tensor(synapses.bias))
 
 
 class SpikingModel:
@@ -92,14 +73,15 @@ class SpikingModel:
         own = quantised.schedules
         self.gathers = AtOnce(own) if schedule is None else InTime(schedule, own)
         self.tables = a.Tables.of(quantised.tables)
-        self.cosine, self.sine = torch.tensor(quantised.cosine), torch.tensor(quantised.sine)
+        self.cosine, self.sine = (a.real(torch.tensor(z))
+                                  for z in (quantised.cosine, quantised.sine))
         self.rows: dict[str, Rows] = {}
         if load:
             self.load("embedding", quantised.embedding)
             for n, layer in enumerate(quantised.layers):
                 self.load_layer(n, layer)
             self.load("logits", quantised.head)
-        self.spikes_of = {p: torch.tensor(spike_response(s)[1]) for p, s in own.items()}
+        self.spikes_of = {p: torch.tensor([0, *spike_response(s)[1]]) for p, s in own.items()}
         self.counters = Counters()
         self.watch: Watch | None = None
 
@@ -142,22 +124,23 @@ class SpikingModel:
                                 "text of that length")
         if int(ids.min()) < 0 or int(ids.max()) >= c.vocab:
             raise SpikeletError(f"a token id is not in 0..{c.vocab - 1}: use the model's tokenizer")
-        record = {} if record is None else record
-        x = record["embedding"] = self.embed(ids)                        # (T, dim)
+        x = self.embed(ids)                                              # (T, dim)
+        keep(record, "embedding", x)
         for n in range(c.layers):
             x = self.layer(x, n, record)
-        logits = record["logits"] = self.logits(x)
-        return logits                                                    # (T, vocab)
+        logits = self.logits(x).to(torch.int64)                          # (T, vocab)
+        keep(record, "logits", logits)
+        return logits
 
     __call__ = forward
 
-    def layer(self, x: Tensor, n: int, record: Record) -> Tensor:
-        """Layer n of the residual vectors x (T, dim)."""
+    def layer(self, x: Tensor, n: int, record: Record | None = None) -> Tensor:
+        """Layer n of the residual vectors x (T, dim), integers in float64."""
         return self._mlp(self._attention(x, f"layers.{n}", record), f"layers.{n}", record)
 
     def logits(self, x: Tensor) -> Tensor:
-        """The logits (T, loaded rows of the head) of the residual vectors x (T, dim)."""
-        return self._normed(x, "logits")
+        """The logits (T, loaded rows of the head) of the residual vectors x (T, dim); float64."""
+        return self._normed(x, "logits")[0]
 
     # ---- counting ----------------------------------------------------------------------------
 
@@ -170,23 +153,21 @@ class SpikingModel:
                neurons: int | None = None) -> None:
         """Counts the neurons of `codes` (..., n) and the rows, `outputs` wide, that they gather."""
         if self.watch is not None:
-            self.watch(name, codes, outputs, neurons)
-        table = self.spikes_of.get(population_of(name))
-        each = a.spike_counts(codes) if table is None else table[codes + CODE.maximum]
-        spikes = each.sum(-1)                                            # (...)
-        self.counters.activity[name] = self.counters.activity.get(name, Activity()) + Activity(
-            codes.numel() if neurons is None else neurons, int(spikes.sum()),
-            int(codes.abs().sum()), int((spikes * outputs).sum()))
+            self.watch(name, codes.to(torch.int64), outputs, neurons)
+        fired = self.counters.fired.get(name)
+        if fired is None:
+            table = self.spikes_of.get(population_of(name))
+            fired = self.counters.fired[name] = Fired() if table is None else Fired(table)
+        fired.add(codes, outputs, neurons)
 
     # ---- operators ---------------------------------------------------------------------------
 
     def embed(self, ids: Tensor) -> Tensor:
         """The residual vectors (T, dim) of tokens: each token's neuron fires once, amplitude 1."""
         rows, name = self.rows["embedding"], "embedding"
-        T, outputs = len(ids), rows.weight.shape[1]
-        self.counters.activity[name] = self.counters.activity.get(name, Activity()) + Activity(
-            T, T, T, T * outputs)
-        return self._counted(name, a.post(rows.weight[ids].to(torch.int64), rows.gain, rows.drop,
+        fired = self.counters.fired.setdefault(name, Fired())
+        fired.add(torch.ones_like(ids), rows.weight.shape[1], None)
+        return self._counted(name, a.post(a.real(rows.weight[ids]), rows.gain, rows.drop,
                                           UNITY_MANTISSA, self.model.embedding_shift()))
 
     def _linear(self, name: str, rows: Rows, codes: Tensor, mantissa: Shift, shift: Shift,
@@ -196,14 +177,16 @@ class SpikingModel:
         return self._counted(name, a.post(sums, rows.gain, rows.drop, mantissa, shift, rows.bias,
                                           residual))
 
-    def _normed(self, x: Tensor, name: str) -> Tensor:
-        """RMSNorm then a linear map: x (T, n) is coded first, 1/rms modulates the sums."""
+    def _normed(self, x: Tensor, *names: str) -> list[Tensor]:
+        """RMSNorm then linear maps: x (T, n) is coded first, 1/rms modulates the sums."""
         exponent = a.code_exponent(x)                                    # (T, 1)
         codes = a.encode(x, exponent)
-        squares = self.gathers.modulate(codes, codes, population_of(name)).sum(-1, keepdim=True)
+        squares = self.gathers.modulate(codes, codes, population_of(names[0])).sum(
+            -1, keepdim=True, dtype=gathering_type(codes))
         mantissa, e = a.norm_scalar(squares, exponent, self.model.norm, self.tables)
-        rows = self.rows[name]
-        return self._linear(name, rows, codes, mantissa, self.model.norm_shift(rows.outline) - e)
+        maps = [(name, self.rows[name]) for name in names]
+        return [self._linear(name, rows, codes, mantissa, self.model.norm_shift(rows.outline) - e)
+                for name, rows in maps]
 
     def _residual(self, vector: Tensor, name: str, rows: Rows, residual: Tensor) -> Tensor:
         """A linear map of `vector` added to the residual stream."""
@@ -211,77 +194,112 @@ class SpikingModel:
         return self._linear(name, rows, a.encode(vector, exponent), UNITY_MANTISSA,
                             self.model.residual_shift(rows.outline) - exponent, residual)
 
-    def _attention(self, x: Tensor, name: str, record: Record) -> Tensor:
+    def _attention(self, x: Tensor, name: str, record: Record | None) -> Tensor:
         c, T = self.config, len(x)
         H, K, hd = c.heads, c.kv_heads, c.head_dim
-        qkv = self._normed(x, f"{name}.qkv")                             # (T, (H + 2 K) hd)
+        qkv, = self._normed(x, f"{name}.qkv")                            # (T, (H + 2 K) hd)
         heads = qkv.view(T, H + 2 * K, hd).transpose(0, 1)               # (H + 2 K, T, hd)
         rotated = self._counted(f"{name}.rotated", a.rotate(heads[:H + K], self.cosine[:T],
                                                             self.sine[:T]))
-        q_e, k_e = a.code_exponent(rotated).split((H, K))                # (H, T, 1), (K, T, 1)
-        q, k = a.encode(rotated, a.code_exponent(rotated)).split((H, K))
+        exponent = a.code_exponent(rotated)
+        (q, k), (q_e, k_e) = (z.split((H, K)) for z in (a.encode(rotated, exponent), exponent))
         v_e = a.code_exponent(heads[H + K:])                             # (K, T, 1)
         v = a.encode(heads[H + K:], v_e)
         alignment = v_e.cummax(1).values                                 # causal: over 0..p
-        record |= {
-            f"{name}.qkv": qkv,
-            f"{name}.rotated": rotated.transpose(0, 1).flatten(1),
-            f"{name}.key": k.transpose(0, 1).flatten(1),
-            f"{name}.key_exponent": k_e[..., 0].T,
-            f"{name}.value": v.transpose(0, 1).flatten(1),
-            f"{name}.value_exponent": v_e[..., 0].T,
-            f"{name}.alignment": alignment[..., 0].T,
-        }
+        for part, value in (("qkv", qkv), ("rotated", rotated), ("key", k), ("value", v),
+                            ("key_exponent", k_e), ("value_exponent", v_e),
+                            ("alignment", alignment)):
+            keep(record, f"{name}.{part}",
+                 value if part == "qkv" else value.transpose(0, 1).flatten(1))
         # Query head h listens to key/value head h // group.
         k, k_e, v, v_e, alignment = (z.repeat_interleave(c.group, 0)
                                      for z in (k, k_e, v, v_e, alignment))
-        causal = torch.ones(T, T, dtype=torch.bool).tril()               # (query, position)
-        reach = torch.arange(1, T + 1)                                   # positions 0..p
-        score = self._scores(f"{name}.score", q, q_e, k, k_e, causal, reach)
-        p, total = self._weights(score, causal, reach)                   # (H, T, T), (H, T, 1)
-        mantissa, e = a.reciprocal(total, self.tables)
-        away = (alignment - v_e.mT).clamp(0, MAXIMUM_ALIGNMENT)          # (H, T, T)
-        p = a.rshift(p, away)
-        p_e = a.code_exponent(p)
-        codes = a.encode(p, p_e)
-        self._fired(f"{name}.mixed", codes, hd, H * int(reach.sum()))
-        sums = self.gathers.rows(codes, v, Population.attention)
-        mixed = self._counted(f"{name}.mixed", a.post(
-            sums, UNITY_MANTISSA, UNITY_SHIFT, mantissa,
-            self.model.mix_shift() - (p_e + e + alignment)))             # (H, T, hd)
-        for h in range(H):
-            record |= {f"{name}.score.{h}": score[h], f"{name}.probability.{h}": p[h],
-                       f"{name}.mixed.{h}": mixed[h]}
+        mixed = self._mixed(name, (q, q_e), (k, k_e), (v, v_e, alignment), record)
         x = self._residual(mixed.transpose(0, 1).flatten(1), f"{name}.attended",
                            self.rows[f"{name}.out"], x)
-        record[f"{name}.attended"] = x
+        keep(record, f"{name}.attended", x)
         return x
 
-    def _scores(self, name: str, q: Tensor, q_e: Tensor, k: Tensor, k_e: Tensor, causal: Tensor,
-                reach: Tensor) -> Tensor:
-        """Scores (H, T, T), in log2 units for softmax; 0 for positions after the query's own."""
-        self._fired(name, q, reach)
-        sums = self.gathers.rows(q, k.mT, Population.attention) * causal  # what is not there is 0
-        return self._counted(name, a.post(sums, self.model.score_gain, self.model.score_drop,
-                                          UNITY_MANTISSA, self.model.score_shift - q_e - k_e.mT))
+    def _mixed(self, name: str, query: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor],
+               value: tuple[Tensor, Tensor, Tensor], record: Record | None) -> Tensor:
+        """Values mixed causally (H, T, hd): ROWS queries at a time, with what they can reach."""
+        (q, q_e), (k, k_e), (v, v_e, alignment) = query, key, value
+        H, T, hd = q.shape
+        reach = torch.arange(1, T + 1)                                   # positions 0..p
+        self._fired(f"{name}.score", q, reach)
+        # Gain and drop go with the keys: integers times 2**-drop, in a type that holds the sums.
+        m, bound = self.model, hd * ARRIVED_MAXIMUM * CODE.maximum * self.model.score_gain
+        k = (k.to(a.exact_type(bound)) * (m.score_gain * 2.0**-m.score_drop)).mT
+        q_power = a.power(q_e - m.score_shift + UNITY_SHIFT).to(torch.float32)    # (H, T, 1)
+        k_power = a.power(k_e).to(torch.float32).mT                               # (H, 1, T)
+        clips = bool(VECTOR.maximum * q_power.max() * k_power.max() > VECTOR.maximum)
+        down, up = a.power(-alignment).to(torch.float32), a.power(v_e).to(torch.float32).mT
+        future = torch.ones(ROWS, ROWS, dtype=torch.bool).triu(1)
+        sums, exponents, totals = [], [], []
+        for first in range(0, T, ROWS):
+            at, seen = slice(first, first + ROWS), slice(0, first + ROWS)
+            score = a.half_up_(self.gathers.rows(q[:, at], k[..., seen], Population.attention))
+            score = score.to(torch.float32).mul_(q_power[:, at]).mul_(k_power[..., seen])
+            own = score[..., at]                                         # (H, rows, rows)
+            after = future[:own.shape[1], :own.shape[1]]
+            own.masked_fill_(after, 0)
+            a.half_up_(score)
+            if clips:
+                score = self._counted(f"{name}.score", a.saturate(score))
+            keep_rows(record, f"{name}.score", score, first, T)
+            p, total = self._weights(score, after, reach[at])
+            p = a.half_up_(p.mul_(down[:, at]).mul_(up[..., seen]))      # 2**(v_e - alignment)
+            keep_rows(record, f"{name}.probability", p, first, T)
+            p_e = a.code_exponent(p)
+            codes = p.mul_(a.power(-p_e).to(torch.float32)).add_(0.5).to(torch.uint8)
+            codes.clamp_(max=CODE.maximum)
+            self._fired(f"{name}.mixed", codes, hd, H * int(reach[at].sum()))
+            sums.append(self.gathers.rows(codes.to(torch.float32), v[:, seen],
+                                          Population.attention))         # (H, rows, hd)
+            exponents.append(p_e)
+            totals.append(total)
+        mantissa, e = a.reciprocal(torch.cat(totals, 1), self.tables)    # (H, T, 1)
+        mixed = self._counted(f"{name}.mixed", a.post(
+            torch.cat(sums, 1).to(torch.float64), UNITY_MANTISSA, UNITY_SHIFT, mantissa,
+            m.mix_shift() - (torch.cat(exponents, 1) + e + alignment)))
+        for h in range(H):
+            keep(record, f"{name}.mixed.{h}", mixed[h])
+        return mixed
 
-    def _weights(self, score: Tensor, causal: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of scores (H, T, T), not divided, and what each query's are divided by."""
+    def _weights(self, score: Tensor, after: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of scores (H, rows, n), not divided, and what each query's are divided by.
+
+        `after` (rows, rows) marks, of the last n positions, those that the queries do not see.
+        """
         if self.config.attention is Attention.gate:
-            return score.clamp(min=0), reach[:, None].expand(len(score), -1, 1)
-        largest = score.masked_fill(~causal, torch.iinfo(torch.int64).min).amax(-1, keepdim=True)
-        p = a.exp2((largest - score).clamp(min=0), self.tables) * causal
-        return p, p.sum(-1, keepdim=True)
+            return score.clamp_(min=0), reach[:, None].expand(len(score), -1, 1)
+        score[..., -len(after):].masked_fill_(after, -torch.inf)
+        p = a.exp2(score.amax(-1, keepdim=True) - score, self.tables)
+        return p, p.sum(-1, keepdim=True, dtype=a.exact_type(p.shape[-1] << EXP2_FRACTION))
 
-    def _mlp(self, x: Tensor, name: str, record: Record) -> Tensor:
+    def _mlp(self, x: Tensor, name: str, record: Record | None) -> Tensor:
         F = self.model.fraction
-        gate = self._normed(x, f"{name}.gate")                           # (T, hidden)
-        up = self._normed(x, f"{name}.up")
+        gate, up = self._normed(x, f"{name}.gate", f"{name}.up")         # (T, hidden)
         silu = a.silu(gate, F, self.tables)
         exponent = a.code_exponent(silu)
         product = self._counted(f"{name}.product", a.scale(
             self.gathers.modulate(a.encode(silu, exponent), up, None), F - exponent))
         down = self._residual(product, f"{name}.down", self.rows[f"{name}.down"], x)
-        record |= {f"{name}.gate": gate, f"{name}.up": up, f"{name}.silu": silu,
-                   f"{name}.product": product, f"{name}.down": down}
+        for part, value in (("gate", gate), ("up", up), ("silu", silu), ("product", product),
+                            ("down", down)):
+            keep(record, f"{name}.{part}", value)
         return down
+
+
+def keep(record: Record | None, name: str, value: Tensor) -> None:
+    """Puts a vector into the record, if there is one, as int64."""
+    if record is not None:
+        record[name] = value.to(torch.int64)
+
+
+def keep_rows(record: Record | None, name: str, rows: Tensor, first: int, T: int) -> None:
+    """Puts rows (H, n, seen) from row `first` on into each head's matrix (T, T) of a record."""
+    if record is not None:
+        for h, part in enumerate(rows):
+            matrix = record.setdefault(f"{name}.{h}", torch.zeros(T, T, dtype=torch.int64))
+            matrix[first:first + part.shape[0], :part.shape[1]] = part.to(torch.int64)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 
 from golden.memories import spike_response
-from golden.model.arithmetic import Tensor, exact_type, saturate
-from isa.formats import CODE, POTENTIAL
+from golden.model.arithmetic import Tensor, exact_type, look_up, saturate
+from isa.formats import ARRIVED_MAXIMUM, CODE, POTENTIAL
 from isa.schedule import LEAK_CLEAR, Population, Reset, Schedule, Step
 
 
@@ -44,6 +44,11 @@ def population_of(operator: str) -> Population:
     return PROJECTIONS.get(operator.rpartition(".")[2], Population.attention)
 
 
+def gathering_type(codes: Tensor) -> torch.dtype:
+    """The float type that is exact for sums of codes (..., n) times n weights in +-127."""
+    return exact_type(codes.shape[-1] * ARRIVED_MAXIMUM * CODE.maximum)
+
+
 class AtOnce:
     """Sums of products of codes, carried by BLAS in a type in which they are exact.
 
@@ -51,18 +56,22 @@ class AtOnce:
         schedules: of the populations whose thresholds are raised: less may arrive than is coded.
     """
 
-    def __init__(self, schedules: Mapping[Population, Schedule]) -> None:
-        self.arrives = {p: torch.tensor(spike_response(s)[0]) for p, s in schedules.items()}
+    def __init__(self, schedules: Mapping[Population, Schedule] | None = None) -> None:
+        self.arrives = {p: torch.tensor(spike_response(s)[0], dtype=torch.float32)
+                        for p, s in (schedules or {}).items()}
 
-    def arrived(self, codes: Tensor, population: Population) -> Tensor:
+    def arrived(self, codes: Tensor, population: Population | None) -> Tensor:
         """What of codes arrives at synapses: the sum of each neuron's weighted spikes."""
         table = self.arrives.get(population)
-        return codes if table is None else table[codes + CODE.maximum]
+        return codes if table is None else look_up(table, codes + CODE.maximum)
 
-    def rows(self, codes: Tensor, rows: Tensor, population: Population) -> Tensor:
-        """codes (..., n) in +-127 fired into rows (..., n, outputs) in +-127 -> (..., outputs)."""
-        kind = exact_type(codes.shape[-1] * (CODE.maximum + 1) * CODE.maximum)
-        return (self.arrived(codes, population).to(kind) @ rows.to(kind)).to(torch.int64)
+    def rows(self, codes: Tensor, rows: Tensor, population: Population | None = None) -> Tensor:
+        """codes (..., n) in +-127 fired into rows (..., n, outputs) -> (..., outputs), floating.
+
+        Rows are in +-127, or of a type that is exact for sums of theirs.
+        """
+        kind = torch.promote_types(rows.dtype, gathering_type(codes))
+        return self.arrived(codes, population).to(kind) @ rows.to(kind)
 
     def modulate(self, codes: Tensor, operand: Tensor, population: Population | None) -> Tensor:
         """codes fired onto operands of the vector format, one by one; None: all arrives."""
@@ -82,7 +91,7 @@ class InTime:
         self.schedule, self.schedules, self.fired = schedule, schedules or {}, 0
 
     def _steps(self, codes: Tensor, population: Population | None):
-        potential = codes.clone()
+        codes = potential = codes.to(torch.int64)
         for entry in self.schedules.get(population, self.schedule).steps:
             potential, sign = neuron_step(potential, codes, entry)
             if sign.any():                      # a silent step adds nothing
@@ -91,15 +100,16 @@ class InTime:
 
     def rows(self, codes: Tensor, rows: Tensor, population: Population) -> Tensor:
         """As `AtOnce.rows`: each step adds and subtracts rows, shifted by its amplitude."""
-        kind = exact_type(codes.shape[-1] * CODE.maximum)      # one step's sum of signed rows
-        total = torch.zeros((*codes.shape[:-1], rows.shape[-1]), dtype=torch.int64)
+        kind = torch.promote_types(rows.dtype, gathering_type(codes))
+        total = torch.zeros((*codes.shape[:-1], rows.shape[-1]), dtype=kind)
         for sign, amplitude in self._steps(codes, population):
-            total += (sign.to(kind) @ rows.to(kind)).to(torch.int64) << amplitude
+            total += (sign.to(kind) @ rows.to(kind)) * 2**amplitude
         return total
 
     def modulate(self, codes: Tensor, operand: Tensor, population: Population | None) -> Tensor:
         """As `AtOnce.modulate`: each spike adds or subtracts a shifted copy of its operand."""
-        total = torch.zeros(torch.broadcast_shapes(codes.shape, operand.shape), dtype=torch.int64)
+        total = torch.zeros_like(codes * operand)
         for sign, amplitude in self._steps(codes, population):
-            total += torch.where(sign > 0, operand, torch.where(sign < 0, -operand, 0)) << amplitude
+            spikes = torch.where(sign > 0, operand, torch.where(sign < 0, -operand, 0))
+            total += spikes * 2**amplitude
         return total
