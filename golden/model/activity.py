@@ -10,6 +10,7 @@ from golden.model.arithmetic import SPIKES_OF_CODE, Tensor
 from isa.formats import CODE
 
 OFFSET = CODE.maximum + 1  # code q is counted at q + 128
+MOST_WAITING = 1 << 22  # codes of an operator that are kept, a byte each, before they are counted
 SIZE = torch.arange(-OFFSET, OFFSET).abs()
 SPIKES = SPIKES_OF_CODE[SIZE.clamp(max=CODE.maximum)]
 
@@ -35,21 +36,35 @@ class Fired:
     neurons: int = 0
     codes: Tensor | int = 0     # (256,), how many fired the code
     weights: Tensor | int = 0   # (256,), weights of the rows that they reach
+    waiting: list[tuple[Tensor, int | Tensor]] = field(default_factory=list)  # not yet counted
+    size: int = 0               # elements that wait
 
     def add(self, codes: Tensor, outputs: int | Tensor, neurons: int | None) -> None:
-        """Counts codes (..., n) fired into rows `outputs` wide; `neurons` of them, None: all."""
-        index = (codes + OFFSET).to(torch.uint8).flatten()
-        seen = torch.bincount(index, minlength=2 * OFFSET)
-        if isinstance(outputs, int):
-            weights = seen * outputs
-        else:   # float64: counts are exact below 2^53
-            each = outputs.to(torch.float64)[..., None].expand(codes.shape).flatten()
-            weights = torch.bincount(index, each, 2 * OFFSET).to(torch.int64)
-        self.codes, self.weights = self.codes + seen, self.weights + weights
+        """Takes codes (..., n) fired into rows `outputs` wide; `neurons` of them, None: all.
+
+        They are counted when somebody asks, or when many wait.
+        """
+        self.waiting.append(((codes + OFFSET).to(torch.uint8), outputs))
         self.neurons += codes.numel() if neurons is None else neurons
+        self.size += codes.numel()
+        if self.size > MOST_WAITING:
+            self.count()
+
+    def count(self) -> None:
+        """Counts what waits."""
+        for index, outputs in self.waiting:
+            seen = torch.bincount(index.flatten(), minlength=2 * OFFSET)
+            if isinstance(outputs, int):
+                weights = seen * outputs
+            else:   # float64: counts are exact below 2^53
+                each = outputs.to(torch.float64)[..., None].expand(index.shape).flatten()
+                weights = torch.bincount(index.flatten(), each, 2 * OFFSET).to(torch.int64)
+            self.codes, self.weights = self.codes + seen, self.weights + weights
+        self.waiting, self.size = [], 0
 
     def activity(self) -> Activity:
         """The counts."""
+        self.count()
         return Activity(self.neurons, int((self.codes * self.spikes_of).sum()),
                         int((self.codes * SIZE).sum()), int((self.weights * self.spikes_of).sum()))
 

@@ -70,7 +70,7 @@ def saturate(value: Tensor, bits: int = VECTOR.bits) -> tuple[Tensor, int]:
     """(value clipped to the symmetric range of `bits` bits, how many elements were clipped)."""
     maximum = (1 << (bits - 1)) - 1
     lowest, highest = value.aminmax()
-    if lowest >= -maximum and highest <= maximum:
+    if lowest.item() >= -maximum and highest.item() <= maximum:
         return value, 0
     clipped = value.clamp(-maximum, maximum)
     return clipped, int(torch.count_nonzero(clipped != value))
@@ -91,14 +91,22 @@ def code_exponent(values: Tensor) -> Tensor:
 
     The OR of magnitudes and the largest magnitude have the same bit length.
     """
-    return bit_length(values.abs().amax(-1, keepdim=True)) - (CODE.bits - 1)
+    return exponent_of(values.abs().amax(-1, keepdim=True))
+
+
+def exponent_of(largest: Tensor) -> Tensor:
+    """Spike codes' exponent where the largest magnitude is known."""
+    return bit_length(largest) - (CODE.bits - 1)
 
 
 def encode(values: Tensor, exponent: Shift) -> Tensor:
-    """Spike codes round(v / 2**exponent), half away from zero, at most 127; float32."""
-    scaled = real(values) * power(-exponent)
-    codes = scaled.add_(torch.full_like(scaled, 0.5).copysign_(scaled)).trunc_()
-    return codes.clamp_(-CODE.maximum, CODE.maximum).to(torch.float32)
+    """Spike codes round(v / 2**exponent), half away from zero, at most 127; float32.
+
+    Values have 24 bits, and 2**exponent is at most a 64th of the largest: exact in float32.
+    """
+    scaled = (real(values) * power(-exponent)).to(torch.float32)
+    scaled.add_(scaled.sign(), alpha=0.5).clamp_(-CODE.maximum, CODE.maximum)
+    return scaled.to(torch.int32).to(torch.float32)                      # cuts the fraction off
 
 
 def _factor(mantissa: Shift, shift: Shift) -> Tensor | float:

@@ -7,6 +7,7 @@ Integers are carried in floating point, in a type in which they are exact: vecto
 codes, scores and probabilities, which have 24 bits at most, in float32.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -228,29 +229,28 @@ class SpikingModel:
         reach = torch.arange(1, T + 1)                                   # positions 0..p
         self._fired(f"{name}.score", q, reach)
         # Gain and drop go with the keys: integers times 2**-drop, in a type that holds the sums.
-        m, bound = self.model, hd * ARRIVED_MAXIMUM * CODE.maximum * self.model.score_gain
-        k = (k.to(a.exact_type(bound)) * (m.score_gain * 2.0**-m.score_drop)).mT
+        m, kind = self.model, a.exact_type(self._largest_sum(q, k) * self.model.score_gain)
+        k = (k.to(kind) * (m.score_gain * 2.0**-m.score_drop)).mT.contiguous()
         q_power = a.power(q_e - m.score_shift + UNITY_SHIFT).to(torch.float32)    # (H, T, 1)
         k_power = a.power(k_e).to(torch.float32).mT                               # (H, 1, T)
         clips = bool(VECTOR.maximum * q_power.max() * k_power.max() > VECTOR.maximum)
         down, up = a.power(-alignment).to(torch.float32), a.power(v_e).to(torch.float32).mT
-        future = torch.ones(ROWS, ROWS, dtype=torch.bool).triu(1)
+        causal = torch.ones(ROWS, ROWS).tril()
         sums, exponents, totals = [], [], []
         for first in range(0, T, ROWS):
             at, seen = slice(first, first + ROWS), slice(0, first + ROWS)
             score = a.half_up_(self.gathers.rows(q[:, at], k[..., seen], Population.attention))
             score = score.to(torch.float32).mul_(q_power[:, at]).mul_(k_power[..., seen])
             own = score[..., at]                                         # (H, rows, rows)
-            after = future[:own.shape[1], :own.shape[1]]
-            own.masked_fill_(after, 0)
+            own.mul_(causal[:own.shape[1], :own.shape[1]])               # what is not there is 0
             a.half_up_(score)
             if clips:
                 score = self._counted(f"{name}.score", a.saturate(score))
             keep_rows(record, f"{name}.score", score, first, T)
-            p, total = self._weights(score, after, reach[at])
+            p, total = self._weights(score, reach[at])
             p = a.half_up_(p.mul_(down[:, at]).mul_(up[..., seen]))      # 2**(v_e - alignment)
             keep_rows(record, f"{name}.probability", p, first, T)
-            p_e = a.code_exponent(p)
+            p_e = a.exponent_of(p.amax(-1, keepdim=True))
             codes = p.mul_(a.power(-p_e).to(torch.float32)).add_(0.5).to(torch.uint8)
             codes.clamp_(max=CODE.maximum)
             self._fired(f"{name}.mixed", codes, hd, H * int(reach[at].sum()))
@@ -266,14 +266,23 @@ class SpikingModel:
             keep(record, f"{name}.mixed.{h}", mixed[h])
         return mixed
 
-    def _weights(self, score: Tensor, after: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+    def _largest_sum(self, q: Tensor, k: Tensor) -> int:
+        """A bound on the magnitude of all products q . k of codes, and on their partial sums."""
+        static = q.shape[-1] * ARRIVED_MAXIMUM * CODE.maximum
+        if isinstance(self.gathers, InTime) or Population.attention in self.model.schedules:
+            return static     # more may arrive of a code than itself
+        longest = (float(z.square().sum(-1, dtype=torch.float64).max()) for z in (q, k))
+        return min(static, math.ceil(math.sqrt(math.prod(longest))) + 1)  # Cauchy and Schwarz
+
+    def _weights(self, score: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of scores (H, rows, n), not divided, and what each query's are divided by.
 
-        `after` (rows, rows) marks, of the last n positions, those that the queries do not see.
+        Of the last `rows` positions the queries see those up to their own.
         """
         if self.config.attention is Attention.gate:
             return score.clamp_(min=0), reach[:, None].expand(len(score), -1, 1)
-        score[..., -len(after):].masked_fill_(after, -torch.inf)
+        rows = len(reach)
+        score[..., -rows:].add_(torch.full((rows, rows), -torch.inf).triu_(1))
         p = a.exp2(score.amax(-1, keepdim=True) - score, self.tables)
         return p, p.sum(-1, keepdim=True, dtype=a.exact_type(p.shape[-1] << EXP2_FRACTION))
 
