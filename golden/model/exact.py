@@ -2,7 +2,7 @@
 
 Integers of at most 53 bits are exact in float64, and so are their products with powers of two: a
 shift is a product, a rounded shift is floor(product + 1/2). Nothing here is shared with
-golden/model/spiking.py and its int64 tensors, so that one checks the other.
+golden/model/spiking.py or golden/model/arithmetic.py, so that one checks the other.
 """
 
 import torch
