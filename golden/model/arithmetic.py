@@ -104,12 +104,12 @@ def encode(values: Tensor, exponent: Shift) -> Tensor:
 
     Values have 24 bits, and 2**exponent is at most a 64th of the largest: exact in float32.
     """
-    scaled = (real(values) * power(-exponent)).to(torch.float32)
+    scaled = values.to(torch.float32) * power(-exponent).to(torch.float32)
     scaled.add_(scaled.sign(), alpha=0.5).clamp_(-CODE.maximum, CODE.maximum)
     return scaled.to(torch.int32).to(torch.float32)                      # cuts the fraction off
 
 
-def _factor(mantissa: Shift, shift: Shift) -> Tensor | float:
+def factor(mantissa: Shift, shift: Shift) -> Tensor | float:
     """mantissa * 2**-shift."""
     return (real(mantissa) if isinstance(mantissa, Tensor) else mantissa) * power(-shift)
 
@@ -117,9 +117,15 @@ def _factor(mantissa: Shift, shift: Shift) -> Tensor | float:
 def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift: Shift,
          bias: Tensor | None = None, residual: Tensor | None = None) -> tuple[Tensor, int]:
     """Gain, scale, bias and residual as in golden/units/post.py: (vector, saturations)."""
-    y, clipped = saturate(half_up_(accumulators * _factor(gain, drop)))
-    y, more = saturate(half_up_(y * _factor(mantissa, shift)))
-    clipped += more
+    y, clipped = saturate(half_up_(accumulators * factor(gain, drop)))
+    y, more = post_scaled(y, mantissa, shift, bias, residual)
+    return y, clipped + more
+
+
+def post_scaled(y: Tensor, mantissa: Shift, shift: Shift, bias: Tensor | None = None,
+                residual: Tensor | None = None) -> tuple[Tensor, int]:
+    """`post` after the gain."""
+    y, clipped = saturate(half_up_(y * factor(mantissa, shift)))
     for addend in (bias, residual):
         if addend is not None:
             y, more = saturate(y + addend)
@@ -184,6 +190,19 @@ def silu(g: Tensor, fraction: int, tables: Tables) -> Tensor:
     inside = rshift(inside, SILU_SLOPE_FRACTION).add_(look_up(tables.silu_base, piece))
     y = torch.where(g >= SILU_LIMIT * 2.0**-widen, g, rshift(inside, widen) if widen else inside)
     return y.masked_fill_(g < -SILU_LIMIT * 2.0**-widen, 0)
+
+
+def silu_values(fraction: int, tables: Tables) -> Tensor:
+    """`silu` of every vector element where it is neither 0 nor its argument; float32."""
+    limit = SILU_LIMIT >> (SILU_FRACTION - fraction)
+    return silu(torch.arange(-limit - 1, limit + 1), fraction, tables).to(torch.float32)
+
+
+def silu_at_once(g: Tensor, values: Tensor) -> Tensor:
+    """`silu` looked up in its `silu_values`; float32."""
+    limit, g = len(values) // 2 - 1, g.to(torch.float32)
+    inside = look_up(values, g.clamp(-limit - 1, limit).add_(limit + 1))
+    return inside.add_((g - limit).clamp_(min=0))
 
 
 def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,

@@ -7,7 +7,6 @@ Integers are carried in floating point, in a type in which they are exact: vecto
 codes, scores and probabilities, which have 24 bits at most, in float32.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -25,6 +24,7 @@ from isa.errors import SpikeletError
 from isa.formats import (
     ARRIVED_MAXIMUM,
     CODE,
+    EXP2_CLAMP,
     EXP2_FRACTION,
     UNITY_MANTISSA,
     UNITY_SHIFT,
@@ -33,7 +33,7 @@ from isa.formats import (
 from isa.schedule import Population, Schedule
 
 Record = dict[str, Tensor]
-ROWS = 64  # queries whose scores are formed at a time: what is after the last of them is left out
+ROWS = 128  # queries whose scores are formed at a time: what is after the last of them is left out
 LAYER_MAPS = tuple(f.name for f in fields(Layer))
 # Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
 # for each of the leading axes) and how many of the codes are neurons (None: all). An operator may
@@ -42,7 +42,7 @@ Watch = Callable[[str, Tensor, int | Tensor, int | None], None]
 
 
 class Rows:
-    """A linear map's tensors: rows (inputs, outputs) in BLAS's type, gain, drop, bias.
+    """A linear map's tensors: rows (inputs, outputs) in BLAS's type, gain * 2**-drop, bias.
 
     Rows that are only picked (`one_hot`) stay int8.
     """
@@ -52,7 +52,7 @@ class Rows:
         rows = torch.from_numpy(synapses.weight.T)
         self.weight = rows if one_hot else rows.to(kind).contiguous()
         self.outline = synapses.outline()
-        self.gain, self.drop = (a.real(torch.tensor(z)) for z in (synapses.gain, synapses.drop))
+        self.gain = a.factor(torch.tensor(synapses.gain), torch.tensor(synapses.drop))
         self.bias = None if synapses.bias is None else a.real(torch.tensor(synapses.bias))
 
 
@@ -76,6 +76,7 @@ class SpikingModel:
         self.tables = a.Tables.of(quantised.tables)
         self.cosine, self.sine = (a.real(torch.tensor(z))
                                   for z in (quantised.cosine, quantised.sine))
+        self.silu = a.silu_values(quantised.fraction, self.tables)
         self.rows: dict[str, Rows] = {}
         if load:
             self.load("embedding", quantised.embedding)
@@ -168,15 +169,16 @@ class SpikingModel:
         rows, name = self.rows["embedding"], "embedding"
         fired = self.counters.fired.setdefault(name, Fired())
         fired.add(torch.ones_like(ids), rows.weight.shape[1], None)
-        return self._counted(name, a.post(a.real(rows.weight[ids]), rows.gain, rows.drop,
-                                          UNITY_MANTISSA, self.model.embedding_shift()))
+        return self._counted(name, a.post_scaled(a.half_up_(rows.weight[ids] * rows.gain),
+                                                 UNITY_MANTISSA, self.model.embedding_shift()))
 
     def _linear(self, name: str, rows: Rows, codes: Tensor, mantissa: Shift, shift: Shift,
                 residual: Tensor | None = None) -> Tensor:
         self._fired(name, codes, len(rows.gain))
         sums = self.gathers.rows(codes, rows.weight, population_of(name))
-        return self._counted(name, a.post(sums, rows.gain, rows.drop, mantissa, shift, rows.bias,
-                                          residual))
+        # The quantiser chooses drops so that nothing saturates here.
+        return self._counted(name, a.post_scaled(a.half_up_(sums * rows.gain), mantissa, shift,
+                                                 rows.bias, residual))
 
     def _normed(self, x: Tensor, *names: str) -> list[Tensor]:
         """RMSNorm then linear maps: x (T, n) is coded first, 1/rms modulates the sums."""
@@ -228,18 +230,22 @@ class SpikingModel:
         H, T, hd = q.shape
         reach = torch.arange(1, T + 1)                                   # positions 0..p
         self._fired(f"{name}.score", q, reach)
-        # Gain and drop go with the keys: integers times 2**-drop, in a type that holds the sums.
-        m, kind = self.model, a.exact_type(self._largest_sum(q, k) * self.model.score_gain)
-        k = (k.to(kind) * (m.score_gain * 2.0**-m.score_drop)).mT.contiguous()
+        # Only what the gain has below 2**drop needs rounding: this keeps products short.
+        m = self.model
+        whole, part = divmod(m.score_gain, 1 << m.score_drop)
+        kind = a.exact_type(hd * ARRIVED_MAXIMUM * CODE.maximum << m.score_drop)
+        k = k.to(kind).mT.contiguous()                                   # (H, hd, T)
         q_power = a.power(q_e - m.score_shift + UNITY_SHIFT).to(torch.float32)    # (H, T, 1)
         k_power = a.power(k_e).to(torch.float32).mT                               # (H, 1, T)
         clips = bool(VECTOR.maximum * q_power.max() * k_power.max() > VECTOR.maximum)
         down, up = a.power(-alignment).to(torch.float32), a.power(v_e).to(torch.float32).mT
         causal = torch.ones(ROWS, ROWS).tril()
+        after = torch.full((ROWS, ROWS), -torch.inf).triu(1)
         sums, exponents, totals = [], [], []
         for first in range(0, T, ROWS):
             at, seen = slice(first, first + ROWS), slice(0, first + ROWS)
-            score = a.half_up_(self.gathers.rows(q[:, at], k[..., seen], Population.attention))
+            acc = self.gathers.rows(q[:, at], k[..., seen], Population.attention)
+            score = a.half_up_(acc * (part * 2.0**-m.score_drop)).add_(acc, alpha=whole)
             score = score.to(torch.float32).mul_(q_power[:, at]).mul_(k_power[..., seen])
             own = score[..., at]                                         # (H, rows, rows)
             own.mul_(causal[:own.shape[1], :own.shape[1]])               # what is not there is 0
@@ -247,7 +253,7 @@ class SpikingModel:
             if clips:
                 score = self._counted(f"{name}.score", a.saturate(score))
             keep_rows(record, f"{name}.score", score, first, T)
-            p, total = self._weights(score, reach[at])
+            p, total = self._weights(score, reach[at], after)
             p = a.half_up_(p.mul_(down[:, at]).mul_(up[..., seen]))      # 2**(v_e - alignment)
             keep_rows(record, f"{name}.probability", p, first, T)
             p_e = a.exponent_of(p.amax(-1, keepdim=True))
@@ -266,30 +272,24 @@ class SpikingModel:
             keep(record, f"{name}.mixed.{h}", mixed[h])
         return mixed
 
-    def _largest_sum(self, q: Tensor, k: Tensor) -> int:
-        """A bound on the magnitude of all products q . k of codes, and on their partial sums."""
-        static = q.shape[-1] * ARRIVED_MAXIMUM * CODE.maximum
-        if isinstance(self.gathers, InTime) or Population.attention in self.model.schedules:
-            return static     # more may arrive of a code than itself
-        longest = (float(z.square().sum(-1, dtype=torch.float64).max()) for z in (q, k))
-        return min(static, math.ceil(math.sqrt(math.prod(longest))) + 1)  # Cauchy and Schwarz
-
-    def _weights(self, score: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, score: Tensor, reach: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of scores (H, rows, n), not divided, and what each query's are divided by.
 
-        Of the last `rows` positions the queries see those up to their own.
+        Of the last `rows` positions the queries see those up to their own; `after` is -inf at the
+        others.
         """
         if self.config.attention is Attention.gate:
             return score.clamp_(min=0), reach[:, None].expand(len(score), -1, 1)
         rows = len(reach)
-        score[..., -rows:].add_(torch.full((rows, rows), -torch.inf).triu_(1))
-        p = a.exp2(score.amax(-1, keepdim=True) - score, self.tables)
+        score[..., -rows:].add_(after[:rows, :rows])
+        t = torch.sub(score.amax(-1, keepdim=True), score, out=score)
+        p = a.look_up(self.tables.exp2, t.clamp_(max=EXP2_CLAMP))
         return p, p.sum(-1, keepdim=True, dtype=a.exact_type(p.shape[-1] << EXP2_FRACTION))
 
     def _mlp(self, x: Tensor, name: str, record: Record | None) -> Tensor:
         F = self.model.fraction
         gate, up = self._normed(x, f"{name}.gate", f"{name}.up")         # (T, hidden)
-        silu = a.silu(gate, F, self.tables)
+        silu = a.silu_at_once(gate, self.silu)
         exponent = a.code_exponent(silu)
         product = self._counted(f"{name}.product", a.scale(
             self.gathers.modulate(a.encode(silu, exponent), up, None), F - exponent))
