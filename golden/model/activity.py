@@ -44,7 +44,7 @@ class Fired:
 
         They are counted when somebody asks, or when many wait.
         """
-        self.waiting.append(((codes + OFFSET).to(torch.uint8), outputs))
+        self.waiting.append((codes.to(torch.int8), outputs))
         self.neurons += codes.numel() if neurons is None else neurons
         self.size += codes.numel()
         if self.size > MOST_WAITING:
@@ -52,13 +52,14 @@ class Fired:
 
     def count(self) -> None:
         """Counts what waits."""
-        for index, outputs in self.waiting:
-            seen = torch.bincount(index.flatten(), minlength=2 * OFFSET)
+        for codes, outputs in self.waiting:
+            index = codes.flatten().to(torch.int16) + OFFSET
+            seen = torch.bincount(index, minlength=2 * OFFSET)
             if isinstance(outputs, int):
                 weights = seen * outputs
             else:   # float64: counts are exact below 2^53
-                each = outputs.to(torch.float64)[..., None].expand(index.shape).flatten()
-                weights = torch.bincount(index.flatten(), each, 2 * OFFSET).to(torch.int64)
+                each = outputs.to(torch.float64)[..., None].expand(codes.shape).flatten()
+                weights = torch.bincount(index, each, 2 * OFFSET).to(torch.int64)
             self.codes, self.weights = self.codes + seen, self.weights + weights
         self.waiting, self.size = [], 0
 

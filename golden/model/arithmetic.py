@@ -117,18 +117,18 @@ def factor(mantissa: Shift, shift: Shift) -> Tensor | float:
 def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift: Shift,
          bias: Tensor | None = None, residual: Tensor | None = None) -> tuple[Tensor, int]:
     """Gain, scale, bias and residual as in golden/units/post.py: (vector, saturations)."""
-    y, clipped = saturate(half_up_(accumulators * factor(gain, drop)))
+    y, clipped = saturate(half_up_(real(accumulators) * factor(gain, drop)))
     y, more = post_scaled(y, mantissa, shift, bias, residual)
     return y, clipped + more
 
 
 def post_scaled(y: Tensor, mantissa: Shift, shift: Shift, bias: Tensor | None = None,
                 residual: Tensor | None = None) -> tuple[Tensor, int]:
-    """`post` after the gain."""
-    y, clipped = saturate(half_up_(y * factor(mantissa, shift)))
+    """`post` after the gain; overwrites y."""
+    y, clipped = saturate(half_up_(y.mul_(factor(mantissa, shift))))
     for addend in (bias, residual):
         if addend is not None:
-            y, more = saturate(y + addend)
+            y, more = saturate(y.add_(addend))
             clipped += more
     return y, clipped
 
@@ -157,22 +157,22 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.to(torch.int32).flatten()).view(index.shape)
 
 
-def _top8(value: Tensor, exponent: Tensor) -> Tensor:
-    return torch.floor(value * power(8 - exponent))
+def _top8(value: Tensor) -> tuple[Tensor, Tensor]:
+    """(the highest 8 bits, bit length) of positive integers, int32."""
+    fraction, length = torch.frexp(real(value))
+    return (fraction * 256).to(torch.int32), length
 
 
 def rsqrt(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/sqrt(value), 1 <= value < 2**32; 0 counts as 1."""
-    value = real(value).clamp(min=1)
-    half = torch.ceil(bit_length(value) / 2)
-    return look_up(tables.rsqrt, _top8(value, 2 * half)), -half - 7
+    top, length = _top8(value.clamp(min=1))
+    return look_up(tables.rsqrt, top >> (length & 1)), -7 - (length + 1 >> 1)
 
 
 def reciprocal(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/value, 1 <= value < 2**32; 0 counts as 1."""
-    value = real(value).clamp(min=1)
-    e = bit_length(value)
-    return look_up(tables.reciprocal, _top8(value, e) - RECIPROCAL_ENTRIES), -e - 7
+    top, length = _top8(value.clamp(min=1))
+    return look_up(tables.reciprocal, top - RECIPROCAL_ENTRIES), -7 - length
 
 
 def exp2(t: Tensor, tables: Tables) -> Tensor:
@@ -208,10 +208,10 @@ def silu_at_once(g: Tensor, values: Tensor) -> Tensor:
 def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,
                 tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/rms from sums of squared codes and their exponents."""
-    mean = rshift(real(squares) * constants.mean_mantissa, constants.mean_shift)
+    mean = half_up_(real(squares) * factor(constants.mean_mantissa, constants.mean_shift))
     shift = (constants.epsilon_shift + 2 * exponent).clamp(min=-MAXIMUM_LEFT_SHIFT)
     epsilon = half_up_(constants.epsilon_mantissa * power(-shift))
-    return rsqrt((mean + epsilon).clamp_(max=2**32 - 1), tables)
+    return rsqrt(mean.add_(epsilon).clamp_(max=2**32 - 1), tables)
 
 
 def rotate(head: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, int]:

@@ -177,8 +177,8 @@ class SpikingModel:
         self._fired(name, codes, len(rows.gain))
         sums = self.gathers.rows(codes, rows.weight, population_of(name))
         # The quantiser chooses drops so that nothing saturates here.
-        return self._counted(name, a.post_scaled(a.half_up_(sums * rows.gain), mantissa, shift,
-                                                 rows.bias, residual))
+        y = a.half_up_(sums.to(torch.float64).mul_(rows.gain))
+        return self._counted(name, a.post_scaled(y, mantissa, shift, rows.bias, residual))
 
     def _normed(self, x: Tensor, *names: str) -> list[Tensor]:
         """RMSNorm then linear maps: x (T, n) is coded first, 1/rms modulates the sums."""
@@ -209,11 +209,10 @@ class SpikingModel:
         v_e = a.code_exponent(heads[H + K:])                             # (K, T, 1)
         v = a.encode(heads[H + K:], v_e)
         alignment = v_e.cummax(1).values                                 # causal: over 0..p
-        for part, value in (("qkv", qkv), ("rotated", rotated), ("key", k), ("value", v),
-                            ("key_exponent", k_e), ("value_exponent", v_e),
-                            ("alignment", alignment)):
-            keep(record, f"{name}.{part}",
-                 value if part == "qkv" else value.transpose(0, 1).flatten(1))
+        keep(record, f"{name}.qkv", qkv)
+        for part, value in (("rotated", rotated), ("key", k), ("value", v), ("key_exponent", k_e),
+                            ("value_exponent", v_e), ("alignment", alignment)):
+            keep(record, f"{name}.{part}", value, heads=True)
         # Query head h listens to key/value head h // group.
         k, k_e, v, v_e, alignment = (z.repeat_interleave(c.group, 0)
                                      for z in (k, k_e, v, v_e, alignment))
@@ -239,6 +238,8 @@ class SpikingModel:
         k_power = a.power(k_e).to(torch.float32).mT                               # (H, 1, T)
         clips = bool(VECTOR.maximum * q_power.max() * k_power.max() > VECTOR.maximum)
         down, up = a.power(-alignment).to(torch.float32), a.power(v_e).to(torch.float32).mT
+        # Softmax leaves out what comes after a query anyway; the gate, counts and records do not.
+        masked = clips or record is not None or self.config.attention is Attention.gate
         causal = torch.ones(ROWS, ROWS).tril()
         after = torch.full((ROWS, ROWS), -torch.inf).triu(1)
         sums, exponents, totals = [], [], []
@@ -247,8 +248,9 @@ class SpikingModel:
             acc = self.gathers.rows(q[:, at], k[..., seen], Population.attention)
             score = a.half_up_(acc * (part * 2.0**-m.score_drop)).add_(acc, alpha=whole)
             score = score.to(torch.float32).mul_(q_power[:, at]).mul_(k_power[..., seen])
-            own = score[..., at]                                         # (H, rows, rows)
-            own.mul_(causal[:own.shape[1], :own.shape[1]])               # what is not there is 0
+            if masked:
+                own = score[..., at]                                     # (H, rows, rows)
+                own.mul_(causal[:own.shape[1], :own.shape[1]])           # what is not there is 0
             a.half_up_(score)
             if clips:
                 score = self._counted(f"{name}.score", a.saturate(score))
@@ -300,10 +302,10 @@ class SpikingModel:
         return down
 
 
-def keep(record: Record | None, name: str, value: Tensor) -> None:
-    """Puts a vector into the record, if there is one, as int64."""
+def keep(record: Record | None, name: str, value: Tensor, heads: bool = False) -> None:
+    """Puts a vector into the record, if there is one, as int64; heads (H, T, n) position first."""
     if record is not None:
-        record[name] = value.to(torch.int64)
+        record[name] = (value.transpose(0, 1).flatten(1) if heads else value).to(torch.int64)
 
 
 def keep_rows(record: Record | None, name: str, rows: Tensor, first: int, T: int) -> None:
