@@ -38,7 +38,6 @@ def convert(
     from golden.model.calibrate import quantise_calibrated
     from golden.model.checkpoint import load_checkpoint
     from golden.model.perplexity import split_documents
-
     from isa.image import check_writable
 
     if tokens < 2:
