@@ -18,6 +18,7 @@ from golden.memories import spike_response
 from golden.model.arithmetic import SPIKES_OF_CODE, Tensor
 from golden.model.config import Attention, ModelConfig
 from golden.model.spiking import SpikingModel
+from golden.model.spiking_time import population_of
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import Population, phase_schedule
 
@@ -27,8 +28,6 @@ SRAM_BYTE = 10 / 8                # pJ: 64 bits out of 8 KB
 DRAM_BYTE = (1300 / 8, 2600 / 8)  # pJ: 64 bits, low and high
 BASELINE, UNARY, SIGNED, TRAINED = "int8 MAC", "unary", "signed", "trained"
 
-PROJECTIONS = {"qkv": Population.qkv, "attended": Population.out, "gate": Population.gated,
-               "up": Population.gated, "down": Population.down, "logits": Population.head}
 SQUARED = ("qkv", "gate", "logits")  # RMSNorm gathers its squares as these fire
 
 
@@ -51,11 +50,6 @@ class Fired:
     weights: int = 0     # one for each neuron and output: a multiply-accumulate of the baseline
     neuron_tiles: int = 0  # neurons, once for every tile of `lanes` outputs that they fire into
     by: dict[str, Counted] = field(default_factory=dict)
-
-
-def population_of(operator: str) -> Population:
-    """The population that fires into an operator (`layers.N.qkv`, ...)."""
-    return PROJECTIONS.get(operator.rpartition(".")[2], Population.attention)
 
 
 class Census:

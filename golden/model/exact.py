@@ -7,6 +7,7 @@ golden/model/spiking.py and its int64 tensors, so that one checks the other.
 
 import torch
 
+from golden.model.config import Attention
 from golden.model.quantise import QuantisedModel, Synapses
 from golden.units.attention import MAXIMUM_ALIGNMENT
 from golden.units.functions import SILU_LIMIT, Tables
@@ -136,11 +137,14 @@ class ExactArithmetic:
         away = (alignment - v_e.mT).clamp(0, MAXIMUM_ALIGNMENT)
         _, weight, p_e = self.fire(half_up(weight, away), Population.attention)
         mixed = clip(weight @ v)  # gain 128 and drop 7 change nothing
-        mixed = self._scale(mixed * mantissa, -(p_e - length - 7 + alignment))
+        mixed = self._scale(mixed * mantissa, m.mix_shift() - (p_e - length - 7 + alignment))
         return mixed.transpose(1, 2).flatten(2)
 
     def _weights(self, score: Tensor, causal: Tensor) -> tuple[Tensor, Tensor]:
-        """(weight of each position before division (B, H, T, T), their sum (B, H, T, 1))."""
+        """Weights of positions before division (B, H, T, T), and what they are divided by."""
+        if self.config.attention is Attention.gate:
+            reach = torch.arange(1, len(causal) + 1, dtype=torch.float64)[:, None]
+            return score.clamp(min=0) * causal, reach.expand(*score.shape[:2], -1, 1)
         largest = score.masked_fill(~causal, -torch.inf).amax(-1, keepdim=True)
         t = (largest - score).clamp(0, EXP2_CLAMP)
         p = exp2_negative(t, self.tables) * causal

@@ -123,11 +123,12 @@ class Fired:
     def first_spike(self, smooth: float = 1.0) -> Tensor:
         """Expected step of the first spike (0..8; 8: none): sum of t P(t) prod_{k<t} (1 - P(k)).
 
-        P(t) = sigmoid((|V| - theta_t) / (smooth 2**k)); V is the code until the first spike.
+        P(t) = sigmoid((|V| + 1/2 - theta_t) / (smooth 2**k)): codes and the device's thresholds are
+        integers, half a unit above real thresholds. V is the code until the first spike.
         """
         codes = torch.arange(-CODE.maximum, CODE.maximum + 1, device=self.theta.device).abs()
         width = smooth * torch.tensor([2.0**k for k in AMPLITUDES], device=self.theta.device)
-        p = torch.sigmoid((codes[:, None] - self.theta) / width)         # (255, 8)
+        p = torch.sigmoid((codes[:, None] + 0.5 - self.theta) / width)   # (255, 8)
         silent = torch.cumprod(1 - p, 1)
         before = torch.cat([torch.ones_like(silent[:, :1]), silent[:, :-1]], 1)
         step = torch.arange(CODE_PHASES, device=self.theta.device)
@@ -146,6 +147,13 @@ class Responses(nn.Module):
         self.index = {p: i for i, p in enumerate(populations)}
         self.base = nn.Parameter(torch.tensor([base for base, _ in pairs]))
         self.alpha = nn.Parameter(torch.tensor([alpha for _, alpha in pairs]))
+        # What two numbers cannot say of thresholds that were rounded, or trained elsewhere.
+        rest = torch.zeros(len(populations), CODE_PHASES)
+        for i, p in enumerate(populations):
+            if p in thresholds:
+                line = self.base[i] + self.alpha[i] * torch.tensor([2.0**k for k in AMPLITUDES])
+                rest[i] = torch.tensor(thresholds[p]) - line.detach()
+        self.register_buffer("rest", rest)
         self._slopes: dict[tuple[int, ...], Slopes] = {}
 
     def theta(self, population: Population) -> Tensor:
@@ -153,7 +161,7 @@ class Responses(nn.Module):
         i, device = self.index[population], self.base.device
         amplitude = torch.tensor([2.0**k for k in AMPLITUDES], device=device)
         least = torch.tensor(EXACT_THRESHOLDS, dtype=torch.float32, device=device)
-        return torch.maximum(self.base[i] + self.alpha[i] * amplitude, least)
+        return torch.maximum(self.base[i] + self.alpha[i] * amplitude + self.rest[i], least)
 
     def integers(self) -> dict[Population, tuple[int, ...]]:
         """The thresholds that the device gets."""

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field, fields
 
 import torch
 
+from golden.memories import spike_response
 from golden.model import arithmetic as a
 from golden.model.arithmetic import Shift, Tensor
 from golden.model.config import Attention
 from golden.model.quantise import Layer, QuantisedModel, Synapses
-from golden.model.spiking_time import AtOnce, InTime
+from golden.model.spiking_time import AtOnce, InTime, population_of
 from golden.units.attention import MAXIMUM_ALIGNMENT
 from isa.errors import SpikeletError
 from isa.formats import CODE, UNITY_MANTISSA, UNITY_SHIFT
-from isa.schedule import Schedule
+from isa.schedule import Population, Schedule
 
 Record = dict[str, Tensor]
 LAYER_MAPS = tuple(f.name for f in fields(Layer))
@@ -32,9 +33,9 @@ class Activity:
     """What the neurons of one operator did."""
 
     neurons: int = 0  # elements coded and fired
-    spikes: int = 0  # signed spikes of the phase schedule
+    spikes: int = 0  # signed spikes of the model's phase schedules
     unary_spikes: int = 0  # spikes of the paper's schedule
-    synaptic_operations: int = 0  # weights added or subtracted by the phase schedule's spikes
+    synaptic_operations: int = 0  # weights added or subtracted by these spikes
 
     def __add__(self, other: "Activity") -> "Activity":
         return Activity(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
@@ -78,8 +79,9 @@ class SpikingModel:
 
     Args:
         quantised: every integer of the model.
-        schedule: None forms sums of codes at once; a schedule runs its EI-IF neurons step by step
-            and gathers rows spike by spike. Both give the same integers.
+        schedule: None forms sums of what arrives at once; a schedule runs its EI-IF neurons step by
+            step and gathers rows spike by spike; populations with raised thresholds run their own.
+            Both give the same integers.
         load: False leaves maps to `load` and `load_layer`, for models too large to be whole in
             memory; `embed`, `layer` and `logits` then run one after the other.
     """
@@ -87,7 +89,8 @@ class SpikingModel:
     def __init__(self, quantised: QuantisedModel, schedule: Schedule | None = None,
                  load: bool = True) -> None:
         self.model, self.config = quantised, quantised.config
-        self.gathers = AtOnce() if schedule is None else InTime(schedule)
+        own = quantised.schedules
+        self.gathers = AtOnce(own) if schedule is None else InTime(schedule, own)
         self.tables = a.Tables.of(quantised.tables)
         self.cosine, self.sine = torch.tensor(quantised.cosine), torch.tensor(quantised.sine)
         self.rows: dict[str, Rows] = {}
@@ -96,6 +99,7 @@ class SpikingModel:
             for n, layer in enumerate(quantised.layers):
                 self.load_layer(n, layer)
             self.load("logits", quantised.head)
+        self.spikes_of = {p: torch.tensor(spike_response(s)[1]) for p, s in own.items()}
         self.counters = Counters()
         self.watch: Watch | None = None
 
@@ -167,7 +171,9 @@ class SpikingModel:
         """Counts the neurons of `codes` (..., n) and the rows, `outputs` wide, that they gather."""
         if self.watch is not None:
             self.watch(name, codes, outputs, neurons)
-        spikes = a.spike_counts(codes).sum(-1)                           # (...)
+        table = self.spikes_of.get(population_of(name))
+        each = a.spike_counts(codes) if table is None else table[codes + CODE.maximum]
+        spikes = each.sum(-1)                                            # (...)
         self.counters.activity[name] = self.counters.activity.get(name, Activity()) + Activity(
             codes.numel() if neurons is None else neurons, int(spikes.sum()),
             int(codes.abs().sum()), int((spikes * outputs).sum()))
@@ -186,7 +192,7 @@ class SpikingModel:
     def _linear(self, name: str, rows: Rows, codes: Tensor, mantissa: Shift, shift: Shift,
                 residual: Tensor | None = None) -> Tensor:
         self._fired(name, codes, len(rows.gain))
-        sums = self.gathers.rows(codes, rows.weight)
+        sums = self.gathers.rows(codes, rows.weight, population_of(name))
         return self._counted(name, a.post(sums, rows.gain, rows.drop, mantissa, shift, rows.bias,
                                           residual))
 
@@ -194,7 +200,7 @@ class SpikingModel:
         """RMSNorm then a linear map: x (T, n) is coded first, 1/rms modulates the sums."""
         exponent = a.code_exponent(x)                                    # (T, 1)
         codes = a.encode(x, exponent)
-        squares = self.gathers.modulate(codes, codes).sum(-1, keepdim=True)
+        squares = self.gathers.modulate(codes, codes, population_of(name)).sum(-1, keepdim=True)
         mantissa, e = a.norm_scalar(squares, exponent, self.model.norm, self.tables)
         rows = self.rows[name]
         return self._linear(name, rows, codes, mantissa, self.model.norm_shift(rows.outline) - e)
@@ -239,8 +245,9 @@ class SpikingModel:
         p_e = a.code_exponent(p)
         codes = a.encode(p, p_e)
         self._fired(f"{name}.mixed", codes, hd, H * int(reach.sum()))
+        sums = self.gathers.rows(codes, v, Population.attention)
         mixed = self._counted(f"{name}.mixed", a.post(
-            self.gathers.rows(codes, v), UNITY_MANTISSA, UNITY_SHIFT, mantissa,
+            sums, UNITY_MANTISSA, UNITY_SHIFT, mantissa,
             self.model.mix_shift() - (p_e + e + alignment)))             # (H, T, hd)
         for h in range(H):
             record |= {f"{name}.score.{h}": score[h], f"{name}.probability.{h}": p[h],
@@ -254,7 +261,7 @@ class SpikingModel:
                 reach: Tensor) -> Tensor:
         """Scores (H, T, T), in log2 units for softmax; 0 for positions after the query's own."""
         self._fired(name, q, reach)
-        sums = self.gathers.rows(q, k.mT) * causal                       # what is not there is 0
+        sums = self.gathers.rows(q, k.mT, Population.attention) * causal  # what is not there is 0
         return self._counted(name, a.post(sums, self.model.score_gain, self.model.score_drop,
                                           UNITY_MANTISSA, self.model.score_shift - q_e - k_e.mT))
 
@@ -273,7 +280,7 @@ class SpikingModel:
         silu = a.silu(gate, F, self.tables)
         exponent = a.code_exponent(silu)
         product = self._counted(f"{name}.product", a.scale(
-            self.gathers.modulate(a.encode(silu, exponent), up), F - exponent))
+            self.gathers.modulate(a.encode(silu, exponent), up, None), F - exponent))
         down = self._residual(product, f"{name}.down", self.rows[f"{name}.down"], x)
         record |= {f"{name}.gate": gate, f"{name}.up": up, f"{name}.silu": silu,
                    f"{name}.product": product, f"{name}.down": down}

@@ -28,7 +28,7 @@ class Settings:
         length: tokens a window.
         rate: peak learning rate of the layers' matrices (Muon); the rest takes half of it (Adam).
         warm_up, cool_down: shares of the steps in which the rate rises from and falls to 0.
-        neuron_rate: step of the neurons' theta_base and alpha along the gradient (Adam).
+        neuron_rate: step of the neurons' theta_base along the gradient (Adam); alpha takes a tenth.
         float_share: share of the steps that run in float before the quantisers come in.
         distil: weight of the teacher's distribution against the text's next token.
         seed: of the windows, and of untrained weights.
@@ -68,16 +68,16 @@ class Result:
 
 def optimisers(model: nn.Module, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for embedding, head, norms, biases and neurons."""
-    matrices, others, neurons = [], [], []
+    matrices, others = [], []
+    neuron_rates = {"responses.base": s.neuron_rate, "responses.alpha": s.neuron_rate / 10}
+    neurons = []
     for name, parameter in model.named_parameters():
-        if name.startswith("responses."):
-            neurons.append(parameter)
+        if name in neuron_rates:
+            neurons.append({"params": [parameter], "lr": neuron_rates[name], "weight_decay": 0.0})
         else:
             inner = parameter.dim() == 2 and name.startswith("layers.")
             (matrices if inner else others).append(parameter)
-    groups = [{"params": others, "weight_decay": s.decay}]
-    if neurons:
-        groups.append({"params": neurons, "lr": s.neuron_rate, "weight_decay": 0.0})
+    groups = [{"params": others, "weight_decay": s.decay}, *neurons]
     return [torch.optim.Muon(matrices, lr=s.rate, weight_decay=s.decay, momentum=0.95,
                              adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(groups, lr=s.rate / 2, betas=(0.9, 0.95), fused=True)]

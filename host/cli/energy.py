@@ -89,7 +89,7 @@ def energy(
 
 def spike_rows(census: "Census") -> list[list[str]]:
     """Spikes a neuron into each projection, their means, and into scores and mix."""
-    from golden.model.energy import PROJECTIONS
+    from golden.model.spiking_time import PROJECTIONS
 
     schedules = census.schedules
     rows = [["into", "neurons fired", *schedules, "silent"]]

@@ -4,6 +4,9 @@ import functools
 import os
 from dataclasses import replace
 
+import numpy as np
+import torch
+
 from golden.model.checkpoint import Checkpoint, load_checkpoint
 from golden.model.config import Attention, ModelConfig
 from golden.model.perplexity import split_documents
@@ -54,3 +57,8 @@ def random_shape(name: str, **fixed) -> ModelConfig:
     config = ModelConfig(**shape)
     print(f"seed {seeds.seed()}, {name}: {config}")
     return config
+
+
+def random_ids(config, length: int) -> torch.Tensor:
+    print("seed", SEED)
+    return torch.tensor(np.random.default_rng(SEED).integers(0, config.vocab, length))

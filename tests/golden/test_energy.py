@@ -8,9 +8,10 @@ import torch
 
 from golden.model import energy
 from golden.model.checkpoint import random_checkpoint
-from golden.model.energy import SIGNED, TRAINED, UNARY, Census, Products, costs, population_of
+from golden.model.energy import SIGNED, TRAINED, UNARY, Census, Products, costs
 from golden.model.quantise import quantise
 from golden.model.spiking import SpikingModel
+from golden.model.spiking_time import population_of
 from golden.units.neuron import total
 from host.compiler import compile_model
 from host.driver import Driver

@@ -22,17 +22,13 @@ from tests.golden.models import (
     TINY,
     TINY_GATE,
     WIDE_HEADS,
+    random_ids,
     stories,
     stories_documents,
 )
 from tests.golden.plain_spiking import PlainModel, compare
 
 SHAPES = {"tiny": TINY, "odd": ODD, "wide": WIDE_HEADS, "tiny gate": TINY_GATE, "gate": ODD_GATE}
-
-
-def random_ids(config, length: int) -> torch.Tensor:
-    print("seed", SEED)
-    return torch.tensor(np.random.default_rng(SEED).integers(0, config.vocab, length))
 
 
 @pytest.mark.parametrize("fraction", [12, 7])
@@ -101,7 +97,7 @@ def test_neurons_in_time_are_the_unit(schedule):
     """All 255 codes: the batched neurons fire what golden/units/neuron.py fires."""
     codes = np.arange(-127, 128)
     gathers = InTime(SCHEDULES[schedule]())
-    sums = gathers.modulate(torch.tensor(codes), torch.ones(255, dtype=torch.int64))
+    sums = gathers.modulate(torch.tensor(codes), torch.ones(255, dtype=torch.int64), None)
     expected, count = total(codes, SCHEDULES[schedule]())
     assert np.array_equal(sums.numpy(), expected) and np.array_equal(expected, codes)
     assert gathers.fired == count

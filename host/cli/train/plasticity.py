@@ -25,7 +25,7 @@ def plasticity(
     rate: Annotated[float, typer.Option(help="Peak learning rate of matrices.")] = 0.004,
     distil: common.DistilOption = 0.5,
     seed: common.SeedOption = 0,
-    eta_theta: Annotated[float, typer.Option(help="Rate of the thresholds' local rule.")] = 0.02,
+    eta_theta: Annotated[float, typer.Option(help="Rate of the thresholds' local rule.")] = 0.2,
     eta_w: Annotated[float, typer.Option(help="Rate of the synapses' spike-timing rule.")] = 0.0,
     lambda_neuron: Annotated[float, typer.Option(help="Weight of (S - S_target)^2.")] = 0.1,
     lambda_potential: Annotated[float, typer.Option(help="Weight of (V - V_target)^2.")] = 0.0,
