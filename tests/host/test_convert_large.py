@@ -40,7 +40,7 @@ def convert(folder: Path, config: ModelConfig) -> tuple[str, int]:
     assert after == pytest.approx(before, rel=0.25)
     errors = re.findall(r"^\d+ +([\d.]+)% +([\d.]+)%$", result.stdout, re.MULTILINE)
     assert len(errors) == config.layers
-    assert all(float(error) < 15 for both in errors for error in both)
+    assert all(float(error) < 30 for both in errors for error in both)
     return result.stdout, int(re.search(r"resident (\d+)", result.stdout)[1])
 
 
