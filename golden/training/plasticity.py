@@ -147,7 +147,8 @@ def synapse_rule(rules: Rules, model: QuantisedNetwork, ids: torch.Tensor, G: fl
                  loss: float) -> None:
     """w += eta_w G tag (delta - w), from the order of first spikes on some windows.
 
-    tag_ij = sigmoid(pre_j + post_i - loss), pre and post the mean spikes of the two neurons.
+    tag_ij = sigmoid(pre_j + post_i - loss), pre and post the shares of the tokens at which the two
+    neurons fire.
     """
     parameters, window = dict(synapses(model)), timing_window(rules, ids.device)
 

@@ -150,11 +150,13 @@ def test_a_loss_that_is_no_number(tmp_path, monkeypatch, run, module, stage, spo
 @pytest.mark.parametrize("share, wanted", [(0.0, "qqqqqq"), (0.5, "fffqqq"), (1.0, "ffffff")])
 def test_float_before_the_quantisers(tmp_path, monkeypatch, share, wanted):
     calls = []
-    for owner, name, mark in ((FloatModel, "forward", "f"), (QuantisedNetwork, "train_step", "q")):
-        def note(self, *arguments, really=getattr(owner, name), mark=mark):
-            calls.append(mark)
-            return really(self, *arguments)
-        monkeypatch.setattr(owner, name, note)
+
+    def note(owner: type, name: str, mark: str) -> None:
+        really = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given: calls.append(mark) or really(*given))
+
+    note(FloatModel, "forward", "f")
+    note(QuantisedNetwork, "train_step", "q")
     first(tmp_path, float_share=share)
     assert "".join(calls) == wanted
 

@@ -103,7 +103,8 @@ def test_settings_for_transformers(tmp_path):
 def test_tokens_of_all_documents(text):
     words, told = load_tokenizer(write_tokenizer(text.parent)), []
     ids = token_array(text, words, tell=told.append)
-    wanted = [token for document in stories().split(END) for token in words.encode(document.strip())]
+    wanted = [token for document in stories().split(END)
+              for token in words.encode(document.strip())]
     assert ids.tolist() == wanted and ids.dtype == np.uint32
     assert told[-1] == len(ids) and len(told) == 60 and (ids == 0).sum() == 60
     assert words.decode(ids.tolist()).startswith(stories()[:20])
@@ -161,7 +162,7 @@ def test_windows():
     windows = Windows(ids, 6, 9)
     batch = windows.batch(torch.Generator().manual_seed(seed()))
     assert batch.shape == (6, 10) and batch.dtype == torch.int64
-    assert (batch.diff(dim=1) == 1).all() and 0 <= batch.min() and batch.max() < 500
+    assert (batch.diff(dim=1) == 1).all() and batch.min() >= 0 and batch.max() < 500
     assert torch.equal(windows.batch(torch.Generator().manual_seed(seed())), batch)
     firsts = Windows(ids, 4000, 9).batch(torch.Generator().manual_seed(seed()))[:, 0]
     assert firsts.min() == 0 and len(firsts.unique()) > 470

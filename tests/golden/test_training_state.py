@@ -33,7 +33,7 @@ def refused(run) -> str:
 
 
 @pytest.mark.parametrize("changes", [{"seed": 7}, {"rate": 0.01}, {"length": 15}, {"distil": 1.0},
-                                     {"float_share": 1.0}, {"batch": 3}], ids=lambda c: next(iter(c)))
+                                     {"float_share": 1.0}, {"batch": 3}], ids=str)
 def test_other_settings(tmp_path, changes):
     first(tmp_path, 2)
     before = (tmp_path / FILE).read_bytes()
@@ -76,14 +76,12 @@ def test_damaged_states(tmp_path):
     good = file.read_bytes()
     other = torch.load(file, weights_only=True)
     other["model"].popitem()
-    for n, damage in enumerate((b"", b"no state", good[:len(good) // 2], good[100:], other, [1, 2],
-                                {"key": 3}, torch.zeros(3))):
+    for damage in (b"", b"no state", good[:len(good) // 2], good[100:], other, [1, 2], {}):
         if isinstance(damage, bytes):
             file.write_bytes(damage)
         else:
             torch.save(damage, file)
-        assert "quantised.state.pt is damaged" in refused(lambda: first(tmp_path, 2)) or (
-            n == 6), damage     # a key of another run is just that
+        assert "quantised.state.pt is damaged" in refused(lambda: first(tmp_path, 2))
 
 
 def interrupted(folder, monkeypatch) -> bytes:

@@ -20,7 +20,8 @@ from tests import seeds
 
 SHAPE = ModelConfig(dim=16, hidden=24, layers=1, heads=2, kv_heads=1, head_dim=8, vocab=30,
                     context=24, tied=False)
-WORDS = "cat dog sun tree bird fish runs sits sees eats flies sleeps under over with red big".split()
+WORDS = ("cat", "dog", "sun", "tree", "bird", "fish", "runs", "sits", "sees", "eats", "flies",
+         "sleeps", "under", "over", "with", "red", "big")
 VOCAB = 300
 
 

@@ -13,6 +13,8 @@ from host.cli.train.common import EVERY
 from isa.errors import SpikeletError
 from isa.formats import CODE_PHASES
 
+NEURON_RATE = 0.02  # step of theta_base along the loss's gradient
+
 
 def plasticity(
     model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint that stage 1 made.")],
@@ -66,7 +68,7 @@ def plasticity(
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
     rules = Rules(S_target=spikes, eta_theta=eta_theta, eta_w=eta_w, lambda_neuron=lambda_neuron,
                   lambda_potential=lambda_potential, lambda_time=lambda_time, lambda_C=lambda_c)
-    settings = Settings(steps, batch, training.length, rate, neuron_rate=rules.eta_gradient,
+    settings = Settings(steps, batch, training.length, rate, neuron_rate=NEURON_RATE,
                         distil=distil, seed=seed)
 
     from golden.model.quantised import QuantisedNetwork
