@@ -56,8 +56,8 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
             needs a C++ compiler).
 
     Raises:
-        SpikeletError: a teacher of another vocabulary, a loss that is no finite number, no compiler
-            for `compiled`, a state of another run.
+        SpikeletError: a teacher of another vocabulary or of less context than a window, a loss that
+            is no finite number, no compiler for `compiled`, a state of another run.
     """
     device = pick_device()
     if compiled:
@@ -71,6 +71,9 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
             raise SpikeletError(f"the teacher has {teacher.config.vocab} tokens, the model "
                                 f"{start.config.vocab}: distillation needs the same vocabulary; "
                                 "leave --distil out, or give the teacher's tokenizer")
+        if teacher.config.context < windows.length:
+            raise SpikeletError(f"windows of {windows.length} tokens do not fit the teacher's "
+                                f"context of {teacher.config.context}: give a --length that does")
         guide = FloatModel(teacher).to(device)
     float_steps = round(settings.float_share * settings.steps)
 

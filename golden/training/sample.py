@@ -103,7 +103,7 @@ def _round(n: int) -> tuple[list[str], int]:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes that start here never hear of Ctrl-C: their parent, who hears it later, ends them."""
+    """Processes that start here never hear of Ctrl-C; their parent hears it later and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

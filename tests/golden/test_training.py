@@ -200,8 +200,11 @@ def test_distillation_follows_the_teacher(tmp_path):
     assert distance(learned) < 0.6 * distance(alone)
 
 
-def test_a_teacher_of_another_vocabulary(tmp_path):
+def test_a_teacher_that_does_not_fit(tmp_path):
     teacher = random_checkpoint(ModelConfig(16, 24, 1, 2, 1, 8, 31, 24), 1)
+    short = random_checkpoint(ModelConfig(16, 24, 1, 2, 1, 8, 30, 15), 1)
+    with pytest.raises(SpikeletError, match="windows of 16 tokens do not fit .* context of 15"):
+        train_quantised(untrained(SHAPE, 1), learnable(), settings(2, distil=0.5), tmp_path, short)
     with pytest.raises(SpikeletError, match="the teacher has 31 tokens, the model 30: .* same voc"):
         train_quantised(untrained(SHAPE, 1), learnable(), settings(2, distil=0.5), tmp_path,
                         teacher)

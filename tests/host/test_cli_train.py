@@ -197,13 +197,13 @@ def test_from_a_checkpoint_with_its_own_distribution(run, here):
 def test_what_a_teacher_writes_and_thinks(run, here, in_process):
     """Neither text nor tokenizer is given: both are the teacher's."""
     write_teacher(here / "teacher")
-    result = run("train", "quantised", *SHAPE[2:], *STEPS, "--length", 16, "--attention", "gate",
+    result = run("train", "quantised", *SHAPE[2:], *STEPS, "--length", 12, "--attention", "gate",
                  "--tied", "--teacher", "teacher", "--sample-tokens", 1500, "--distil", 1,
                  "--out", "new")
     assert result.status == 0, result.err
     assert "new/teacher.txt: " in result.out and "tokens of the teacher" in result.out
     found = load_checkpoint(here / "new")
-    assert found.config.attention == "gate" and found.config.tied and found.config.context == 16
+    assert found.config.attention == "gate" and found.config.tied and found.config.context == 12
     assert (here / "new" / "tokenizer.json").read_bytes() == (
         here / "teacher" / "tokenizer.json").read_bytes()
 
