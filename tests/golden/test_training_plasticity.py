@@ -71,8 +71,8 @@ def plain_mean(model: QuantisedNetwork, seen, of_neuron) -> float:
     theta, means = model.responses.integers(), []
     for name, codes, _ in seen:
         population, projections = INTO[name.rpartition(".")[2]]
-        values = [of_neuron(int(code), theta[population], model.responses.theta(population).detach())
-                  for code in codes.flatten()]
+        real = model.responses.theta(population).detach()
+        values = [of_neuron(int(code), theta[population], real) for code in codes.flatten()]
         means += [sum(values) / len(values)] * projections
     assert len(means) == 7 * TINY.layers + 1
     return sum(means) / len(means)
