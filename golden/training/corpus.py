@@ -1,12 +1,15 @@
 """Text for training: a tokenizer made for it, and its tokens as one long array."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from golden.model.atomic import replace_files
 from golden.model.perplexity import SEPARATOR
 from golden.model.tokenizer import Tokenizer
 from isa.errors import SpikeletError
@@ -20,22 +23,25 @@ def documents(path: Path) -> Iterator[str]:
     Raises:
         SpikeletError: a file that is missing, a folder, no UTF-8, or without any text.
     """
-    some, text = False, []
+    some, text, number = False, [], 0
     try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                before, found, after = line.partition(SEPARATOR)
-                text.append(before)
-                if found:
-                    document, text = "".join(text).strip(), [after]
+        with path.open("rb") as file:
+            for raw in file:
+                number += 1
+                line = raw.decode().replace("\r\n", "\n")
+                *ended, last = line.split(SEPARATOR)
+                for part in ended:
+                    document = "".join([*text, part]).strip()
+                    text = []
                     if document:
                         some = True
                         yield document
+                text.append(last)
     except FileNotFoundError:
         raise SpikeletError(f"text {path} does not exist: check the path") from None
-    except UnicodeDecodeError as error:
-        raise SpikeletError(f"text {path} is no UTF-8 text (byte {error.start}): convert it "
-                            "first") from None
+    except UnicodeDecodeError:
+        raise SpikeletError(f"text {path} is no UTF-8 text (line {number}): convert it first"
+                            ) from None
     except OSError as error:
         raise SpikeletError(f"text {path} cannot be read: {error.strerror}") from None
     document = "".join(text).strip()
@@ -51,7 +57,8 @@ def train_tokenizer(path: Path, vocab: int, out: Path) -> None:
     Token 0 is `<|endoftext|>`; every byte has a token, so that any text can be written.
 
     Raises:
-        SpikeletError: too few tokens for the bytes, or a text too small for so many tokens.
+        SpikeletError: too few tokens for the bytes, a text too small for so many tokens, a file
+            that cannot be written; as `documents`.
     """
     from tokenizers import Tokenizer as Model
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -69,7 +76,26 @@ def train_tokenizer(path: Path, vocab: int, out: Path) -> None:
     if model.get_vocab_size() != vocab:
         raise SpikeletError(f"text {path} gives only {model.get_vocab_size()} tokens, not {vocab}: "
                             "give more text, or a smaller vocabulary")
-    model.save(str(out))
+    try:
+        replace_files(out.parent, {out.name: lambda file: file.write(
+            model.to_str(pretty=True).encode())})
+    except OSError as error:
+        raise SpikeletError(f"cannot write {out}: {error.strerror or error}") from None
+
+
+def transformers_settings(tokenizer: Path, context: int) -> dict[str, Any] | None:
+    """tokenizer_config.json of a tokenizer that `train_tokenizer` made, for `transformers`.
+
+    None for any other tokenizer: it comes with settings of its own.
+    """
+    if tokenizer.suffix != ".json":
+        return None
+    added = json.loads(tokenizer.read_text(encoding="utf-8")).get("added_tokens", [])
+    if [(token["id"], token["content"]) for token in added] != [(0, END)]:
+        return None
+    return {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END,
+            "pad_token": END, "padding_side": "left", "clean_up_tokenization_spaces": False,
+            "model_max_length": context}
 
 
 def token_array(path: Path, tokenizer: Tokenizer, cache: Path | None = None,
@@ -79,18 +105,18 @@ def token_array(path: Path, tokenizer: Tokenizer, cache: Path | None = None,
     `cache` is a file that keeps them for the next time, as long as text and tokenizer are the same.
 
     Raises:
-        SpikeletError: as `documents`.
+        SpikeletError: as `documents`; a cache that cannot be written.
     """
     begin = [] if tokenizer.begin is None else [tokenizer.begin]
     key = None
-    if cache is not None:
-        digest = hashlib.sha256(path.read_bytes() if path.is_file() else b"")
-        digest.update(repr([tokenizer.encode(word) for word in ("Once upon", "Zoë", "")]).encode())
+    if cache is not None and path.is_file():  # a pipe is read once, and has no checksum before
+        digest = hashlib.sha256(path.read_bytes())
+        digest.update(repr([begin, [tokenizer.piece(n) for n in range(tokenizer.vocab)],
+                            tokenizer.encode("Once upon")]).encode())
         key = np.frombuffer(digest.digest(), dtype=np.uint32)
-        if cache.exists():
-            kept = np.load(cache)
-            if np.array_equal(kept[:len(key)], key):
-                return kept[len(key):]
+        kept = _cached(cache)
+        if kept is not None and np.array_equal(kept[:len(key)], key):
+            return kept[len(key):]
     parts, done = [], 0
     for document in documents(path):
         ids = begin + tokenizer.encode(document, bos=False)
@@ -99,8 +125,22 @@ def token_array(path: Path, tokenizer: Tokenizer, cache: Path | None = None,
         tell(done)
     ids = np.concatenate(parts)
     if key is not None:
-        np.save(cache, np.concatenate([key, ids]))
+        kept = np.concatenate([key, ids])
+        try:
+            replace_files(cache.parent, {cache.name: lambda file: np.save(file, kept)})
+        except OSError as error:
+            raise SpikeletError(f"cannot keep the text's tokens in {cache} (is the disk full?): "
+                                f"{error.strerror or error}") from None
     return ids
+
+
+def _cached(cache: Path) -> np.ndarray | None:
+    """What a cache holds; None where there is none, or a damaged one."""
+    try:
+        kept = np.load(cache)
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.ndim == 1 and kept.dtype == np.uint32 else None
 
 
 class Windows:
@@ -112,8 +152,8 @@ class Windows:
 
     def __init__(self, ids: np.ndarray, batch: int, length: int) -> None:
         if len(ids) <= length + 1:
-            raise SpikeletError(f"the text has {len(ids)} tokens, a window of training "
-                                f"{length + 1}: give more text, or a shorter --length")
+            raise SpikeletError(f"the text has {len(ids):,} tokens, and windows of training need "
+                                f"{length + 2:,}: give more text, or a shorter --length")
         self.ids, self.size, self.length = ids, batch, length
 
     def batch(self, generator: torch.Generator) -> torch.Tensor:

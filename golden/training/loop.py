@@ -2,16 +2,23 @@
 
 import json
 import math
-import os
+import signal
+import threading
 import time
+import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from golden.model.atomic import replace_files
+from golden.model.checkpoint import Checkpoint
 from golden.training.corpus import Windows
 from isa.errors import SpikeletError
 
@@ -28,7 +35,7 @@ class Settings:
         length: tokens a window.
         rate: peak learning rate of the layers' matrices (Muon); the rest takes half of it (Adam).
         warm_up, cool_down: shares of the steps in which the rate rises from and falls to 0.
-        neuron_rate: step of the neurons' theta_base and alpha along the gradient (Adam).
+        neuron_rate: step of the neurons' theta_base along the gradient (Adam); alpha takes a tenth.
         float_share: share of the steps that run in float before the quantisers come in.
         distil: weight of the teacher's distribution against the text's next token.
         seed: of the windows, and of untrained weights.
@@ -68,19 +75,56 @@ class Result:
 
 def optimisers(model: nn.Module, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for embedding, head, norms, biases and neurons."""
-    matrices, others, neurons = [], [], []
+    matrices, others = [], []
+    neuron_rates = {"responses.base": s.neuron_rate, "responses.alpha": s.neuron_rate / 10}
+    neurons = []
     for name, parameter in model.named_parameters():
-        if name.startswith("responses."):
-            neurons.append(parameter)
+        if name in neuron_rates:
+            neurons.append({"params": [parameter], "lr": neuron_rates[name], "weight_decay": 0.0})
         else:
             inner = parameter.dim() == 2 and name.startswith("layers.")
             (matrices if inner else others).append(parameter)
-    groups = [{"params": others, "weight_decay": s.decay}]
-    if neurons:
-        groups.append({"params": neurons, "lr": s.neuron_rate, "weight_decay": 0.0})
+    groups = [{"params": others, "weight_decay": s.decay}, *neurons]
     return [torch.optim.Muon(matrices, lr=s.rate, weight_decay=s.decay, momentum=0.95,
                              adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(groups, lr=s.rate / 2, betas=(0.9, 0.95), fused=True)]
+
+
+def fingerprint(checkpoint: Checkpoint) -> list:
+    """What tells one checkpoint from another: shape, thresholds and a checksum of the weights."""
+    check = 0
+    for name in checkpoint.config.weight_shapes():
+        check = zlib.crc32(np.ascontiguousarray(checkpoint.weights[name]), check)
+    return [asdict(checkpoint.config), {str(p): t for p, t in checkpoint.thresholds.items()}, check]
+
+
+@contextmanager
+def interrupts_held() -> Iterator[Callable[[], None]]:
+    """Ctrl-C waits for a call of the function given, which raises KeyboardInterrupt then.
+
+    So it comes between two steps. A second Ctrl-C does not wait.
+    """
+    pressed = False
+
+    def hold(number: int, frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if (threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
+        yield check
+        return
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Trainer:
@@ -89,19 +133,30 @@ class Trainer:
     Args:
         model: its trainable parameters are trained.
         loss: (B, T + 1) ids and the step -> scalar loss in nats a token.
-        folder: where `state.pt` lies; a state of another run is refused.
+        folder: where `<stage>.state.pt` lies; a state of another run is refused.
         after_step: called with the ids after each update (plasticity's local rules).
+        identity: what else makes the run what it is, by name; the text is there by itself.
+        memory: numbers that `after_step` keeps from step to step; the state holds them.
+
+    Raises:
+        SpikeletError: a state file that is damaged or belongs to another run.
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[torch.Tensor, int], torch.Tensor],
                  windows: Windows, settings: Settings, folder: Path, stage: str,
-                 after_step: Callable[[torch.Tensor], None] = lambda ids: None) -> None:
+                 after_step: Callable[[torch.Tensor], None] = lambda ids: None,
+                 identity: Mapping[str, Any] | None = None,
+                 memory: deque[float] | None = None) -> None:
         self.model, self.loss, self.windows, self.settings = model, loss, windows, settings
         self.folder, self.stage, self.after_step = folder, stage, after_step
+        text = zlib.crc32(np.ascontiguousarray(windows.ids))
+        self.identity = {name: json.dumps(value) for name, value in
+                         {"text": text, **(identity or {})}.items()}
+        self.memory = deque() if memory is None else memory
         self.device = next(model.parameters()).device
         self.optimisers = optimisers(model, settings)
         self.peaks = [[group["lr"] for group in o.param_groups] for o in self.optimisers]
-        self.step, self.recent = 0, deque(maxlen=200)
+        self.step, self.recent, self._updating = 0, deque(maxlen=200), False
         self.generator = torch.Generator().manual_seed(settings.seed)
         self._resume()
 
@@ -119,29 +174,42 @@ class Trainer:
             return
         try:
             state = torch.load(self.state_file, map_location=self.device, weights_only=True)
-        except Exception as error:
+            self._check(state)
+            self.model.load_state_dict(state["model"])
+            for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(values)
+            self.generator.set_state(state["generator"].cpu())
+            self.step, self.recent = state["step"], deque(state["recent"], maxlen=200)
+            self.memory.extend(state.get("memory", []))
+        except SpikeletError:
+            raise
+        except Exception as error:  # whatever a file that is cut or foreign brings about
             raise SpikeletError(f"{self.state_file} is damaged: delete it to begin "
                                 "again") from error
-        if state["key"] != json.dumps(self._key()):
-            raise SpikeletError(f"{self.state_file} belongs to a run with other settings: use the "
-                                "same ones, another --out, or delete it to begin again")
-        self.model.load_state_dict(state["model"])
-        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
-        self.generator.set_state(state["generator"].cpu())
-        self.step, self.recent = state["step"], deque(state["recent"], maxlen=200)
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Raises SpikeletError where the state is that of another run."""
+        other = None if state["key"] == json.dumps(self._key()) else "other settings"
+        for name, value in state.get("identity", {}).items():
+            if other is None and value != self.identity.get(name):
+                other = f"another {name}"
+        if other is not None:
+            raise SpikeletError(f"{self.state_file} belongs to a run with {other}: use the same as "
+                                "then, another --out, or delete it to begin again")
 
     def save(self) -> None:
-        """Writes the state whole or not at all; a full disk leaves the old one."""
+        """Writes the state whole or not at all; a full disk leaves the old one.
+
+        Raises:
+            SpikeletError: it cannot be written.
+        """
         state = {"key": json.dumps(self._key()), "step": self.step, "recent": list(self.recent),
                  "model": self.model.state_dict(), "generator": self.generator.get_state(),
-                 "optimisers": [o.state_dict() for o in self.optimisers]}
-        temporary = self.state_file.with_suffix(".new")
+                 "optimisers": [o.state_dict() for o in self.optimisers],
+                 "identity": self.identity, "memory": list(self.memory)}
         try:
-            torch.save(state, temporary)
-            os.replace(temporary, self.state_file)
+            replace_files(self.folder, {self.state_file.name: lambda file: torch.save(state, file)})
         except (OSError, RuntimeError) as error:  # torch wraps a full disk in a RuntimeError
-            temporary.unlink(missing_ok=True)
             raise SpikeletError(f"cannot write {self.state_file} (is the disk full?): the state "
                                 "before it is untouched") from error
 
@@ -149,46 +217,58 @@ class Trainer:
         """All steps that are left.
 
         Raises:
-            SpikeletError: a loss that is no finite number.
+            SpikeletError: a loss or a gradient that is no finite number, a state that cannot be
+                written.
             KeyboardInterrupt: after the state was saved.
         """
-        s, start, saved, first = self.settings, time.monotonic(), time.monotonic(), self.step
-        try:
-            while self.step < s.steps:
-                loss = self._one()
-                if not math.isfinite(loss):
-                    raise SpikeletError(f"the loss is no finite number at step {self.step}: use a "
-                                        "lower --rate")
-                if time.monotonic() - saved > s.save_every:
+        s, first, start = self.settings, self.step, time.monotonic()
+        saved = start
+        with interrupts_held() as check_interrupt:
+            try:
+                while self.step < s.steps:
+                    self._one()
+                    if time.monotonic() - saved > s.save_every:
+                        self.save()
+                        saved = time.monotonic()
+                    if self.step % 10 == 0 or self.step == s.steps:
+                        speed = (self.step - first) / (time.monotonic() - start)
+                        tell(self.step / s.steps, f"{self.step:,}/{s.steps:,} steps, loss "
+                             f"{sum(self.recent) / len(self.recent):.4f} nats, "
+                             f"{speed * s.batch * s.length:,.0f} tokens/s")
+                    check_interrupt()
+            except KeyboardInterrupt:
+                if not self._updating:
                     self.save()
-                    saved = time.monotonic()
-                if self.step % 10 == 0 or self.step == s.steps:
-                    speed = (self.step - first) / (time.monotonic() - start)
-                    tell(self.step / s.steps, f"{self.step:,}/{s.steps:,} steps, loss "
-                         f"{sum(self.recent) / len(self.recent):.4f} nats a token, "
-                         f"{speed * s.batch * s.length:,.0f} tokens/s")
-        except KeyboardInterrupt:
+                raise
             self.save()
-            raise
-        self.save()
         done = self.step - first
         return Result(self.step, sum(self.recent) / max(1, len(self.recent)),
                       time.monotonic() - start, done * s.batch * s.length)
 
-    def _one(self) -> float:
+    def _one(self) -> None:
+        """One step; what interrupts it before the update leaves all as it was before the step."""
         share = self.settings.rate_at(self.step)
         for optimiser, peaks in zip(self.optimisers, self.peaks, strict=True):
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
-        ids = self.windows.batch(self.generator).to(self.device)
-        loss = self.loss(ids, self.step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimiser.zero_grad(set_to_none=True)
+        before = self.generator.get_state()
+        try:
+            ids = self.windows.batch(self.generator).to(self.device)
+            loss = self.loss(ids, self.step)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            value = float(loss.detach())
+            if not (math.isfinite(value) and math.isfinite(norm)):
+                raise SpikeletError(f"the loss or its gradient is no finite number at step "
+                                    f"{self.step + 1}: use a lower --rate")
+        except KeyboardInterrupt:
+            self.generator.set_state(before)
+            raise
+        self._updating = True       # half an update is nothing to go on from
         for optimiser in self.optimisers:
             optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        value = float(loss.detach())
-        self.recent.append(value)
         self.step += 1
+        self.recent.append(value)
         self.after_step(ids)
-        return value
+        self._updating = False

@@ -32,7 +32,6 @@ class Rules:
         T_target: expected phase of the first spike, 0..8.
         eta_theta: rate of theta_base towards S_target, by the local rule.
         eta_alpha: rate of alpha towards V_target, by the local rule.
-        eta_gradient: step of theta_base and alpha along the loss's gradient (Adam).
         eta_w: rate of the local rule for synapses; `every` steps apart.
         A_plus, A_minus, tau: the spike-timing window; tau in phases.
         beta, W: slope and window of the global signal.
@@ -43,9 +42,8 @@ class Rules:
     S_target: float = 1.25
     V_target: float = 2.0
     T_target: float = 4.0
-    eta_theta: float = 0.02
+    eta_theta: float = 0.2
     eta_alpha: float = 0.0
-    eta_gradient: float = 0.02
     eta_w: float = 0.0
     every: int = 10
     A_plus: float = 0.1
@@ -149,7 +147,8 @@ def synapse_rule(rules: Rules, model: QuantisedNetwork, ids: torch.Tensor, G: fl
                  loss: float) -> None:
     """w += eta_w G tag (delta - w), from the order of first spikes on some windows.
 
-    tag_ij = sigmoid(pre_j + post_i - loss), pre and post the mean spikes of the two neurons.
+    tag_ij = sigmoid(pre_j + post_i - loss), pre and post the shares of the tokens at which the two
+    neurons fire.
     """
     parameters, window = dict(synapses(model)), timing_window(rules, ids.device)
 

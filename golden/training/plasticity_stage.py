@@ -1,5 +1,6 @@
 """Stage 3: plasticity under the task signal, from a quantised model to one that fires less."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from golden.model.checkpoint import Checkpoint
 from golden.model.quantised import QuantisedNetwork
 from golden.model.responses import Responses
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Tell, Trainer
+from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
 from golden.training.plasticity import (
     GlobalSignal,
     Rules,
@@ -33,6 +34,9 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
     Args:
         start: what stage 1 made.
         name: of the state file in `folder` from which an interrupted run goes on.
+
+    Raises:
+        SpikeletError: a loss that is no finite number, a state of another run.
     """
     device = pick_device()
     model = QuantisedNetwork(start).to(device)
@@ -60,7 +64,9 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
         if rules.eta_w and last["step"] % rules.every == 0:
             synapse_rule(rules, model, ids[:LOCAL_WINDOWS, :-1], G, last["task"])
 
-    trainer = Trainer(model, loss, windows, settings, folder, name, local_rules)
+    trainer = Trainer(model, loss, windows, settings, folder, name, local_rules,
+                      {"model to begin with": fingerprint(start), "set of rules": asdict(rules)},
+                      signal.losses)
     result = trainer.run(tell)
     return model.checkpoint(), result
 

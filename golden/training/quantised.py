@@ -1,5 +1,7 @@
 """Stage 1: quantisation-aware training, from nothing or from a checkpoint."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from golden.model.checkpoint import Checkpoint
 from golden.model.float_model import FloatModel
 from golden.model.quantised import QuantisedNetwork
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Tell, Trainer
+from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
 from isa.errors import SpikeletError
 
 STAGE = "quantised"
@@ -32,6 +34,13 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _check_compiler(device: torch.device) -> None:
+    compiler = os.environ.get("CXX", "g++")  # as torch.compile looks for it
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise SpikeletError(f"--compiled needs a C++ compiler, and there is no {compiler}: install "
+                            "one, name one in CXX, or leave --compiled out")
+
+
 def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, folder: Path,
                     teacher: Checkpoint | None = None, compiled: bool = False,
                     tell: Tell = lambda fraction, stage: None) -> tuple[Checkpoint, Result]:
@@ -47,9 +56,12 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
             needs a C++ compiler).
 
     Raises:
-        SpikeletError: a teacher of another vocabulary, a loss that is no finite number.
+        SpikeletError: a teacher of another vocabulary or of less context than a window, a loss that
+            is no finite number, no compiler for `compiled`, a state of another run.
     """
     device = pick_device()
+    if compiled:
+        _check_compiler(device)
     model = QuantisedNetwork(start).to(device)
     model.requires_grad_(True)
     model.train()
@@ -59,6 +71,9 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
             raise SpikeletError(f"the teacher has {teacher.config.vocab} tokens, the model "
                                 f"{start.config.vocab}: distillation needs the same vocabulary; "
                                 "leave --distil out, or give the teacher's tokenizer")
+        if teacher.config.context < windows.length:
+            raise SpikeletError(f"windows of {windows.length} tokens do not fit the teacher's "
+                                f"context of {teacher.config.context}: give a --length that does")
         guide = FloatModel(teacher).to(device)
     float_steps = round(settings.float_share * settings.steps)
 
@@ -76,6 +91,8 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
     in_float = loss_of(lambda ids: FloatModel.forward(model, ids))
     in_codes = loss_of(lambda ids: model.train_step(ids)[0])
     trainer = Trainer(model, lambda ids, step: (in_float if step < float_steps else in_codes)(ids),
-                      windows, settings, folder, STAGE)
+                      windows, settings, folder, STAGE, identity={
+                          "model to begin with": fingerprint(start),
+                          "teacher": None if guide is None else fingerprint(teacher)})
     result = trainer.run(tell)
     return model.checkpoint(), result

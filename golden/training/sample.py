@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from golden.model.atomic import replace_files
 from golden.model.checkpoint import load_checkpoint
 from golden.model.float_model import FloatModel, KeyValueCache
 from golden.model.perplexity import SEPARATOR
@@ -96,6 +101,42 @@ def _round(n: int) -> tuple[list[str], int]:
     return _teacher.round(n)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start here never hear of Ctrl-C; their parent hears it later and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _workers(count: int, arguments: tuple) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes with a teacher each; they end at once when the block is left."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _hire, arguments)
+    try:
+        with _deaf():
+            pool.submit(int)  # starts them all
+        yield pool
+    finally:
+        processes = list(pool._processes.values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+def _sampled_so_far(partial: Path, state_file: Path, key: list) -> dict[str, Any]:
+    """The state of an interrupted call with the same teacher, else that of a new one."""
+    try:
+        state = json.loads(state_file.read_text())
+        if state["key"] == key and partial.stat().st_size >= state["bytes"]:
+            return {name: state[name] for name in ("key", "rounds", "tokens", "bytes")}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {"key": key, "rounds": 0, "tokens": 0, "bytes": 0}
+
+
 def sample_file(checkpoint: Path, tokenizer: Path, out: Path, tokens: int, seed: int = 0,
                 temperature: float = 1.0, workers: int | None = None,
                 tell: Callable[[int], None] = lambda done: None) -> int:
@@ -104,33 +145,42 @@ def sample_file(checkpoint: Path, tokenizer: Path, out: Path, tokens: int, seed:
     Rounds are independent and come in order, so the text does not depend on the number of
     worker processes (another processor may round a logit differently). After an interrupt the
     same call goes on where it was. Returns the tokens written.
+
+    Raises:
+        SpikeletError: a teacher without begin and end, or whose logits are no finite numbers, or
+            which writes nothing; a file that cannot be written.
     """
     partial, state_file = out.with_name(out.name + ".partial"), out.with_name(out.name + ".state")
-    key = [str(checkpoint), str(tokenizer), seed, temperature]
-    state = {"key": key, "rounds": 0, "tokens": 0, "bytes": 0}
-    if partial.exists() and state_file.exists():
-        found = json.loads(state_file.read_text())
-        state = found if found["key"] == key else state
-    Teacher(checkpoint, tokenizer, seed, temperature)  # mistakes show here, not in a worker
-    with partial.open("ab") as file:
-        file.truncate(state["bytes"])
-        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _hire,
-                                 (checkpoint, tokenizer, seed, temperature)) as pool:
-            ahead = 2 * (workers or os.cpu_count() or 1)
-            first = state["rounds"]
-            waiting = [pool.submit(_round, first + n) for n in range(ahead)]
-            try:
-                while state["tokens"] < tokens:
-                    texts, count = waiting.pop(0).result()
-                    waiting.append(pool.submit(_round, state["rounds"] + ahead))
-                    file.write("".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode())
-                    file.flush()
-                    state |= {"rounds": state["rounds"] + 1, "tokens": state["tokens"] + count,
-                              "bytes": file.tell()}
-                    state_file.write_text(json.dumps(state))
-                    tell(state["tokens"])
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-    partial.replace(out)
+    arguments = (checkpoint, tokenizer, seed, temperature)
+    state = _sampled_so_far(partial, state_file, [str(checkpoint), str(tokenizer), seed,
+                                                  temperature])
+    Teacher(*arguments)  # mistakes show here, not in a worker
+    count = workers or os.cpu_count() or 1
+    try:
+        with partial.open("ab") as file, _workers(count, arguments) as pool:
+            file.truncate(state["bytes"])
+            ahead = 2 * count
+            waiting = [pool.submit(_round, state["rounds"] + n) for n in range(ahead)]
+            while state["tokens"] < tokens:
+                texts, written = waiting.pop(0).result()
+                if not texts:
+                    raise SpikeletError(f"the teacher {checkpoint} writes nothing but the ends of "
+                                        "texts: use another one")
+                waiting.append(pool.submit(_round, state["rounds"] + ahead))
+                file.write("".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode())
+                file.flush()
+                state |= {"rounds": state["rounds"] + 1, "tokens": state["tokens"] + written,
+                          "bytes": file.tell()}
+                text = json.dumps(state).encode()
+                replace_files(out.absolute().parent,
+                              {state_file.name: lambda file, text=text: file.write(text)})
+                tell(state["tokens"])
+        partial.replace(out)
+    except BrokenProcessPool:
+        raise SpikeletError("a worker process ended by itself (is there enough memory?): use fewer "
+                            "--workers; the same command goes on") from None
+    except OSError as error:
+        raise SpikeletError(f"cannot write {partial}: {error.strerror or error}; the same command "
+                            "goes on when that is mended") from None
     state_file.unlink()
     return state["tokens"]

@@ -10,7 +10,7 @@ from golden.units import attention, fixed, functions, norm
 from golden.units import post as post_unit
 from golden.units.neuron import total
 from isa.formats import EXP2_CLAMP, VECTOR
-from isa.schedule import phase_schedule
+from isa.schedule import Population, phase_schedule
 from tests.golden.models import SEED
 
 TABLES = functions.default_tables()
@@ -124,7 +124,8 @@ def test_matmul_is_exact_at_its_bound():
         codes[0, -1] = 1
         rows = torch.full((n, 1), 127)
         rows[-1] = 1
-        assert AtOnce().rows(codes, rows).item() == (n - 1) * 127 * 127 + 1
+        sums = AtOnce({}).rows(codes, rows, Population.down)
+        assert sums.item() == (n - 1) * 127 * 127 + 1
     with pytest.raises(OverflowError):
         fast.exact_type(1 << 53)
 

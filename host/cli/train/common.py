@@ -1,6 +1,7 @@
 """What the stages of training share: options, text, held-out part, results."""
 
 import json
+import math
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from host.cli.terminal import progress
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
+    from golden.model.checkpoint import Checkpoint
     from golden.model.tokenizer import Tokenizer
     from golden.training.corpus import Windows
     from golden.training.loop import Result, Settings
@@ -34,7 +36,7 @@ DistilOption = Annotated[float, typer.Option(help="Weight (0..1) of the teacher'
 def check(steps: int, batch: int, length: int, rate: float, distil: float) -> None:
     """Raises SpikeletError for numbers that no training can have."""
     for name, value in (("steps", steps), ("batch", batch), ("length", length), ("rate", rate)):
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise SpikeletError(f"--{name} is {value:g}: give a number above 0")
     if not 0 <= distil <= 1:
         raise SpikeletError(f"--distil is {distil:g}: give a number in 0..1")
@@ -56,13 +58,21 @@ def make_folder(out: Path) -> None:
 
 def windows(text: Path, words: "Tokenizer", folder: Path, batch: int, length: int
             ) -> tuple["Windows", "Windows"]:
-    """Windows of the text for training, and of its last part, which is held out."""
+    """Windows of the text for training, and of its last part, which is held out.
+
+    Raises:
+        SpikeletError: a text that cannot be read, or is too short for both.
+    """
     from golden.training.corpus import Windows, token_array
 
     with progress("reading", lines=False) as tell:
         ids = token_array(text, words, folder / "tokens.npy",
                           lambda done: tell(0.0, f"{done:,} tokens"))
     held = max(int(len(ids) * HELD_OUT), length + 2)
+    if len(ids) < held + length + 2:
+        raise SpikeletError(f"text {text} has {len(ids):,} tokens; windows of {length} to train "
+                            f"on, and others to measure on, need {2 * (length + 2):,}: give more "
+                            "text, or a shorter --length")
     return Windows(ids[:-held], batch, length), Windows(ids[-held:], batch, length)
 
 
@@ -79,6 +89,45 @@ def hardware() -> str:
     except (OSError, StopIteration):
         pass
     return f"{model}, {torch.get_num_threads()} threads"
+
+
+def tokenizer_file(given: Path | None, model: Path) -> Path:
+    """The file of the tokenizer that the user named, or of the one in the model's folder.
+
+    Raises:
+        SpikeletError: none named and none there.
+    """
+    from golden.model.tokenizer import find_tokenizer
+
+    if given is not None:
+        return (find_tokenizer(given) or given) if given.is_dir() else given
+    found = find_tokenizer(model) if model.is_dir() else None
+    if found is None:
+        if not model.exists():
+            raise SpikeletError(f"checkpoint {model} does not exist: check the path")
+        raise SpikeletError(f"{model} comes without a tokenizer: give --tokenizer")
+    return found
+
+
+def save(checkpoint: "Checkpoint", out: Path, words_file: Path) -> None:
+    """Writes a checkpoint with its tokenizer, and what `transformers` has to know of ours.
+
+    Raises:
+        SpikeletError: it cannot be written.
+    """
+    from golden.model.atomic import replace_files
+    from golden.model.checkpoint import save_checkpoint
+    from golden.training.corpus import transformers_settings
+
+    save_checkpoint(checkpoint, out, words_file)
+    settings = transformers_settings(words_file, checkpoint.config.context)
+    if settings is not None:
+        text = json.dumps(settings, indent=2) + "\n"
+        try:
+            replace_files(out, {"tokenizer_config.json": lambda file: file.write(text.encode())})
+        except OSError as error:
+            raise SpikeletError(f"cannot write {out}/tokenizer_config.json: {error.strerror}"
+                                ) from None
 
 
 def write_results(folder: Path, stage: str, settings: "Settings", result: "Result",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from host.cli.sources import (
+    DEFAULT_CONFIGURATION,
     ConfigurationOption,
     ModelOption,
     TokenizerOption,
@@ -14,7 +15,8 @@ from host.cli.sources import (
     read_text,
     read_tokenizer,
 )
-from host.cli.terminal import print_grid, progress
+from host.cli.terminal import emit, print_grid, progress
+from isa.configurations import configuration
 from isa.errors import SpikeletError
 
 
@@ -36,12 +38,16 @@ def convert(
     from golden.model.calibrate import quantise_calibrated
     from golden.model.checkpoint import load_checkpoint
     from golden.model.perplexity import split_documents
+    from isa.image import check_writable
 
+    if tokens < 2:
+        raise SpikeletError(f"--tokens is {tokens}: give 2 or more")
+    if out is not None:
+        configuration(config or DEFAULT_CONFIGURATION)  # mistakes show before the work
+        check_writable(out)
     path = model_path(model)
     checkpoint = load_checkpoint(path)
     words = read_tokenizer(path, tokenizer, checkpoint.config.vocab)
-    if tokens < 1:
-        raise SpikeletError(f"--tokens is {tokens}: give a number above 0")
     documents = split_documents(read_text(text), words, min(tokens, checkpoint.config.context))
 
     import torch
@@ -71,4 +77,6 @@ def convert(
                             f"first at position {wrong.first[0]}, token {wrong.first[1]}: this is "
                             "a defect of Spikelet, please report it")
     if out is not None:
-        make_image(checkpoint, config).save(out)
+        image = make_image(checkpoint, config, begin=words.begin, end=words.end)
+        image.save(out)
+        emit(f"{out}: {out.stat().st_size:,} bytes for '{image.configuration}'\n")

@@ -1,5 +1,6 @@
 """spikelet train plasticity: stage 3."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ from host.cli.terminal import note, print_grid, print_table, progress
 from host.cli.train import common
 from host.cli.train.common import EVERY
 from isa.errors import SpikeletError
+from isa.formats import CODE_PHASES
+
+NEURON_RATE = 0.02  # step of theta_base along the loss's gradient
 
 
 def plasticity(
@@ -25,7 +29,7 @@ def plasticity(
     rate: Annotated[float, typer.Option(help="Peak learning rate of matrices.")] = 0.004,
     distil: common.DistilOption = 0.5,
     seed: common.SeedOption = 0,
-    eta_theta: Annotated[float, typer.Option(help="Rate of the thresholds' local rule.")] = 0.02,
+    eta_theta: Annotated[float, typer.Option(help="Rate of the thresholds' local rule.")] = 0.2,
     eta_w: Annotated[float, typer.Option(help="Rate of the synapses' spike-timing rule.")] = 0.0,
     lambda_neuron: Annotated[float, typer.Option(help="Weight of (S - S_target)^2.")] = 0.1,
     lambda_potential: Annotated[float, typer.Option(help="Weight of (V - V_target)^2.")] = 0.0,
@@ -45,23 +49,27 @@ def plasticity(
       spikelet train plasticity --model stage1 --text stories.txt --out stories
       spikelet train plasticity --model stage1 --text stories.txt --out trial --ablation --steps 150
     """
-    from golden.model.checkpoint import load_checkpoint, save_checkpoint
-    from golden.model.tokenizer import find_tokenizer, load_tokenizer
+    from golden.model.checkpoint import load_checkpoint
+    from golden.model.tokenizer import load_tokenizer
     from golden.training.loop import Settings
     from golden.training.plasticity import Rules
 
     common.check(steps, batch, length, rate, distil)
+    _check(spikes, {"eta-theta": eta_theta, "eta-w": eta_w, "lambda-neuron": lambda_neuron,
+                    "lambda-potential": lambda_potential, "lambda-time": lambda_time,
+                    "lambda-c": lambda_c})
+    if out.resolve() == model.resolve():
+        raise SpikeletError("--out is the folder of --model, which stage 3 begins with and is "
+                            "compared to: give another folder")
     start = load_checkpoint(model)
-    words_file = tokenizer or (find_tokenizer(model) if model.is_dir() else None)
-    if words_file is None:
-        raise SpikeletError(f"{model} comes without a tokenizer: give --tokenizer")
+    words_file = common.tokenizer_file(tokenizer, model)
     words = load_tokenizer(words_file, start.config.vocab)
     common.make_folder(out)
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
-    settings = Settings(steps, batch, training.length, rate, neuron_rate=0.02, distil=distil,
-                        seed=seed)
     rules = Rules(S_target=spikes, eta_theta=eta_theta, eta_w=eta_w, lambda_neuron=lambda_neuron,
                   lambda_potential=lambda_potential, lambda_time=lambda_time, lambda_C=lambda_c)
+    settings = Settings(steps, batch, training.length, rate, neuron_rate=NEURON_RATE,
+                        distil=distil, seed=seed)
 
     from golden.model.quantised import QuantisedNetwork
     from golden.training.measure import measure
@@ -73,9 +81,9 @@ def plasticity(
 
     from golden.training.plasticity_stage import STAGE, train_plasticity
 
-    with progress("stage 3, plasticity", every=EVERY) as tell:
+    with progress("stage 3", every=EVERY) as tell:
         checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell)
-    save_checkpoint(checkpoint, out, words_file)
+    common.save(checkpoint, out, words_file)
     after = measure(QuantisedNetwork(checkpoint), held)
     common.write_results(out, STAGE, settings, result, {
         "held_out_perplexity": [before.perplexity, after.perplexity],
@@ -97,6 +105,14 @@ def plasticity(
     ])
 
 
+def _check(spikes: float, strengths: dict[str, float]) -> None:
+    if not 0 < spikes <= CODE_PHASES:
+        raise SpikeletError(f"--spikes is {spikes:g}: give a number above 0, at most {CODE_PHASES}")
+    for name, value in strengths.items():
+        if not 0 <= value < math.inf:
+            raise SpikeletError(f"--{name} is {value:g}: give a number of 0 or more")
+
+
 def _ablate(start, training, held, settings, rules, out: Path, before) -> None:
     """Trains every variant from the same start, and prints what each comes to."""
     from golden.model.quantised import QuantisedNetwork
@@ -108,7 +124,7 @@ def _ablate(start, training, held, settings, rules, out: Path, before) -> None:
     trials = variants(settings, rules)
     for n, (name, its_settings, its_rules) in enumerate(trials):
         note(f"variant {n + 1}/{len(trials)}: {name}")
-        with progress(name, every=EVERY) as tell:
+        with progress(f"{n + 1}/{len(trials)}", every=EVERY) as tell:
             checkpoint, _ = train_plasticity(start, training, its_settings, its_rules, out,
                                              f"ablation-{n}", tell)
         found = measure(QuantisedNetwork(checkpoint), held)

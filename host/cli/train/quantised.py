@@ -1,5 +1,6 @@
 """spikelet train quantised: stage 1."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def quantised(
       spikelet train quantised --text stories.txt --out stories
       spikelet train quantised --teacher stories260K.bin --teacher-tokenizer tok512.bin --out tales
     """
-    from golden.model.checkpoint import load_checkpoint, save_checkpoint
+    from golden.model.checkpoint import load_checkpoint
     from golden.model.tokenizer import load_tokenizer
     from golden.training.initial import untrained
     from golden.training.loop import Settings
@@ -67,23 +68,29 @@ def quantised(
         raise SpikeletError(f"--float-share is {float_share:g}: give a number in 0..1")
     if distil and teacher is None:
         raise SpikeletError("--distil learns a teacher's distribution: give --teacher")
+    if text is None and teacher is None:
+        raise SpikeletError("there is nothing to learn: give --text, or a --teacher that writes it")
+    if sample_tokens < 1:
+        raise SpikeletError(f"--sample-tokens is {sample_tokens}: give a number above 0")
+    shape = _config(dim, hidden, layers, heads, kv_heads, head_dim, vocab, length, attention, tied)
     guide = None if teacher is None else load_checkpoint(teacher)
+    start = None if init is None else load_checkpoint(init)
     common.make_folder(out)
     if text is None:
         text = _sampled(teacher, teacher_tokenizer, out, sample_tokens, seed)
+    if distil and tokenizer is None and init is None:
+        tokenizer = common.tokenizer_file(teacher_tokenizer, teacher)
     words_file = _tokenizer(tokenizer, init, text, out, vocab)
-    start = None if init is None else load_checkpoint(init)
     words = load_tokenizer(words_file, None if start is None else start.config.vocab)
     if start is None:
-        start = untrained(_config(dim, hidden, layers, heads, kv_heads, head_dim, words.vocab,
-                                  length, attention, tied), seed)
+        start = untrained(replace(shape, vocab=words.vocab), seed)
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
     settings = Settings(steps, batch, training.length, rate, float_share=float_share,
                         distil=distil, seed=seed)
-    with progress("stage 1, quantised", every=EVERY) as tell:
+    with progress("stage 1", every=EVERY) as tell:
         checkpoint, result = train_quantised(start, training, settings, out,
                                              guide if distil else None, compiled, tell)
-    save_checkpoint(checkpoint, out, words_file)
+    common.save(checkpoint, out, words_file)
 
     from golden.model.quantised import QuantisedNetwork
 
@@ -110,10 +117,8 @@ def _config(dim: int, hidden: int, layers: int, heads: int, kv_heads: int, head_
                        attention=Attention(attention))
 
 
-def _sampled(teacher: Path | None, tokenizer: Path | None, out: Path, tokens: int,
+def _sampled(teacher: Path, tokenizer: Path | None, out: Path, tokens: int,
              seed: int) -> Path:
-    if teacher is None:
-        raise SpikeletError("there is nothing to learn: give --text, or a --teacher that writes it")
     text = out / "teacher.txt"
     if not text.exists():
         from host.cli.train.text import sample
@@ -124,17 +129,17 @@ def _sampled(teacher: Path | None, tokenizer: Path | None, out: Path, tokens: in
 
 def _tokenizer(given: Path | None, init: Path | None, text: Path, out: Path, vocab: int) -> Path:
     """The tokenizer's file: the one given, the one of the checkpoint, or a new one."""
-    from golden.model.tokenizer import find_tokenizer
+    from golden.model.tokenizer import load_tokenizer
 
-    if given is not None:
-        return (find_tokenizer(given) or given) if given.is_dir() else given
-    if init is not None:
-        found = find_tokenizer(init) if init.is_dir() else None
-        if found is None:
-            raise SpikeletError(f"{init} comes without a tokenizer: give --tokenizer")
-        return found
-    if not (out / "tokenizer.json").exists():
+    if given is not None or init is not None:
+        return common.tokenizer_file(given, init or out)
+    made = out / "tokenizer.json"
+    if not made.exists():
         from host.cli.train.text import tokenizer
 
         tokenizer(text, out, vocab)
-    return out / "tokenizer.json"
+    has = load_tokenizer(made).vocab
+    if has != vocab:
+        raise SpikeletError(f"{made} has {has} tokens, not {vocab}: give --vocab {has}, another "
+                            "--out, or delete it")
+    return made

@@ -1,5 +1,7 @@
 """spikelet train sample, spikelet train tokenizer: what training reads."""
 
+import json
+import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +10,7 @@ import typer
 
 from host.cli.sources import TokenizerOption
 from host.cli.terminal import emit, progress
+from host.cli.train.common import make_folder, tokenizer_file
 from isa.errors import SpikeletError
 
 
@@ -27,14 +30,12 @@ def sample(
     Example:
       spikelet train sample --teacher stories260K.bin -t tok512.bin --out stories.txt
     """
-    from golden.model.tokenizer import find_tokenizer
     from golden.training.sample import sample_file
 
-    if tokens < 1 or temperature <= 0 or (workers is not None and workers < 1):
-        raise SpikeletError("--tokens, --workers and --temperature must be above 0")
-    words = tokenizer or (find_tokenizer(teacher) if teacher.is_dir() else None)
-    if words is None:
-        raise SpikeletError(f"{teacher} comes without a tokenizer: give --tokenizer")
+    for name, value in (("tokens", tokens), ("workers", workers), ("temperature", temperature)):
+        if value is not None and not 0 < value < math.inf:
+            raise SpikeletError(f"--{name} is {value:g}: give a number above 0")
+    words = tokenizer_file(tokenizer, teacher)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise SpikeletError(f"cannot write {out}: give a file in a folder that exists")
     start = time.perf_counter()
@@ -57,17 +58,12 @@ def tokenizer(
     Example:
       spikelet train tokenizer --text stories.txt --out stories
     """
-    import json
-
     from golden.training.corpus import train_tokenizer
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with progress("tokenizer", lines=False) as tell:
-            tell(0.0, f"{vocab:,} tokens")
-            train_tokenizer(text, vocab, out / "tokenizer.json")
-        if not (out / "config.json").exists():
-            (out / "config.json").write_text(json.dumps({"bos_token_id": 0, "eos_token_id": 0}))
-    except FileExistsError:
-        raise SpikeletError(f"{out} is a file: give a folder") from None
+    make_folder(out)
+    with progress("tokenizer", lines=False) as tell:
+        tell(0.0, f"{vocab:,} tokens")
+        train_tokenizer(text, vocab, out / "tokenizer.json")
+    if not (out / "config.json").exists():
+        (out / "config.json").write_text(json.dumps({"bos_token_id": 0, "eos_token_id": 0}))
     emit(f"{out / 'tokenizer.json'}: {vocab:,} tokens\n")
