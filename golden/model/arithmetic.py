@@ -208,10 +208,10 @@ def silu_at_once(g: Tensor, values: Tensor) -> Tensor:
 def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,
                 tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/rms from sums of squared codes and their exponents."""
-    mean = half_up_(real(squares) * factor(constants.mean_mantissa, constants.mean_shift))
+    mean = squares.to(torch.float64) * factor(constants.mean_mantissa, constants.mean_shift)
     shift = (constants.epsilon_shift + 2 * exponent).clamp(min=-MAXIMUM_LEFT_SHIFT)
     epsilon = half_up_(constants.epsilon_mantissa * power(-shift))
-    return rsqrt(mean.add_(epsilon).clamp_(max=2**32 - 1), tables)
+    return rsqrt(half_up_(mean).add_(epsilon).clamp_(max=2**32 - 1), tables)
 
 
 def rotate(head: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, int]:

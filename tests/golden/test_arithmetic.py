@@ -135,3 +135,27 @@ def test_spike_count_is_the_schedule():
     schedule = phase_schedule()
     assert fast.spike_counts(torch.tensor(codes)).tolist() == \
         [total(np.array([c]), schedule)[1] for c in codes]
+
+
+def test_powers_of_two_are_exact():
+    exponents = torch.arange(-300, 301)
+    assert fast.power(exponents).tolist() == [2.0**e for e in exponents.tolist()]
+    few = torch.arange(-100, 101, dtype=torch.float32)
+    assert fast.power(few).tolist() == [2.0**int(e) for e in few]
+
+
+def test_norm_scalar_of_float32_sums():
+    """Every sum of squares of 40 codes: products of 28 bits, which float32 does not hold."""
+    squares = torch.arange(40 * 127 * 127 + 1)
+    constants = norm.NormConstants(205, 9, 0, 0)
+    results = [fast.norm_scalar(s, torch.zeros_like(s), constants, TORCH_TABLES)
+               for s in (squares, squares.to(torch.float32))]
+    for expected, got in zip(*results, strict=True):
+        assert torch.equal(expected, got)
+
+
+@pytest.mark.parametrize("fraction", [4, 9, 12])
+def test_silu_looked_up(fraction):
+    g = torch.arange(-2**17, 2**17, dtype=torch.float64)
+    got = fast.silu_at_once(g, fast.silu_values(fraction, TORCH_TABLES))
+    assert equal(got, functions.silu(g.to(torch.int64).numpy(), fraction, TABLES))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model import spiking
+from golden.model import activity, spiking
 from golden.model.calibrate import choose_fraction, quantise_calibrated, sample_documents
 from golden.model.checkpoint import Checkpoint, random_checkpoint
 from golden.model.float_model import FloatModel
@@ -205,3 +205,28 @@ def test_larger_fraction_is_nearer_to_float():
     error = [float((SpikingModel(quantise(checkpoint, f)).log_logits(ids) - expected).std())
              for f in (4, 8)]
     assert error[1] < error[0]
+
+
+def test_counts_do_not_depend_on_when_they_are_made(monkeypatch):
+    model, ids = quantise(random_checkpoint(ODD, SEED)), random_ids(ODD, 20)
+    late, early = SpikingModel(model), SpikingModel(model)
+    late(ids)
+    late(ids[:7])
+    monkeypatch.setattr(activity, "MOST_WAITING", 0)
+    early(ids)
+    early(ids[:7])
+    assert not any(fired.waiting for fired in early.counters.fired.values())
+    assert late.counters.activity == early.counters.activity
+
+
+@pytest.mark.parametrize("config", [TINY, ODD_GATE], ids=["softmax", "gate"])
+def test_blocks_of_queries_and_records_change_nothing(config, monkeypatch):
+    model, ids = quantise(random_checkpoint(config, SEED)), random_ids(config, 29)
+    whole, parts = {}, {}
+    expected = SpikingModel(model)(ids, whole)
+    assert torch.equal(SpikingModel(model)(ids), expected)
+    monkeypatch.setattr(spiking, "ROWS", 5)
+    SpikingModel(model)(ids, parts)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(parts[name], value) for name, value in whole.items())
+    assert torch.equal(SpikingModel(model)(ids), expected)
