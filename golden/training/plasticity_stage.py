@@ -24,15 +24,16 @@ LOCAL_WINDOWS = 2  # windows of a batch that the synapses' local rule looks at
 
 
 def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, rules: Rules,
-                     folder: Path, name: str = STAGE, tell: Tell = lambda fraction, stage: None
-                     ) -> tuple[Checkpoint, Result]:
+                     folder: Path, name: str = STAGE, tell: Tell = lambda fraction, stage: None,
+                     teacher: Checkpoint | None = None) -> tuple[Checkpoint, Result]:
     """Trains neurons and synapses of a quantised model under the rules.
 
-    The task is the next token of the text, and with `settings.distil` the distribution of the
-    model as it was at the start.
+    The task is the next token of the text, and with `settings.distil` the distribution of a
+    teacher, by default the model as it was at the start.
 
     Args:
-        start: what stage 1 made.
+        start: what stage 1 made, or an earlier stage 3.
+        teacher: a quantised model of the same vocabulary, such as stage 1's.
         name: of the state file in `folder` from which an interrupted run goes on.
 
     Raises:
@@ -43,7 +44,8 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
     model.responses = Responses(start.thresholds).to(device)
     model.requires_grad_(True)
     model.train()
-    guide = QuantisedNetwork(start).to(device).train() if settings.distil else None
+    guide = (QuantisedNetwork(teacher or start).to(device).train() if settings.distil
+             else None)
     signal = GlobalSignal(rules.beta, rules.W)
     last: dict = {}
 
@@ -65,7 +67,8 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
             synapse_rule(rules, model, ids[:LOCAL_WINDOWS, :-1], G, last["task"])
 
     trainer = Trainer(model, loss, windows, settings, folder, name, local_rules,
-                      {"model to begin with": fingerprint(start), "set of rules": asdict(rules)},
+                      {"model to begin with": fingerprint(start), "set of rules": asdict(rules),
+                       "teacher": fingerprint(teacher or start)},
                       signal.losses)
     result = trainer.run(tell)
     return model.checkpoint(), result

@@ -17,10 +17,14 @@ NEURON_RATE = 0.02  # step of theta_base along the loss's gradient
 
 
 def plasticity(
-    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint that stage 1 made.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint that stage 1 made, or an "
+                                     "earlier stage 3.")],
     text: common.TextOption,
     out: common.FolderOption,
     tokenizer: TokenizerOption = None,
+    teacher: Annotated[Path | None, typer.Option("--teacher", help="Checkpoint whose distribution "
+                                                 "is learned and whose perplexity is compared "
+                                                 "with; default: --model.")] = None,
     spikes: Annotated[float, typer.Option(help="S_target: signed spikes a neuron, mean over "
                                                "projections.")] = 1.25,
     steps: common.StepsOption = 600,
@@ -74,7 +78,11 @@ def plasticity(
     from golden.model.quantised import QuantisedNetwork
     from golden.training.measure import measure
 
-    before = measure(QuantisedNetwork(start), held)
+    guide = start if teacher is None else load_checkpoint(teacher)
+    if guide.config.vocab != start.config.vocab:
+        raise SpikeletError(f"the teacher has {guide.config.vocab} tokens, the model "
+                            f"{start.config.vocab}: give a teacher with the same tokenizer")
+    before = measure(QuantisedNetwork(guide), held)
     if ablation:
         _ablate(start, training, held, settings, rules, out, before)
         return
@@ -82,7 +90,8 @@ def plasticity(
     from golden.training.plasticity_stage import STAGE, train_plasticity
 
     with progress("stage 3", every=EVERY) as tell:
-        checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell)
+        checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell,
+                                              teacher=guide)
     common.save(checkpoint, out, words_file)
     after = measure(QuantisedNetwork(checkpoint), held)
     common.write_results(out, STAGE, settings, result, {
