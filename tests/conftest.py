@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 
 import pytest
 
@@ -10,7 +11,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers: tests fetch
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """SPIKELET_SEED=random becomes a fresh number, which child processes inherit."""
+    """SPIKELET_SEED=random becomes a fresh number, which child processes inherit.
+
+    Ctrl-C works as on a terminal, also where a shell has started the tests in the background.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("SPIKELET_SEED", "") == "random":
         os.environ["SPIKELET_SEED"] = str(random.SystemRandom().randrange(1 << 31))
 
