@@ -14,7 +14,7 @@ from golden.model.responses import TRAINED
 from golden.model.spiking import SpikingModel
 from golden.model.tokenizer import Tokenizer, load_tokenizer
 from host.cli.sources import SHIPPED_MODEL
-from isa.schedule import EXACT_THRESHOLDS
+from isa.schedule import EXACT_THRESHOLDS, Population
 from tests.system.pairs import Pair
 
 PROMPTS = ("Once upon a time", "Tom and his dog went to the park", "The little bird was sad")
@@ -55,10 +55,11 @@ def test_files() -> None:
 
 
 def test_thresholds_are_trained() -> None:
-    """Plasticity has raised the thresholds of every population that it trains."""
+    """Every population's thresholds are raised but the head's, where spikes earn most."""
     thresholds = checkpoint().thresholds
     assert set(thresholds) == set(TRAINED)
-    assert all(sum(t) > sum(EXACT_THRESHOLDS) for t in thresholds.values())
+    raised = {p for p, t in thresholds.items() if sum(t) > sum(EXACT_THRESHOLDS)}
+    assert raised == set(TRAINED) - {Population.head}
 
 
 @pytest.mark.parametrize("text", PROMPTS)
