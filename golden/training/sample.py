@@ -117,7 +117,8 @@ def _workers(count: int, arguments: tuple) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(count, get_context("spawn"), _hire, arguments)
     try:
         with _deaf():
-            pool.submit(int)  # starts them all
+            for _ in range(count):  # each starts one, since none is idle yet
+                pool.submit(int)
         yield pool
     finally:
         processes = list(pool._processes.values())
