@@ -105,8 +105,8 @@ EXACT_THRESHOLDS = tuple((1 << (k + 1)) // 3 + 1 for k in reversed(range(CODE_PH
 def phase_schedule(thresholds: Sequence[int] = EXACT_THRESHOLDS, name: str = "phase") -> Schedule:
     """Eight signed phases, largest amplitude first: the non-adjacent form of the code.
 
-    Higher thresholds (phases 7..0, trained by plasticity) fire fewer spikes and lose what stays
-    in the membrane. A group begins charged with its codes, so no step integrates.
+    Higher thresholds (phases 7..0, trained by plasticity) fire fewer spikes for most codes and lose
+    what stays in the membrane. A group begins charged with its codes, so no step integrates.
 
     Raises:
         ValueError: not eight thresholds, or one that is lower than the non-adjacent form's (the

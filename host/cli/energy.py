@@ -12,9 +12,8 @@ from host.cli.sources import (
     DEFAULT_CONFIGURATION,
     ModelOption,
     TokenizerOption,
-    model_path,
     read_text,
-    read_tokenizer,
+    read_weights,
 )
 from host.cli.terminal import emit, print_grid, progress
 from isa.configurations import CONFIGURATIONS, configuration
@@ -46,15 +45,7 @@ def energy(
       spikelet energy --text stories.txt
     """
     lanes = configuration(config).lanes
-    from golden.model.checkpoint import load_checkpoint
-    from isa.image import is_image
-
-    model = model_path(model)
-    if is_image(model):
-        raise SpikeletError(f"{model} is an image, which has no float weights: give the checkpoint "
-                            "that it was compiled from")
-    checkpoint = load_checkpoint(model)
-    words = read_tokenizer(model, tokenizer, checkpoint.config.vocab)
+    checkpoint, words = read_weights(model, tokenizer)
     content = read_text(text)
 
     import torch

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from host.cli.sources import ModelOption, TokenizerOption, model_path, read_text, read_tokenizer
+from host.cli.sources import ModelOption, TokenizerOption, read_text, read_weights
 from host.cli.terminal import Tell, print_table, progress
-from isa.errors import SpikeletError
 
 
 def evaluate(
@@ -27,15 +26,7 @@ def evaluate(
     Example:
       spikelet eval --text stories.txt
     """
-    from golden.model.checkpoint import load_checkpoint
-    from isa.image import is_image
-
-    model = model_path(model)
-    if is_image(model):
-        raise SpikeletError(f"{model} is an image, which has no float weights: give the checkpoint "
-                            "that it was compiled from")
-    checkpoint = load_checkpoint(model)
-    words = read_tokenizer(model, tokenizer, checkpoint.config.vocab)
+    checkpoint, words = read_weights(model, tokenizer)
     content = read_text(text)
 
     from golden.model.calibrate import quantise_calibrated

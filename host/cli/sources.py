@@ -91,6 +91,23 @@ def read_tokenizer(model: Path, tokenizer: Path | None, vocab: int) -> "Tokenize
     return load_tokenizer(path, vocab)
 
 
+def read_weights(model: Path | None, tokenizer: Path | None) -> "tuple[Checkpoint, Tokenizer]":
+    """A checkpoint (by default the one that ships) and its tokenizer, for what float is needed for.
+
+    Raises:
+        SpikeletError: an image, a wrong file, or no tokenizer.
+    """
+    from golden.model.checkpoint import load_checkpoint
+    from isa.image import is_image
+
+    path = model_path(model)
+    if is_image(path):
+        raise SpikeletError(f"{path} is an image, which has no float weights: give the checkpoint "
+                            "that it was compiled from")
+    checkpoint = load_checkpoint(path)
+    return checkpoint, read_tokenizer(path, tokenizer, checkpoint.config.vocab)
+
+
 def begin_and_end(model: Path, tokenizer: "Tokenizer | None") -> tuple[int | None, int | None]:
     """The tokens that begin and end a text, where no tokenizer says so as the model's files do."""
     if tokenizer is not None:
