@@ -157,13 +157,19 @@ def _build(
         visible.write_text("\n".join(["`verilator_config", *lines, ""]))
         work = folder / "work"
         work.mkdir()
-        paths = [f"-I{folder}" for folder in sorted({model.parent for model in models})]
+        paths = [f"-I{include}" for include in sorted({model.parent for model in models})]
         files = [visible, *models, verilog]
         sources = compiler.verilate(files, name, work, [*flags, *paths], log)
-        merged = compiler.merge_sources(sources, work, "model", _GROUP_BYTES)
+        once = [path for path in sources if "__Slow" in path.name]
+        often = [path for path in sources if path not in once]
+        merged = [
+            (path, option)
+            for name, members, option in (("fast", often, level), ("slow", once, "-O0"))
+            for path in compiler.merge_sources(members, work, name, _GROUP_BYTES)
+        ]
         main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
         options = [*compiler.model_flags(find_verilator(), vpi=True, trace=waves), f"-I{work}"]
-        units = [(path, [*options, level]) for path in (*merged, main)]
+        units = [(path, [*options, wanted]) for path, wanted in (*merged, (main, level))]
         objects = compiler.compile_objects(units, work, log)
         objects += compiler.runtime_objects(vpi=True, trace=waves)
         command = [find_compiler(), "-o", folder / name, *objects, f"-L{config.libs_dir}"]

