@@ -1,4 +1,4 @@
-"""An Amaranth component as Verilog text."""
+"""An Amaranth component as Verilog text, or as RTLIL for synthesis."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 
-def to_verilog(component: wiring.Component, name: str) -> str:
+def to_verilog(component: wiring.Component, name: str, platform: object = None) -> str:
     """Verilog of `component` as the module `name`.
 
     Ports: clk and rst (always, also of a combinational component), then one for each member of
@@ -17,6 +17,22 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     i__ready, the stream [1] of an array `o` has o__1__payload and so on. A payload is one vector
     whatever its layout; constants (always_ready) and members of no width have no port.
     """
+    top, ports = _top(component, name)
+    with _zero_memories_unsaid():
+        # Source locations would change the text, and so every cache key, with each moved line.
+        return verilog.convert(
+            top, name=name, ports=ports, platform=platform, emit_src=False,
+            strip_internal_attrs=True,
+        )  # fmt: skip
+
+
+def to_rtlil(component: wiring.Component, name: str, platform: object = None) -> str:
+    """RTLIL of `component` with the same ports, and with every initial value of its memories."""
+    top, ports = _top(component, name)
+    return rtlil.convert(top, name=name, ports=ports, emit_src=False, platform=platform)
+
+
+def _top(component: wiring.Component, name: str) -> tuple[Module, dict]:
     ports = {}
     for path, member, value in component.signature.flatten(component):
         value = Value.cast(value)
@@ -32,11 +48,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     top = Module()
     top.domains.sync = sync
     top.submodules.dut = component
-    with _zero_memories_unsaid():
-        # Source locations would change the text, and so every cache key, with each moved line.
-        return verilog.convert(
-            top, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
-        )
+    return top, ports
 
 
 @contextlib.contextmanager
