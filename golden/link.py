@@ -73,6 +73,8 @@ class DeviceLink:
 
     def put(self, words: Iterable[int]) -> int:
         """Takes words from the device while there is room; how many."""
+        if not self.session:
+            return 0
         before = len(self._held)
         self._held.extend(word for word, _ in zip(words, range(self.transmit_words - before),
                                                   strict=False))

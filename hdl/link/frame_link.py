@@ -27,7 +27,7 @@ class FrameLink(Component):
     """Words both ways, each once and in order, over bytes that may be lost, changed or invented.
 
     `words_to_device` may wait as long as it likes: the host is told to wait. `words_from_device`
-    waits while the host does not acknowledge. A HELLO with a new session number empties both
+    waits while the host does not acknowledge, and before the first session. A HELLO with a new session number empties both
     directions and holds `reset_device` for at least RESET_CYCLES; `open` is set from the first on.
     `heard` is set for a cycle with each good frame.
 
@@ -186,7 +186,7 @@ class FrameLink(Component):
     def _device(self, m: Module, arrived: ReceiveBuffer, departing: TransmitBuffer, reset) -> None:
         """Words to and from the device behind the link; none while it is reset."""
         m.d.sync += self.reset_device.eq(reset)
-        blocked = reset | self.reset_device
+        blocked = reset | self.reset_device | ~self.open
         m.d.comb += [
             self.words_to_device.payload.eq(arrived.words.payload),
             self.words_to_device.valid.eq(arrived.words.valid & ~blocked),
