@@ -16,7 +16,6 @@ from sim.verilog import to_verilog
 _HARNESS = Path(__file__).with_name("frame_harness.cc")
 _FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "0", "--noassert")
 _BUFFER = 1 << 16
-_ALL = 1 << 40
 
 
 class _Run(ctypes.Structure):
@@ -55,22 +54,24 @@ def _library(link: FrameLink) -> ctypes.CDLL:
 
 
 class FrameLinkModel:
-    """The RTL link, with the interface of golden.link.DeviceLink for what tests use of it.
+    """The RTL link, with the methods of golden.link.DeviceLink that a channel.Pair calls.
 
-    `to_device` has the words that the device behind it has taken, `offered` those that it still
-    has to give. idle, stall: shares of cycles in which it gives or takes nothing. A byte goes each
-    way every `gap` cycles.
+    `offered` has the words that the device behind it still has to give. idle, stall: shares of
+    cycles in which it gives or takes nothing. A byte goes each way every `gap` cycles, and each
+    `receive` is `cycles` cycles.
     """
 
     def __init__(self, hello: Hello, clock_hz: int, receive_words: int = 512,
                  transmit_words: int = 512, block: bool = True, *, seed: int = 1,
-                 idle: float = 0.0, stall: float = 0.0, gap: int = 1) -> None:  # fmt: skip
+                 idle: float = 0.0, stall: float = 0.0, gap: int = 8,
+                 cycles: int = 2400) -> None:  # fmt: skip
         self._library = _library(FrameLink(clock_hz, hello, receive_words, transmit_words, block))
         self._link = self._library.link_new(seed)
-        self.idle, self.stall, self.gap = idle, stall, gap
-        self.to_device: list[int] = []
+        self.idle, self.stall, self.gap, self.cycles = idle, stall, gap, cycles
         self.offered: list[int] = []
         self.reset_cycles = 0
+        self._taken: list[int] = []
+        self._in, self._out = np.empty(0, dtype=np.uint16), b""
         self.power_cycle()
 
     def close(self) -> None:
@@ -80,14 +81,29 @@ class FrameLinkModel:
     def power_cycle(self) -> None:
         self._library.link_power_cycle(self._link)
 
-    def run(self, data: bytes | np.ndarray, cycles: int) -> tuple[bytes, int]:
-        """Runs so many cycles with `data` (bytes; uint16 with bit 8: no stop bit) coming in.
+    def receive(self, data: bytes, now: float = 0.0) -> None:
+        """Runs `cycles` cycles, in which these bytes come in, as far as time allows."""
+        data = np.frombuffer(data, dtype=np.uint8).astype(np.uint16)
+        self._in = self.run(np.concatenate([self._in, data]), self.cycles)
 
-        The bytes that came out, and how many of `data` went in.
-        """
-        if not isinstance(data, np.ndarray):
-            data = np.frombuffer(data, dtype=np.uint8)
-        data = data.astype(np.uint16)
+    def transmit(self, now: float = 0.0) -> bytes:
+        """What came out meanwhile."""
+        out, self._out = self._out, b""
+        return out
+
+    def take(self, limit: int | None = None) -> list[int]:
+        """Words that the device has taken; when `limit` is 0 it takes none from now on."""
+        self.stall = 1.0 if limit == 0 else self.stall
+        taken, self._taken = self._taken, []
+        return taken
+
+    def put(self, words: list[int]) -> int:
+        """Words for the device to give."""
+        self.offered += words
+        return len(words)
+
+    def run(self, data: np.ndarray, cycles: int) -> np.ndarray:
+        """Runs so many cycles with `data` (uint16; bit 8: no stop bit) coming in; what did not."""
         offered = np.array(self.offered[:_BUFFER], dtype=np.uint32)
         out = np.empty(cycles // self.gap + 1, dtype=np.uint8)
         words = np.empty(cycles, dtype=np.uint32)
@@ -96,6 +112,7 @@ class FrameLinkModel:
                    cycles, self.gap, 0, round(256 * self.idle), round(256 * self.stall))
         self._library.link_run(self._link, ctypes.byref(run))
         del self.offered[: run.words_in_done]
-        self.to_device += words[: run.words_out_done].tolist()
+        self._taken += words[: run.words_out_done].tolist()
+        self._out += out[: run.bytes_out_done].tobytes()
         self.reset_cycles += run.resets
-        return out[: run.bytes_out_done].tobytes(), run.bytes_in_done
+        return data[run.bytes_in_done :]
