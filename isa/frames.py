@@ -2,9 +2,10 @@
 
 On the line: MARK, body, CRC-32, MARK. Between two marks the byte ESCAPE says that the next byte was
 XORed with 0x20; so neither MARK nor ESCAPE occurs there by chance, and a receiver is back in step
-at the next mark (the byte stuffing of HDLC, RFC 1662). No other byte is stuffed. The body is the header and `length` words,
-low byte first. The CRC is the CRC-32 of zlib over the body; in frames that belong to a session it
-is XORed with the session number, so a frame of another session is never taken for one of this.
+at the next mark (the byte stuffing of HDLC, RFC 1662). No other byte is stuffed. The body is the
+header and `length` words, low byte first. The CRC is the CRC-32 of zlib over the body; in frames
+that belong to a session it is XORed with the session number, so that a frame of another session is
+never taken for one of this.
 
 The host opens a session with HELLO: the number that it chose becomes the device's session, both
 directions begin at word 0, and the device behind the link is reset. WELCOME answers, and answers
