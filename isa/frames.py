@@ -62,8 +62,8 @@ class FrameType(IntEnum):
     LOST = 0x03  # device: no session is open
     DATA = 0x10  # both
     ACK = 0x11  # both: an answer to DATA or POLL
-    NAK = 0x12  # both: the same, and words before those that came are missing
-    BUSY = 0x13  # device: the same, and there was no room; ACK follows when there is
+    NAK = 0x12  # both: the same, and words are missing before those that came
+    BUSY = 0x13  # device: the same, and there was no room; NAK follows when there is
     POLL = 0x14  # host: answer at once
 
 
