@@ -28,7 +28,7 @@ class BoardCore(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = SerialLink(self.clock_hz, self.baud, self.configuration)
-        device = Device(self.configuration)
+        device = Device(self.configuration, self.contents)
         m.submodules.device = ResetInserter(link.reset_device)(device)
         m.d.comb += [
             link.rx.eq(self.rx),
