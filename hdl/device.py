@@ -51,8 +51,8 @@ class Device(Component):
     overwritten: set while the host writes to a memory, and not to a register.
     """
 
-    def __init__(self, c: Configuration, contents: Contents | None = None) -> None:
-        self.c, self.contents = c, contents or EMPTY
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self.contents = c, contents
         super().__init__(_ports(c))
 
     def elaborate(self, platform):
