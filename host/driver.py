@@ -60,9 +60,8 @@ class Driver:
     ) -> None:
         self.image = image
         self._link = Link(transport)
-        self._check_identity()
-        if not (transport.preloaded and transport.preloaded == image_identity(image)):
-            transport.preloaded = 0
+        present = self._check_identity()
+        if not present or present != image_identity(image):
             self._load(progress)
         self._layers = self._head = np.zeros(0, dtype=np.uint32)
         if image.stream is not None:
@@ -71,7 +70,8 @@ class Driver:
                 for part in (image.stream.body, image.stream.head)
             )
 
-    def _check_identity(self) -> None:
+    def _check_identity(self) -> int:
+        """The identity of the image that lies in the device since power-on, or 0."""
         first = IDENTITY[0].address
         words = self._link.read(Space.REGISTER, first, len(IDENTITY)).tolist()
         found = {r.name: words[r.address - first] for r in IDENTITY}
@@ -87,6 +87,7 @@ class Driver:
             raise SpikeletError(f"the image was made for the configuration "
                                 f"'{self.image.configuration}', the device is '{name}': compile "
                                 "the model for that configuration")
+        return found["image"]
 
     def _load(self, progress: Progress | None) -> None:
         done, total = 0, self.image.loaded_words
