@@ -126,7 +126,7 @@ def test_a_part_that_is_too_small_for_the_rows() -> None:
 
 
 def test_a_part_that_is_too_small_after_synthesis(built, monkeypatch) -> None:
-    monkeypatch.setitem(area.PARTS, "LFE5U-25F", Part("LFE5U-25F", 50, 10_000, 1))
+    monkeypatch.setitem(area.PARTS, "LFE5U-25F", Part("LFE5U-25F", 50, 10_000, 2))
     monkeypatch.setattr(recorded, "RECORDED", {
         (Family.ecp5, "narrow"): Area(40, 10, 1), (Family.ecp5, "wide"): Area(51, 10, 1),
         (Family.gowin, "other"): Area(1, 1, 1),
