@@ -24,16 +24,16 @@ class RowMemory(wiring.Component):
     """G memories of row_depth rows of P bytes, lane 0 in the lowest byte.
 
     address[g], enable[g] -> data[g] READ_LATENCY = 2 cycles later (memory, then output register);
-    without enable data is 0. Address bits beyond row_depth are ignored. row_write is taken in every cycle and can be read from the
-    second cycle after; reading a row in the cycle in which it is written gives undefined data. A
-    write beyond the memory is dropped.
+    without enable data is 0. Address bits beyond row_depth are ignored. row_write is taken in every
+    cycle and can be read from the second cycle after; reading a row in the cycle in which it is
+    written gives undefined data. A write beyond the memory is dropped.
 
     While readback_enable is set it owns every core's port (nobody else may read then):
     readback_address, readback_core -> readback_data READBACK_LATENCY = 3 cycles later.
 
-    Every bank's output register is 0 unless the bank was read, so that banks, and cores when they
-    are read back, are joined by OR. bank_rows, a power of two, cuts the rows into banks, with the same behaviour. None chooses:
-    ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (a size for simulation only).
+    A bank's output register is 0 unless the bank was read: banks, and cores for read-back, are
+    joined by OR. bank_rows, a power of two, cuts the rows into banks, with the same behaviour. None
+    chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (for simulation only).
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
