@@ -11,13 +11,14 @@ from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
 from hdl.memory.ring import Ring
 from hdl.memory.row_arbiter import RowArbiter
 from hdl.memory.rows import ROW_ADDRESS_BITS
-from hdl.memory.tables import ExponentMemory, parameter_memory, rotation_memory
+from hdl.memory.tables import ExponentMemory, parameter_memory
 from hdl.memory.vector import VectorMemory
 from hdl.units.fire import Fire
 from hdl.units.post import Post
 from hdl.units.sequencer import Sequencer
 from hdl.units.vector import VectorUnit
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import VECTOR
 from isa.packets import Space
 
@@ -45,26 +46,26 @@ class Device(Component):
 
     link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
     and every word of key/value codes as it is written, for simulation; a board leaves them open.
+    contents: what memories and settings hold at power-on; settings also after a reset.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self.contents = c, contents
         super().__init__(_ports(c))
 
     def elaborate(self, platform):
-        c = self.c
+        c, contents = self.c, self.contents
         m = Module()
         m.submodules.receiver = receiver = Receiver(c)
         m.submodules.transmitter = transmitter = Transmitter(c)
         m.submodules.readback = readback = ReadBack(c)
-        m.submodules.registers = registers = RegisterBlock(c)
-        m.submodules.sequencer = sequencer = Sequencer(c)
-        m.submodules.fire = fire = Fire(c)
+        m.submodules.registers = registers = RegisterBlock(c, contents)
+        m.submodules.sequencer = sequencer = Sequencer(c, contents.of(Space.PROGRAM))
+        m.submodules.fire = fire = Fire(c, contents=contents)
         m.submodules.post = post = Post(c)
-        m.submodules.vector = vector = VectorUnit(c)
-        m.submodules.memory = memory = VectorMemory(c)
-        m.submodules.parameters = parameters = parameter_memory(c)
-        m.submodules.rotation = rotation = rotation_memory(c)
+        m.submodules.vector = vector = VectorUnit(c, contents)
+        m.submodules.memory = memory = VectorMemory(c, contents.of(Space.ROTATION))
+        m.submodules.parameters = parameters = parameter_memory(c, contents.of(Space.PARAMETER))
         m.submodules.key_exponents = key_exponents = ExponentMemory(c)
         m.submodules.value_exponents = value_exponents = ExponentMemory(c)
         m.submodules.magnitudes = magnitudes = MagnitudeFile(c)
@@ -76,7 +77,7 @@ class Device(Component):
 
         self._link(m, receiver, transmitter)
         tables = receiver.tables
-        for user in (registers, sequencer, fire, vector, parameters, rotation):
+        for user in (registers, sequencer, fire, vector, parameters, memory):
             m.d.comb += [
                 user.tables.enable.eq(tables.enable),
                 user.tables.space.eq(tables.space),
@@ -117,8 +118,7 @@ class Device(Component):
         # Vector memory and register files.
         connect(m, fire.source, memory.fire)
         connect(m, post.residual, memory.post)
-        connect(m, vector.source, memory.vector_a)
-        connect(m, vector.operand, memory.vector_b)
+        connect(m, vector.memory, memory.vector)
         connect(m, readback.vector, memory.loader)
         connect(m, post.vector_write, memory.post_write)
         connect(m, vector.vector_write, memory.vector_write)
@@ -132,7 +132,6 @@ class Device(Component):
         connect(m, vector.scalar_write, scalars.write)
         connect(m, post.scalar, scalars.read)
         connect(m, post.parameters, parameters.read)
-        connect(m, vector.rotation, rotation.read)
         connect(m, post.exponents, key_exponents.read)
         connect(m, vector.value_exponents, value_exponents.read)
         for written, source in (
@@ -188,6 +187,7 @@ class Device(Component):
             fire.readback_core.eq(readback.row_core),
             readback.row_data.eq(fire.readback_data),
             registers.address.eq(readback.register_address),
+            registers.overwritten.eq(receiver.overwrites),
             readback.register_data.eq(registers.data),
         ]
         self._count(m, registers, sequencer, receiver, fire, post, vector)

@@ -8,6 +8,7 @@ import numpy as np
 from host.link import Link, packet
 from host.transport import Transport
 from isa.configurations import CONFIGURATIONS
+from isa.contents import image_identity
 from isa.errors import SpikeletError
 from isa.image import Image
 from isa.packets import Kind, RunFlag, Space
@@ -47,8 +48,8 @@ class _New:
 class Driver:
     """A device with a model image in it.
 
-    Checks the device's identity, then loads the image. `progress` gets (link words loaded, link
-    words in all).
+    Checks the device's identity, then loads the image, unless the bitstream brought it along.
+    `progress` gets (link words loaded, link words in all).
 
     Raises:
         SpikeletError: no Spikelet device, another contract, or an image for another configuration.
@@ -59,8 +60,9 @@ class Driver:
     ) -> None:
         self.image = image
         self._link = Link(transport)
-        self._check_identity()
-        self._load(progress)
+        present = self._check_identity()
+        if not present or present != image_identity(image):
+            self._load(progress)
         self._layers = self._head = np.zeros(0, dtype=np.uint32)
         if image.stream is not None:
             self._layers, self._head = (
@@ -68,7 +70,8 @@ class Driver:
                 for part in (image.stream.body, image.stream.head)
             )
 
-    def _check_identity(self) -> None:
+    def _check_identity(self) -> int:
+        """The identity of the image that lies in the device since power-on, or 0."""
         first = IDENTITY[0].address
         words = self._link.read(Space.REGISTER, first, len(IDENTITY)).tolist()
         found = {r.name: words[r.address - first] for r in IDENTITY}
@@ -84,6 +87,7 @@ class Driver:
             raise SpikeletError(f"the image was made for the configuration "
                                 f"'{self.image.configuration}', the device is '{name}': compile "
                                 "the model for that configuration")
+        return found["image"]
 
     def _load(self, progress: Progress | None) -> None:
         done, total = 0, self.image.loaded_words

@@ -1,4 +1,6 @@
-"""Memories with one writer and one reader: parameters, rotation table, exponents."""
+"""Memories with one writer and one reader: parameters, exponents."""
+
+from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, signed, unsigned
 from amaranth.lib.data import ArrayLayout
@@ -8,30 +10,41 @@ from amaranth.lib.wiring import Component, In
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
 from hdl.memory.style import style
 from isa.configurations import Configuration
-from isa.formats import EXPONENT, TRIGONOMETRIC
+from isa.formats import EXPONENT
 from isa.packets import Space
+
+_STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
 
 
 class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
     tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
-    latency one cycle; what is read in the cycle of a write to the same word is not defined.
+    latency one cycle; what is read in the cycle of a write to the same word is not defined. `init`:
+    entries (isa.contents) at power-on.
     """
 
     def __init__(
-        self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool
+        self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool,
+        init: Sequence[int] = (),
     ) -> None:
         self.space, self.depth, self.layout = space, depth, layout
         self.attributes = style(depth, block)
+        self.init = [self._kept(entry) for entry in init]
         super().__init__({"tables": In(table_write()), "read": In(read_port(address_bits, layout))})
+
+    def _kept(self, entry: int) -> int:
+        """The low bits of each 16 of an entry."""
+        bits, lanes = self.layout.elem_shape.width, self.layout.length
+        mask = (1 << bits) - 1
+        return sum((entry >> 16 * lane & mask) << bits * lane for lane in range(lanes))
 
     def elaborate(self, platform):
         m = Module()
         bits, lanes = self.layout.elem_shape.width, self.layout.length
         pairs = lanes // 2
         m.submodules.memory = memory = Memory(
-            shape=unsigned(bits * lanes), depth=self.depth, init=[], attrs=self.attributes
+            shape=unsigned(bits * lanes), depth=self.depth, init=self.init, attrs=self.attributes
         )
         write = memory.write_port(granularity=2 * bits)
         read = memory.read_port()
@@ -50,21 +63,16 @@ class PairMemory(Component):
         return m
 
 
-def parameter_memory(c: Configuration) -> PairMemory:
+def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
     """Gain and drop (or half of a bias) of V outputs a word."""
-    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True)
-
-
-def rotation_memory(c: Configuration) -> PairMemory:
-    """Cosine and sine of V / 2 pairs a word."""
-    layout = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
-    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16, False)
+    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True, init)
 
 
 class ExponentMemory(Component):
     """Exponents of keys or values, V positions a word; read latency one cycle.
 
-    A write puts `exponent` into every position of the word that `lanes` names.
+    A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
+    `lanes` names.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -83,19 +91,21 @@ class ExponentMemory(Component):
         m = Module()
         lanes = self.c.vector_lanes
         m.submodules.memory = memory = Memory(
-            shape=unsigned(EXPONENT.bits * lanes),
+            shape=unsigned(_STORED_BITS * lanes),
             depth=self.c.exponent_depth,
             init=[],
-            attrs=style(self.c.exponent_depth),
+            attrs=style(self.c.exponent_depth, self.c.spare_blocks),
         )
-        write = memory.write_port(granularity=EXPONENT.bits)
+        write = memory.write_port(granularity=_STORED_BITS)
         read = memory.read_port()
         m.d.comb += [
             write.addr.eq(self.address),
-            write.data.eq(Cat(self.exponent for _ in range(lanes))),
+            write.data.eq((self.exponent + _STORED_OFFSET)[:_STORED_BITS].replicate(lanes)),
             read.addr.eq(self.read.address),
-            self.read.data.eq(read.data),
         ]
+        for lane in range(lanes):
+            stored = read.data.word_select(lane, _STORED_BITS)
+            m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
         with m.If(self.enable):
             m.d.comb += write.en.eq(self.lanes)
         return m

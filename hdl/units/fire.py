@@ -10,10 +10,10 @@ from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
-    read_port,
     register_read,
     row_write_layout,
     settings_layout,
+    shared_read,
     sums_layout,
     table_write,
     tile_layout,
@@ -26,6 +26,7 @@ from hdl.units.norm import Norm
 from hdl.units.router import Router
 from hdl.units.synapse import SynapseCore
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import VECTOR
 from isa.instructions import FIRE
 
@@ -56,10 +57,11 @@ class Fire(wiring.Component):
     been read for the last time; later writes to it change nothing. Its events may still be
     on their way then: rows they read must not be written before the tile has come.
 
-    source, magnitude: vector memory (one cycle) and magnitude registers (same cycle). position,
-    token, settings: constant while instructions are executed. tables: spaces SCHEDULE and RSQRT.
-    ring_take takes ring_take_rows rows at ring_pointer; pointer and available follow one cycle
-    later. row_write, readback_*: see hdl.memory.rows; readback while nothing is executed only.
+    source, magnitude: vector memory (shared; one cycle) and magnitude registers (same cycle).
+    position, token, settings: constant while instructions are executed.
+    tables: spaces SCHEDULE and RSQRT. ring_take takes ring_take_rows rows at ring_pointer; pointer
+    and available follow one cycle later. row_write, readback_*: see hdl.memory.rows; readback while
+    nothing is executed only.
 
     tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
     is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 2 cycles later. A read in
@@ -70,8 +72,9 @@ class Fire(wiring.Component):
     bank_rows: see hdl.memory.rows.RowMemory.
     """
 
-    def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, bank_rows: int | None = None,
+                 contents: Contents = EMPTY) -> None:
+        self.c, self._contents = c, contents
         self.bank_rows = bank_rows
         super().__init__(
             {
@@ -80,7 +83,7 @@ class Fire(wiring.Component):
                 "position": In(POSITION_BITS),
                 "token": In(TOKEN_BITS),
                 "settings": In(settings_layout()),
-                "source": Out(read_port(16, word_layout(c))),
+                "source": Out(shared_read(16, word_layout(c))),
                 "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
                 "tables": In(table_write()),
                 "row_write": In(stream.Signature(row_write_layout(c), always_ready=True)),
@@ -103,10 +106,10 @@ class Fire(wiring.Component):
         c = self.c
         m = Module()
         m.submodules.fetch = fetch = Fetch(c)
-        m.submodules.neurons = neurons = NeuronCore(c)
+        m.submodules.neurons = neurons = NeuronCore(c, self._contents)
         m.submodules.router = router = Router(c)
-        m.submodules.norm = norm = Norm()
-        m.submodules.rows = rows = RowMemory(c, self.bank_rows)
+        m.submodules.norm = norm = Norm(self._contents)
+        m.submodules.rows = rows = RowMemory(c, self.bank_rows, self._contents)
         cores = [SynapseCore(c) for _ in range(c.cores)]
 
         for name in ("instruction", "source", "magnitude"):
