@@ -1,12 +1,10 @@
 """An Amaranth component as Verilog text."""
 
-import contextlib
-from collections.abc import Iterator
-
-from amaranth.back import rtlil, verilog
 from amaranth.hdl import ClockDomain, Const, Module, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
+
+from hdl.emit import convert
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:
@@ -32,28 +30,4 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     top = Module()
     top.domains.sync = sync
     top.submodules.dut = component
-    with _zero_memories_unsaid():
-        # Source locations would change the text, and so every cache key, with each moved line.
-        return verilog.convert(
-            top, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
-        )
-
-
-@contextlib.contextmanager
-def _zero_memories_unsaid() -> Iterator[None]:
-    """Inside, memories whose rows are all zero are written without initial values.
-
-    The simulator starts them at zero anyway (--x-initial 0), while Amaranth 0.5 makes an object a
-    bit and yosys a statement a row: minutes, and gigabytes, for the memories of large devices.
-    """
-    original = rtlil.ModuleEmitter.emit_memory
-
-    def emit_memory(self: rtlil.ModuleEmitter, cell_index: int, cell: object) -> None:
-        if any(cell.init):
-            original(self, cell_index, cell)
-
-    rtlil.ModuleEmitter.emit_memory = emit_memory
-    try:
-        yield
-    finally:
-        rtlil.ModuleEmitter.emit_memory = original
+    return convert(top, name, ports)
