@@ -1,7 +1,8 @@
 // A C interface around a Verilated board: its clock, its UART pins, and bytes from and to a file
 // descriptor (a pseudo-terminal's master). Everything else of the board is reached over the pins.
 //
-// Ports of the top: clk, rst, rx, tx, leds (8 bits).
+// Compiled with -DPIN_CLOCK=, -DPIN_RX=, -DPIN_TX= and, where there are LEDs, -DPIN_LEDS=: ports of
+// the top.
 
 #include <algorithm>
 #include <cstdint>
@@ -138,19 +139,23 @@ struct Receiver {
 
 struct Board {
     VerilatedContext context;
-    std::unique_ptr<Vtop> top = std::make_unique<Vtop>(&context, "");
+    std::unique_ptr<Vtop> top;
     uint64_t cycles = 0, active = 0;  // `active`: when a pin of the UART last moved
     double clock_hz = 0;
     int file = -1;
     Sender sender;
     Receiver receiver;
 
-    ~Board() { top->final(); }
+    // Power on: every register and memory begins with its initial value.
+    void start() {
+        top = std::make_unique<Vtop>(&context, "");
+        top->PIN_RX = 1;
+    }
 
     void cycle() {
-        top->clk = 0;
+        top->PIN_CLOCK = 0;
         top->eval();
-        top->clk = 1;
+        top->PIN_CLOCK = 1;
         top->eval();
         ++cycles;
     }
@@ -174,7 +179,7 @@ EXPORT Board* spikelet_board_new(double clock_hz, double baud) {
     auto* board = new Board;
     board->clock_hz = clock_hz;
     board->sender.bit_cycles = board->receiver.bit_cycles = clock_hz / baud;
-    board->top->rx = 1;
+    board->start();
     return board;
 }
 
@@ -204,33 +209,34 @@ EXPORT void spikelet_board_faults(Board* board, int to_host, double flip, double
     faults.random.seed(2 * seed + static_cast<uint64_t>(to_host));
 }
 
-// Holds rst for some cycles.
-EXPORT void spikelet_board_reset(Board* board, uint32_t cycles) {
-    for (uint32_t i = 0; i <= cycles; ++i) {  // it acts a cycle late: see sim/transform.py
-        board->top->rst = i < cycles;
-        board->cycle();
-    }
-}
+// Takes the power away and gives it back.
+EXPORT void spikelet_board_restart(Board* board) { board->start(); }
 
-EXPORT uint32_t spikelet_board_leds(const Board* board) { return board->top->leds; }
+EXPORT uint32_t spikelet_board_leds(const Board* board) {
+#ifdef PIN_LEDS
+    return board->top->PIN_LEDS;
+#else
+    return 0;
+#endif
+}
 
 // Runs for `count` cycles. Returns 1 when no pin of the UART has moved for `quiet` cycles.
 EXPORT int spikelet_board_run(Board* board, uint64_t count, uint64_t quiet) {
     Vtop& top = *board->top;
     Sender& sender = board->sender;
     const uint64_t end = board->cycles + count;
-    int before = top.tx;
+    int before = top.PIN_TX;
     while (board->cycles < end) {
         board->exchange();
         const uint64_t until = std::min(end, board->cycles + POLL_CYCLES);
         while (board->cycles < until) {
             if (static_cast<double>(board->cycles) >= sender.next) {
                 if (sender.idle()) board->exchange();  // a byte may follow at once
-                top.rx = sender.step();
+                top.PIN_RX = sender.step();
                 board->active = board->cycles;
             }
             board->cycle();
-            const int level = top.tx;
+            const int level = top.PIN_TX;
             if (level != before) board->active = board->cycles;
             before = level;
             board->receiver.level(level, board->cycles);

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from isa.errors import SpikeletError
 
-_RESET_CYCLES = 16
-
 
 @dataclass(frozen=True)
 class Faults:
@@ -55,7 +53,7 @@ class BoardCounts:
 
 
 class SimulatedBoard:
-    """One Verilated board with its UART; reset when made.
+    """One Verilated board with its UART; its power is switched on when it is made.
 
     Args:
         library: a shared library of `sim.board.build`.
@@ -67,7 +65,6 @@ class SimulatedBoard:
         self._library = _load(library)
         self._handle = self._library.spikelet_board_new(clock_hz, baud)
         self._finalizer = weakref.finalize(self, self._library.spikelet_board_free, self._handle)
-        self.reset()
 
     def close(self) -> None:
         """Frees the simulation; the object cannot be used afterwards."""
@@ -92,9 +89,9 @@ class SimulatedBoard:
                 self._handle, direction, faults.flip, faults.drop, faults.insert, seed
             )
 
-    def reset(self) -> None:
-        """Holds the reset for some cycles."""
-        self._library.spikelet_board_reset(self._handle, _RESET_CYCLES)
+    def restart(self) -> None:
+        """Takes the power away and gives it back: all begins with its initial value."""
+        self._library.spikelet_board_restart(self._handle)
 
     @property
     def leds(self) -> int:
@@ -128,7 +125,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "attach": (None, [board, flag]),
         "forget": (None, [board]),
         "faults": (None, [board, flag, number, number, number, count]),
-        "reset": (None, [board, bits]),
+        "restart": (None, [board]),
         "leds": (bits, [board]),
         "run": (flag, [board, count, count]),
         "counts": (None, [board, ctypes.POINTER(count)]),

@@ -73,9 +73,9 @@ class VirtualBoard:
         """Puts faults on the line from now on."""
         self._do(lambda: self._board.set_faults(to_board, to_host, seed))
 
-    def reset(self) -> None:
-        """Presses the board's reset; its memories lose nothing but what its registers say."""
-        self._do(self._board.reset)
+    def restart(self) -> None:
+        """Takes the board's power away and gives it back; the port stays open."""
+        self._do(self._board.restart)
 
     def close_port(self) -> None:
         """Pulls the cable: the host's reads and writes fail, bytes under way are lost."""
