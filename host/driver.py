@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from host.link import Link, device_identity, packet
+from host.link import Link, device_identity, named_counters, packet, read_counters
 from host.transport import Transport
 from isa.configurations import CONFIGURATIONS
 from isa.errors import SpikeletError
@@ -97,7 +97,7 @@ class Driver:
 
     def counters(self) -> dict[str, int]:
         """The device's counters by name; they wrap at 2**32."""
-        return _counters(self._link.read(Space.REGISTER, COUNTERS[0].address, len(COUNTERS)))
+        return read_counters(self._link)
 
     def generate(
         self,
@@ -180,10 +180,10 @@ class Driver:
             answer = self._link.receive()
             if answer.kind is Kind.DONE and answer.value in tuple(Stop):
                 if reading:
-                    self._watch(_counters(self._link.expect(Kind.DATA).payload))
+                    self._watch(named_counters(self._link.expect(Kind.DATA).payload))
                 return Stop(answer.value)
             if answer.kind is Kind.DATA and reading:
-                self._watch(_counters(answer.payload))
+                self._watch(named_counters(answer.payload))
                 reading = False
                 continue
             if answer.kind is Kind.LOGITS:
@@ -216,10 +216,6 @@ class Driver:
             self._link.send(_stream(Space.ROW, self.image.stream.embedding[token]))
             self._link.send(self._layers)
         self._link.send(self._head)
-
-
-def _counters(words: np.ndarray) -> dict[str, int]:
-    return {r.name: int(words[r.address - COUNTERS[0].address]) for r in COUNTERS}
 
 
 def _stream(space: Space, words: np.ndarray) -> np.ndarray:

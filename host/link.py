@@ -7,7 +7,7 @@ import numpy as np
 from host.transport import Transport
 from isa.errors import SpikeletError
 from isa.packets import HEADER, HEADER_WORDS, Fault, Kind, Space
-from isa.registers import CONTRACT_VERSION, IDENTITY, IDENTITY_MAGIC
+from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC
 
 _FAULTS = {
     Fault.UNKNOWN_KIND: "it does not know the packet's kind",
@@ -113,3 +113,13 @@ def device_identity(link: Link) -> dict[str, int]:
         raise SpikeletError(f"the device was built for contract {found['contract']}, this is "
                             f"{CONTRACT_VERSION}: build the device again")
     return found
+
+
+def named_counters(words: np.ndarray) -> dict[str, int]:
+    """The counters by name, from the words that were read of them."""
+    return {r.name: int(words[r.address - COUNTERS[0].address]) for r in COUNTERS}
+
+
+def read_counters(link: Link) -> dict[str, int]:
+    """The device's counters by name; they wrap at 2**32."""
+    return named_counters(link.read(Space.REGISTER, COUNTERS[0].address, len(COUNTERS)))
