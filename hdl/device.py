@@ -18,6 +18,7 @@ from hdl.units.post import Post
 from hdl.units.sequencer import Sequencer
 from hdl.units.vector import VectorUnit
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import VECTOR
 from isa.packets import Space
 
@@ -28,6 +29,7 @@ def _ports(c: Configuration) -> dict:
     ports = {
         "link_in_payload": In(32), "link_in_valid": In(1), "link_in_ready": Out(1),
         "link_out_payload": Out(32), "link_out_valid": Out(1), "link_out_ready": In(1),
+        "overwritten": Out(1),
         "trace_key_value_valid": Out(1), "trace_key_value_data": Out(8 * lanes),
         "trace_key_value_exponent": Out(8),
     }  # fmt: skip
@@ -45,26 +47,28 @@ class Device(Component):
 
     link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
     and every word of key/value codes as it is written, for simulation; a board leaves them open.
+    contents: what memories and settings hold at power-on; settings also after a reset.
+    overwritten: set while the host writes to a memory, and not to a register.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self.contents = c, contents
         super().__init__(_ports(c))
 
     def elaborate(self, platform):
-        c = self.c
+        c, contents = self.c, self.contents
         m = Module()
         m.submodules.receiver = receiver = Receiver(c)
         m.submodules.transmitter = transmitter = Transmitter(c)
         m.submodules.readback = readback = ReadBack(c)
-        m.submodules.registers = registers = RegisterBlock(c)
-        m.submodules.sequencer = sequencer = Sequencer(c)
-        m.submodules.fire = fire = Fire(c)
+        m.submodules.registers = registers = RegisterBlock(c, contents)
+        m.submodules.sequencer = sequencer = Sequencer(c, contents.of(Space.PROGRAM))
+        m.submodules.fire = fire = Fire(c, contents=contents)
         m.submodules.post = post = Post(c)
-        m.submodules.vector = vector = VectorUnit(c)
+        m.submodules.vector = vector = VectorUnit(c, contents)
         m.submodules.memory = memory = VectorMemory(c)
-        m.submodules.parameters = parameters = parameter_memory(c)
-        m.submodules.rotation = rotation = rotation_memory(c)
+        m.submodules.parameters = parameters = parameter_memory(c, contents.of(Space.PARAMETER))
+        m.submodules.rotation = rotation = rotation_memory(c, contents.of(Space.ROTATION))
         m.submodules.key_exponents = key_exponents = ExponentMemory(c)
         m.submodules.value_exponents = value_exponents = ExponentMemory(c)
         m.submodules.magnitudes = magnitudes = MagnitudeFile(c)
@@ -202,6 +206,7 @@ class Device(Component):
             self.link_out_payload.eq(transmitter.link.payload),
             self.link_out_valid.eq(transmitter.link.valid),
             transmitter.link.ready.eq(self.link_out_ready),
+            self.overwritten.eq(receiver.overwrites),
         ]
 
     def _count(self, m, registers, sequencer, receiver, fire, post, vector) -> None:

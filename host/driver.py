@@ -9,6 +9,7 @@ import numpy as np
 from host.link import Link, device_identity, named_counters, packet, read_counters
 from host.transport import Transport
 from isa.configurations import CONFIGURATIONS
+from isa.contents import image_identity
 from isa.errors import SpikeletError
 from isa.image import Image
 from isa.packets import Kind, RunFlag, Space
@@ -43,8 +44,8 @@ class _New:
 class Driver:
     """A device with a model image in it.
 
-    Checks the device's identity, then loads the image. `progress` gets (link words loaded, link
-    words in all).
+    Checks the device's identity, then loads the image, unless the bitstream brought it along.
+    `progress` gets (link words loaded, link words in all).
 
     Raises:
         SpikeletError: no Spikelet device, another contract, or an image for another configuration.
@@ -58,7 +59,9 @@ class Driver:
         self._watched = 0.0
         self._link = Link(transport)
         self._check_identity()
-        self._load(progress)
+        if not (transport.preloaded and transport.preloaded == image_identity(image)):
+            transport.preloaded = 0
+            self._load(progress)
         self._layers = self._head = np.zeros(0, dtype=np.uint32)
         if image.stream is not None:
             self._layers, self._head = (

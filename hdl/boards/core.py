@@ -6,6 +6,8 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.device import Device
 from hdl.link.serial import SerialLink
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
+from isa.frames import Hello
 
 LEDS = 8
 HEARTBEAT_SECONDS = 0.5  # on, and as long off
@@ -14,21 +16,21 @@ HEARTBEAT_SECONDS = 0.5  # on, and as long off
 class BoardCore(Component):
     """A device of `configuration` behind a UART of `baud`, in one clock domain of `clock_hz`.
 
-    rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 the host talks, 2 the device talks, 3 a
-    model lies in it from the bitstream. `contents` (isa.contents.Contents): what the memories
-    hold at power-on.
+    rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 a session is open, 2 the host talks, 3 the
+    bitstream's model is in the memories. `contents`: what the memories hold at power-on.
     """
 
     def __init__(self, configuration: Configuration, clock_hz: int, baud: int,
-                 contents=None) -> None:
+                 contents: Contents = EMPTY) -> None:
         self.configuration, self.clock_hz, self.baud = configuration, clock_hz, baud
         self.contents = contents
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(LEDS)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.link = link = SerialLink(self.clock_hz, self.baud, self.configuration)
-        device = Device(self.configuration)
+        hello = Hello(self.configuration.identity, image=self.contents.identity)
+        m.submodules.link = link = SerialLink(self.clock_hz, self.baud, hello)
+        device = Device(self.configuration, self.contents)
         m.submodules.device = ResetInserter(link.reset_device)(device)
         m.d.comb += [
             link.rx.eq(self.rx),
@@ -45,5 +47,9 @@ class BoardCore(Component):
         m.d.sync += count.eq(count + 1)
         with m.If(count == half - 1):
             m.d.sync += [count.eq(0), beat.eq(~beat)]
-        m.d.comb += self.leds.eq(Cat(beat, link.activity))
+        kept = Signal(init=1)  # also through a reset by the host: it does not restore memories
+        with m.If(device.overwritten):
+            m.d.sync += kept.eq(0)
+        preloaded = kept if self.contents.identity else 0
+        m.d.comb += self.leds.eq(Cat(beat, link.activity, preloaded))
         return m

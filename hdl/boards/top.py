@@ -10,6 +10,7 @@ from hdl.boards.board import Board
 from hdl.boards.core import LEDS, BoardCore
 from hdl.emit import convert
 from isa.configurations import Configuration, configuration
+from isa.contents import EMPTY, Contents
 
 SIMULATED_TOP = "spikelet_board"
 
@@ -21,8 +22,8 @@ class BoardTop(Elaboratable):
     runs at the core's frequency, `core_hz`, and every register begins with its initial value.
     """
 
-    def __init__(self, board: Board, c: Configuration | None = None, contents=None,
-                 core_hz: int | None = None, baud: int | None = None) -> None:
+    def __init__(self, board: Board, c: Configuration | None = None,
+                 contents: Contents = EMPTY, core_hz: int | None = None, baud: int | None = None) -> None:
         self.board = board
         self.configuration = c or configuration(board.configuration)
         self.baud = baud or board.baud

@@ -35,6 +35,8 @@ class Receiver(Component):
     `start` is a pulse once the whole prompt is in the queue; `reset_position`, `send_logits` and
     `generate` then belong to this run. `stop` stays set from STOP to the next RUN.
 
+    `overwrites` is set while a WRITE to anything but registers goes on.
+
     READ and a fault wait for the transmitter. Between the STREAM packets of one position a host
     therefore must not READ: logits on their way could need the rows that wait behind it.
     """
@@ -62,6 +64,7 @@ class Receiver(Component):
                 "send_logits": Out(1),
                 "generate": Out(32),
                 "stop": Out(1),
+                "overwrites": Out(1),
             }
         )
 
@@ -195,6 +198,7 @@ class Receiver(Component):
                     with m.If(self.link.valid):
                         m.d.sync += left.eq(left - 1)
             with m.State("WRITE"):
+                m.d.comb += self.overwrites.eq(space != Space.REGISTER)
                 with m.If(left == 0):
                     m.next = "KIND"
                 with m.Elif(beyond):

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import settings_layout, table_write
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.packets import Space
 from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC, SETTINGS
 
@@ -22,15 +23,15 @@ class RegisterBlock(Component):
     `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
 
     Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
-    value to a counter's address clears it.
+    value to a counter's address clears it. Settings begin with those of `contents`.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
         self.c = c
         super().__init__(
             {
                 "tables": In(table_write()),
-                "settings": Out(settings_layout()),
+                "settings": Out(settings_layout(), init=dict(contents.settings)),
                 "increments": In(increments_layout()),
                 "address": In(8),
                 "data": Out(32),

@@ -11,6 +11,7 @@ from hdl.lib.shapes import settings_layout, table_write
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.memory.style import style
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import CODE, EXPONENT, POTENTIAL, SCHEDULE_STEPS
 from isa.packets import Space
 from isa.schedule import LEAK_CLEAR, STEP, Reset
@@ -78,8 +79,8 @@ class NeuronCore(wiring.Component):
     3 cycles after the tile's last step; a further such tile waits while one is not taken.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self._contents = c, contents
         super().__init__(
             {
                 "groups": In(stream.Signature(group_layout(c))),
@@ -97,7 +98,8 @@ class NeuronCore(wiring.Component):
         settings = self.settings
 
         m.submodules.schedule = schedule = Memory(
-            shape=unsigned(STEP.bits), depth=SCHEDULE_STEPS, init=[], attrs=style(SCHEDULE_STEPS)
+            shape=unsigned(STEP.bits), depth=SCHEDULE_STEPS, attrs=style(SCHEDULE_STEPS),
+            init=[step & ((1 << STEP.bits) - 1) for step in self._contents.of(Space.SCHEDULE)],
         )
         write_port = schedule.write_port()
         m.d.comb += [

@@ -1,5 +1,7 @@
 """Sequencer: runs the program for every token, and the units in step with one another."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import fifo, stream
 from amaranth.lib.memory import Memory
@@ -80,10 +82,12 @@ class ProgramMemory(Component):
     """The program: one instruction a word, written by the link loader 32 bits at a time.
 
     `instruction` belongs to the `address` of the cycle before. A write beyond the end is dropped.
+    `init`: entries (isa.contents) at power-on.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, init: Sequence[int] = ()) -> None:
         self.depth = c.program_depth
+        self.init = [entry & ((1 << INSTRUCTION_BITS) - 1) for entry in init]
         super().__init__(
             {
                 "tables": In(table_write()),
@@ -95,7 +99,7 @@ class ProgramMemory(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=unsigned(INSTRUCTION_BITS), depth=self.depth, init=[]
+            shape=unsigned(INSTRUCTION_BITS), depth=self.depth, init=self.init
         )
         write = memory.write_port(granularity=32)
         read = memory.read_port()
@@ -126,8 +130,9 @@ class Sequencer(Component):
     One instruction is dispatched a cycle; the program's end waits until all units are idle.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, program: Sequence[int] = ()) -> None:
         self.c = c
+        self.program_init = program
         ports = {}
         for unit in UNITS:
             ports[unit] = Out(stream.Signature(RECORDS[OPCODES[unit]].layout()))
@@ -179,7 +184,7 @@ class Sequencer(Component):
             for other in queue.others:
                 m.d.comb += getattr(queue, f"completed_{other}").eq(queues[other].completed)
 
-        m.submodules.program = program = ProgramMemory(c)
+        m.submodules.program = program = ProgramMemory(c, self.program_init)
         address, following = Signal(range(c.program_depth)), Signal(range(c.program_depth))
         opcode = program.instruction[:4]
         m.d.comb += [

@@ -8,6 +8,7 @@ from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.shapes import scalar_layout, table_write
 from hdl.units.functions import EXP2_ARGUMENT_BITS, SUM_BITS, Exp2, Inverse
 from hdl.units.pipeline import delayed
+from isa.contents import EMPTY, Contents
 from isa.formats import EXPONENT, VECTOR
 
 _MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
@@ -27,7 +28,8 @@ class Softmax(wiring.Component):
     Latency: aligned 4 cycles, then combinational; scalar_valid 9 cycles after the last word.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, contents: Contents = EMPTY):
+        self._contents = contents
         super().__init__(
             {
                 "scores": In(signed(VECTOR.bits)).array(lanes),
@@ -48,8 +50,8 @@ class Softmax(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         lanes = len(self.scores)
-        m.submodules.exp2 = exp2 = Exp2(lanes)
-        m.submodules.reciprocal = reciprocal = Inverse()
+        m.submodules.exp2 = exp2 = Exp2(lanes, self._contents)
+        m.submodules.reciprocal = reciprocal = Inverse(contents=self._contents)
         for part in (exp2, reciprocal):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 
