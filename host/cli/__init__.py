@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import typer
 
+from host.cli import board_sim, convert, energy, evaluate, generate, info, stats, train
 from host.cli import compile as compile_command
-from host.cli import convert, energy, evaluate, generate, info, train
 from host.cli.terminal import fail
 from isa.errors import SpikeletError
 
@@ -48,6 +48,8 @@ app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
 app.command("energy")(energy.energy)
 app.command("info")(info.info)
+app.command("board-sim")(board_sim.board_sim)
+app.command("stats")(stats.stats)
 app.add_typer(train.app, name="train")
 
 

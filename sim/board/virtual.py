@@ -1,5 +1,6 @@
 """A virtual board: a Verilated board that runs in a thread behind a pseudo-terminal."""
 
+import atexit
 import contextlib
 import os
 import select
@@ -50,6 +51,7 @@ class VirtualBoard:
         self.seconds = 0.0  # of wall time in which the clock ran
         self._thread = threading.Thread(target=self._loop, name="virtual board", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # the thread must not outlive the interpreter
 
     def __enter__(self) -> "VirtualBoard":
         return self
@@ -98,12 +100,18 @@ class VirtualBoard:
 
         return self._do(act)
 
+    def replug(self) -> None:
+        """Pulls the cable and plugs it in again."""
+        self.close_port()
+        self.open_port()
+
     def close(self) -> None:
         """Stops the clock and hangs up. `counts` and `seconds` stay."""
         if self._stopping:
             return
         counts = self.counts()
         self._stopping = True
+        atexit.unregister(self.close)
         self._wake_up()
         self._thread.join()
         self.counts = lambda: counts

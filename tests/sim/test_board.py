@@ -11,8 +11,9 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.boards.top import SIMULATED_TOP
 from isa.errors import SpikeletError
-from sim.board.build import TOP, Pins, build_simulation
+from sim.board.build import Pins, build_simulation
 from sim.board.library import Faults, SimulatedBoard
 from sim.board.terminal import Terminal
 from sim.board.virtual import VirtualBoard
@@ -39,7 +40,7 @@ class Loopback(wiring.Component):
 
 
 def library() -> Path:
-    return build_simulation(to_verilog(Loopback(), TOP), Pins())
+    return build_simulation(to_verilog(Loopback(), SIMULATED_TOP), Pins())
 
 
 @pytest.fixture
