@@ -87,6 +87,9 @@ class FrameLink(Component):
             departing.missing.eq(header.type == FrameType.NAK),
             departing.clear.eq(begin),
             transmitter.session.eq(session),
+            self.bytes_out.payload.eq(transmitter.bytes.payload),
+            self.bytes_out.valid.eq(transmitter.bytes.valid),
+            transmitter.bytes.ready.eq(self.bytes_out.ready),
         ]
 
         # What goes out next. A flag that is raised in this cycle stays up: it is set further down.

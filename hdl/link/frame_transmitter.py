@@ -1,6 +1,6 @@
 """Frame transmitter: header and words become the bytes of a frame (isa/frames.py)."""
 
-from amaranth.hdl import Mux, Signal, Module, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out

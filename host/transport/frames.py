@@ -16,7 +16,7 @@ from isa.frames import (
 )
 
 _MARK, _ESCAPE = bytes([MARK]), bytes([ESCAPE])
-_LONGEST = 2 * (HEADER_BYTES + 4 * 255 + CHECK_BYTES)  # bytes between two marks, all of them stuffed
+_LONGEST = 2 * (HEADER_BYTES + 4 * 255 + CHECK_BYTES)  # between two marks, all stuffed
 _ESCAPED = {MARK ^ ESCAPE_XOR: _MARK, ESCAPE ^ ESCAPE_XOR: _ESCAPE}
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from host.transport.frames import FrameDecoder
-from isa.errors import SpikeletError
 from isa.frames import (
     FRAME_VERSION,
     HOST_WINDOW_WORDS,
@@ -79,6 +78,10 @@ class Session:
         self._answer: FrameType | None = None
         self._came = bytearray()
         self._lost = 0
+
+    def fail(self, reason: str) -> None:
+        """Ends the session, unless it has ended; the first reason stays."""
+        self.failure = self.failure or reason
 
     # --- words -----------------------------------------------------------------------------------
 
@@ -165,10 +168,10 @@ class Session:
 
     def _hello(self, now: float) -> bytes:
         if now - self._heard_at > self._patience:
-            came = ("bytes came, but no frame: is it a Spikelet bitstream, and is the baud rate right?"
-                    if self._bytes_came else
-                    "nothing came: check power, cable and port, and that the bitstream is loaded")
-            self.failure = f"no Spikelet device answers in {self._patience:g} s; {came}"
+            came = "nothing came: check power, cable and port, and that the bitstream is loaded"
+            if self._bytes_came:
+                came = "bytes came, but no frame: check the baud rate and what the bitstream is"
+            self.failure = f"no Spikelet device answered in {self._patience:g} s; {came}"
         if self.failure is not None or now < self._hello_at:
             return b""
         self._hello_at = now + HELLO_SECONDS

@@ -1,4 +1,4 @@
-"""The frame link in RTL against the host's session: every word once and in order, whatever fails."""
+"""The frame link in RTL against the host's session: every word once and in order."""
 
 import cocotb
 import pytest
@@ -64,7 +64,8 @@ async def faults_are_mended(dut):
         assert down.faults and up.faults and host.session.resent and host.session.damaged
 
 
-@pytest.mark.parametrize("receive_words, transmit_words, block", [(512, 512, True), (64, 128, False)])
+@pytest.mark.parametrize("receive_words, transmit_words, block",
+                         [(512, 512, True), (64, 128, False)])
 def test_frame_link(receive_words, transmit_words, block):
     run_cocotb(
         FrameLink(CLOCK_HZ, HELLO, receive_words, transmit_words, block), __name__,
