@@ -120,7 +120,7 @@ def check_link(board: "Transport", tell: Tell) -> "Check":
     words = 1024
     start = time.perf_counter()
     link.read(Space.REGISTER, 0, words)
-    rate = 4 * words / (time.perf_counter() - start - echo / 2)
+    rate = 4 * words / (time.perf_counter() - start)
     return Check("link", f"{ECHOES} echoes of {1e3 * echo:.2f} ms, {rate / 1e3:,.0f} kB/s to the "
                          "host, wall time")
 

@@ -55,11 +55,16 @@ class SerialTransport(Transport):
         except BaseException:
             self.close()
             raise
+        self.preloaded = self.welcome.image
 
     @property
     def welcome(self) -> Welcome:
         """What the device said of itself."""
         return self.session.welcome
+
+    @property
+    def clock_hz(self) -> int:
+        return self.welcome.clock_hz
 
     def send(self, words: np.ndarray) -> None:
         with self._changed:
