@@ -29,6 +29,7 @@ class Configuration:
     maxima: int = 16
     scalars: int = 16
     router_depth: int = 16  # entries of each core's event queue
+    spare_blocks: bool = False  # rows leave block RAM over: all deep memories take it
 
     def __post_init__(self) -> None:
         for field in ("cores", "lanes", "vector_lanes", "neuron_lanes"):
@@ -46,7 +47,7 @@ class Configuration:
     def identity(self) -> int:
         """CRC-32 of the sizes: the host refuses an image made for another device."""
         sizes = asdict(self)
-        del sizes["description"]
+        del sizes["description"], sizes["spare_blocks"]
         return zlib.crc32(repr(sorted(sizes.items())).encode())
 
 
@@ -64,6 +65,18 @@ CONFIGURATIONS = {
             cores=2, lanes=32, vector_lanes=8, neuron_lanes=16, accumulator_bits=24, context=128,
             row_depth=8192, vector_depth=1024, parameter_depth=2048, rotation_depth=1024,
             program_depth=1024, exponent_depth=1024, alignments=64,
+        ),
+        Configuration(
+            "minimal", "the smallest that is possible, for small boards: 1 core x 4 lanes",
+            cores=1, lanes=4, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=32,
+            row_depth=1024, vector_depth=256, parameter_depth=256, rotation_depth=64,
+            program_depth=256, exponent_depth=64, alignments=16,
+        ),
+        Configuration(
+            "ulx3s_25f", "ECP5-25F: 2 cores x 16 lanes, weights streamed",
+            cores=2, lanes=16, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=128,
+            row_depth=1536, vector_depth=512, parameter_depth=512, rotation_depth=512,
+            program_depth=512, exponent_depth=1024, alignments=32, spare_blocks=True,
         ),
         Configuration(
             "ulx3s", "ULX3S-85F: 4 cores x 64 lanes, stories260K resident in block RAM",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Instance, Signal
+from amaranth.hdl import Instance, Module, Signal
 
 from hdl.boards.board import Family
 from isa.errors import SpikeletError
@@ -43,13 +43,15 @@ class Limits:
     reference: range
     multiplier: range
     post: tuple[int, ...]
-    output_feedback: bool = False  # the output itself is compared: multiplier / post is whole
 
 
 LIMITS = {
     # ECP5 and ECP5-5G Family Data Sheet (FPGA-DS-02012), sysCLOCK PLL timing.
     Family.ecp5: Limits((8e6, 400e6), (10e6, 400e6), (400e6, 800e6), range(1, 129),
                         range(1, 129), tuple(range(1, 129))),
+    # Artix-7 FPGAs Data Sheet (DS181), PLL switching characteristics, speed grade -1.
+    Family.xilinx: Limits((19e6, 800e6), (19e6, 450e6), (800e6, 1600e6), range(1, 57),
+                          range(2, 65), tuple(range(1, 129))),
 }
 
 
@@ -58,8 +60,11 @@ def settings(family: Family, input_hz: int, output_hz: int) -> PLL:
     oscillator nearest to the middle of its range.
 
     Raises:
-        SpikeletError: no setting comes within TOLERANCE.
+        SpikeletError: no setting comes within TOLERANCE, or the family has no PLL here.
     """
+    if family not in LIMITS:
+        raise SpikeletError(f"boards of the family {family} run at their own clock only: leave out "
+                            f"--clock-mhz, or give {input_hz / 1e6:g}")
     limits = LIMITS[family]
     low, high = limits.oscillator_hz
     found = []
@@ -69,8 +74,6 @@ def settings(family: Family, input_hz: int, output_hz: int) -> PLL:
             continue
         for post in limits.post:
             wanted = round(output_hz * post / detector)
-            if limits.output_feedback:
-                wanted = round(output_hz / detector) * post
             pll = PLL(input_hz, reference, wanted, post)
             if wanted in limits.multiplier and low <= pll.oscillator_hz <= high:
                 found.append(pll)
@@ -110,4 +113,19 @@ def ecp5_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal) -> I
     )  # fmt: skip
 
 
-CELLS = {Family.ecp5: ecp5_pll}
+def xilinx_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal) -> Module:
+    """A PLLE2_BASE and the clock buffer behind it."""
+    m = Module()
+    feedback, output = Signal(name="pll_feedback"), Signal(name="pll_output")
+    m.submodules.pll = Instance(
+        "PLLE2_BASE",
+        p_CLKIN1_PERIOD=1e9 / pll.input_hz, p_DIVCLK_DIVIDE=pll.reference,
+        p_CLKFBOUT_MULT=pll.multiplier, p_CLKOUT0_DIVIDE=pll.post,
+        i_CLKIN1=clock_in, i_CLKFBIN=feedback, i_RST=0, i_PWRDWN=0,
+        o_CLKFBOUT=feedback, o_CLKOUT0=output, o_LOCKED=locked,
+    )  # fmt: skip
+    m.submodules.buffer = Instance("BUFG", i_I=output, o_O=clock_out)
+    return m
+
+
+CELLS = {Family.ecp5: ecp5_pll, Family.xilinx: xilinx_pll}

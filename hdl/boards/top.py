@@ -23,7 +23,8 @@ class BoardTop(Elaboratable):
     """
 
     def __init__(self, board: Board, c: Configuration | None = None,
-                 contents: Contents = EMPTY, core_hz: int | None = None, baud: int | None = None) -> None:
+                 contents: Contents = EMPTY, core_hz: int | None = None,
+                 baud: int | None = None) -> None:
         self.board = board
         self.configuration = c or configuration(board.configuration)
         self.baud = baud or board.baud

@@ -69,7 +69,7 @@ def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
 def rotation_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
     """Cosine and sine of V / 2 pairs a word."""
     layout = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
-    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16, False, init)
+    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16, c.spare_blocks, init)
 
 
 class ExponentMemory(Component):
@@ -97,7 +97,7 @@ class ExponentMemory(Component):
             shape=unsigned(EXPONENT.bits * lanes),
             depth=self.c.exponent_depth,
             init=[],
-            attrs=style(self.c.exponent_depth),
+            attrs=style(self.c.exponent_depth, self.c.spare_blocks),
         )
         write = memory.write_port(granularity=EXPONENT.bits)
         read = memory.read_port()

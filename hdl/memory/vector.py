@@ -55,7 +55,7 @@ class VectorMemory(Component):
             ]
         for name in ("fire", "post", "vector_a", "vector_b"):
             reader = getattr(self, name)
-            attributes = style(c.vector_depth, block=name == "fire")
+            attributes = style(c.vector_depth, block=name == "fire" or c.spare_blocks)
             m.submodules[name] = memory = Memory(
                 shape=unsigned(width), depth=c.vector_depth, init=[], attrs=attributes
             )

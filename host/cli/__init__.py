@@ -12,10 +12,12 @@ import typer
 
 from host.cli import (
     board_sim,
+    build,
     convert,
     devices,
     energy,
     evaluate,
+    flash,
     generate,
     info,
     selftest,
@@ -59,6 +61,8 @@ app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
 app.command("energy")(energy.energy)
 app.command("info")(info.info)
+app.command("build")(build.build)
+app.command("flash")(flash.flash)
 app.command("board-sim")(board_sim.board_sim)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)
