@@ -42,6 +42,7 @@ def board_sim(
     from hdl.boards import board as find_board
     from isa.configurations import configuration
     from isa.contents import EMPTY, contents
+    from isa.frames import BAUD
     from sim.board.build import build_board
     from sim.board.library import Faults
     from sim.board.virtual import VirtualBoard
@@ -67,7 +68,8 @@ def board_sim(
         old = {number: signal.signal(number, lambda *_, act=act: act())
                for number, act in handlers.items()}
         try:
-            emit(f"{virtual.path}\n")
+            rate = "" if simulation.baud == BAUD else f"@{simulation.baud}"
+            emit(f"{virtual.path}{rate}\n")
             note(f"'{c.name}' on '{board}', {simulation.clock_hz / 1e6:g} MHz, "
                  f"{simulation.baud:,} baud; Ctrl-C ends it")
             while not ended.wait(0.2):  # signals are handled between two waits

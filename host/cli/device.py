@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 DeviceOption = Annotated[
     str,
     typer.Option("--device", help="sim: the Verilated hardware. golden: its golden model. "
-                                  "serial:PATH: a board, or a virtual one, on a serial port."),
+                                  "serial:PATH or serial:PATH@BAUD: a board, or a virtual one, on "
+                                  "a serial port."),
 ]
 
 class DeviceKind(StrEnum):
@@ -28,10 +29,11 @@ class DeviceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """What --device names; `path` is a serial port's."""
+    """What --device names; `path` and `baud` are a serial port's, None: the usual baud rate."""
 
     kind: DeviceKind
     path: str = ""
+    baud: int | None = None
 
     @staticmethod
     def parse(text: str) -> "Device":
@@ -45,10 +47,25 @@ class Device:
             if not path:
                 raise SpikeletError("--device serial needs a port: serial:/dev/ttyUSB0, or what "
                                     "spikelet devices lists")
-            return Device(DeviceKind.serial, path)
+            return Device(DeviceKind.serial, *split_baud(path))
         if colon or kind not in tuple(DeviceKind):
             raise SpikeletError(f"there is no device '{text}': use sim, golden or serial:PATH")
         return Device(DeviceKind(kind))
+
+
+def split_baud(port: str) -> tuple[str, int | None]:
+    """PATH or PATH@BAUD.
+
+    Raises:
+        SpikeletError: what follows @ is no baud rate.
+    """
+    path, at, baud = port.rpartition("@")
+    if not at:
+        return port, None
+    if not baud.isdecimal() or not int(baud):
+        raise SpikeletError(f"'{baud}' in {port} is no baud rate: write PATH@3000000, or the path "
+                            "alone")
+    return path, int(baud)
 
 
 def open_device(device: Device, name: str = "", waves: Path | None = None) -> "Transport":
@@ -60,7 +77,7 @@ def open_device(device: Device, name: str = "", waves: Path | None = None) -> "T
     if device.kind is DeviceKind.serial:
         from host.transport.serial import SerialTransport
 
-        return SerialTransport(device.path)
+        return SerialTransport(device.path, device.baud)
 
     sizes = configuration(name)
     if device.kind is DeviceKind.golden:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from host.cli.device import split_baud
 from host.cli.terminal import emit, print_grid
 from isa.configurations import CONFIGURATIONS
 from isa.errors import SpikeletError
@@ -13,8 +14,9 @@ ASK_SECONDS = 2.0  # for an answer
 
 
 def devices(
-    ports: Annotated[list[str] | None, typer.Argument(metavar="[PORT]...", help="Paths of ports to "
-                                                      "ask, beside those that are found.")] = None,
+    ports: Annotated[list[str] | None, typer.Argument(
+        metavar="[PORT]...", help="Ports to ask (PATH or PATH@BAUD), beside those that are "
+                                  "found.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to wait for each "
                                                          "answer.")] = ASK_SECONDS,
 ) -> None:
@@ -32,30 +34,45 @@ def devices(
 
     found = {port.device: port for port in list_ports.comports()}
     rows = []
-    for path in ports or []:
+    for port in ports or []:
+        path, baud = split_baud(port.removeprefix("serial:"))
         found.pop(str(Path(path).resolve()), None)
-        rows.append([path, "named", _ask(path.removeprefix("serial:"), seconds)])
+        rows.append([path, "named", _ask(path, [baud] if baud else _bauds(), seconds)])
     for path, port in sorted(found.items()):
         usb = port.vid is not None
         rows.append([path, port.description if usb else "no USB port",
-                     _ask(path, seconds) if usb else "not asked: name it to ask it"])
+                     _ask(path, _bauds(), seconds) if usb else "not asked: name it to ask it"])
     if not rows:
         emit("no serial port: connect a board, start spikelet board-sim, or name a port\n")
         return
     print_grid(rows)
 
 
-def _ask(path: str, seconds: float) -> str:
-    """What a port has behind it, in words."""
-    from host.transport.serial import SerialTransport
+def _bauds() -> list[int]:
+    """The baud rates of all boards, the usual one first."""
+    from hdl.boards import BOARDS
+    from isa.frames import BAUD
 
-    try:
-        with SerialTransport(path, patience=seconds) as board:
-            told = board.welcome
-    except SpikeletError as error:
-        return str(error).removeprefix(f"{path}: ")
-    names = {c.identity: c.name for c in CONFIGURATIONS.values()}
-    name = names.get(told.configuration, f"unknown ({told.configuration:08x})")
-    model = f"model {told.image:08x} from the bitstream" if told.image else "no model in it"
-    return (f"Spikelet, configuration {name}, contract {told.contract}, {model}, "
-            f"{told.clock_hz / 1e6:g} MHz")
+    return sorted({b.baud for b in BOARDS.values()}, key=lambda baud: (baud != BAUD, -baud))
+
+
+def _ask(path: str, bauds: list[int], seconds: float) -> str:
+    """What a port has behind it, in words; asked at one baud rate after the other."""
+    from host.transport.serial import SerialTransport
+    from isa.frames import BAUD
+
+    for baud in bauds:
+        try:
+            with SerialTransport(path, baud, patience=seconds) as board:
+                told = board.welcome
+        except SpikeletError as error:
+            answer = str(error).removeprefix(f"{path}: ")
+            if "no Spikelet device answers" in answer:
+                continue
+            return answer
+        names = {c.identity: c.name for c in CONFIGURATIONS.values()}
+        name = names.get(told.configuration, f"unknown ({told.configuration:08x})")
+        model = f"model {told.image:08x} from the bitstream" if told.image else "no model in it"
+        return (f"Spikelet, configuration {name}, contract {told.contract}, {model}, "
+                f"{told.clock_hz / 1e6:g} MHz" + ("" if baud == BAUD else f"; use {path}@{baud}"))
+    return answer

@@ -112,6 +112,8 @@ CASES = {
     "character without a token": (GENERATE, {"--prompt": "Zoë"}, "no token for"),
     "unknown device": (GENERATE, {"--device": "quantum"}, "there is no device 'quantum': use sim"),
     "device with a path": (GENERATE, {"--device": "golden:x"}, "there is no device 'golden:x'"),
+    "serial at a strange rate": (GENERATE, {"--device": "serial:/dev/x@fast"}, "is no baud rate"),
+    "serial without a board": (GENERATE, {"--device": "serial:/dev/x"}, "no serial port /dev/x"),
     "serial without a port": (GENERATE, {"--device": "serial:"}, "serial needs a port"),
     "unknown configuration": (GENERATE, {"--config": "big"}, "no configuration 'big'"),
     "unknown weights": (GENERATE, {"--weights": "heavy"}, "'heavy' is not one of"),
