@@ -51,6 +51,5 @@ class BoardCore(Component):
         with m.If(device.overwritten):
             m.d.sync += kept.eq(0)
         preloaded = kept if self.contents.identity else 0
-        m.d.comb += link.forget_image.eq(~kept)
         m.d.comb += self.leds.eq(Cat(beat, link.activity, preloaded))
         return m

@@ -27,10 +27,9 @@ class FrameLink(Component):
     """Words both ways, each once and in order, over bytes that may be lost, changed or invented.
 
     `words_to_device` may wait as long as it likes: the host is told to wait. `words_from_device`
-    waits while the host does not acknowledge. A HELLO with a new session number empties both
+    waits while the host does not acknowledge, and before the first session. A HELLO with a new session number empties both
     directions and holds `reset_device` for at least RESET_CYCLES; `open` is set from the first on.
-    `heard` is set for a cycle with each good frame. While `forget_image` is set, WELCOME says that
-    no model lies in the device.
+    `heard` is set for a cycle with each good frame.
 
     receive_words, transmit_words: sizes of the two buffers, powers of two, at least 64 and at most
     2**14; frames are at most half as long. block: in block RAM (one DP16KD each up to 512 words),
@@ -57,7 +56,6 @@ class FrameLink(Component):
                 "reset_device": Out(1),
                 "open": Out(1),
                 "heard": Out(1),
-                "forget_image": In(1),
             }
         )
 
@@ -98,9 +96,7 @@ class FrameLink(Component):
         request = transmitter.request
         first, welcoming = Signal(SEQUENCE_BITS), Signal()
         welcome = Array(
-            session if name == "session"
-            else Mux(self.forget_image, 0, Const(word, 32)) if name == "image"
-            else Const(word, 32)
+            session if name == "session" else Const(word, 32)
             for (name, _), word in zip(WELCOME_FIELDS, self._welcome.words, strict=True)
         )
         m.d.comb += [
@@ -190,7 +186,7 @@ class FrameLink(Component):
     def _device(self, m: Module, arrived: ReceiveBuffer, departing: TransmitBuffer, reset) -> None:
         """Words to and from the device behind the link; none while it is reset."""
         m.d.sync += self.reset_device.eq(reset)
-        blocked = reset | self.reset_device
+        blocked = reset | self.reset_device | ~self.open
         m.d.comb += [
             self.words_to_device.payload.eq(arrived.words.payload),
             self.words_to_device.valid.eq(arrived.words.valid & ~blocked),

@@ -36,7 +36,6 @@ class SerialLink(Component):
                 "words_from_device": In(stream.Signature(unsigned(32))),
                 "reset_device": Out(1),
                 "activity": Out(2),
-                "forget_image": In(1),
             }
         )
 
@@ -58,7 +57,6 @@ class SerialLink(Component):
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
             self.reset_device.eq(frames.reset_device),
-            frames.forget_image.eq(self.forget_image),
             self.activity[0].eq(frames.open),
             self.activity[1].eq(glow != 0),
         ]

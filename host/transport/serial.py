@@ -55,7 +55,6 @@ class SerialTransport(Transport):
         except BaseException:
             self.close()
             raise
-        self.preloaded = self.welcome.image
 
     @property
     def welcome(self) -> Welcome:
