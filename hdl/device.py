@@ -29,7 +29,6 @@ def _ports(c: Configuration) -> dict:
     ports = {
         "link_in_payload": In(32), "link_in_valid": In(1), "link_in_ready": Out(1),
         "link_out_payload": Out(32), "link_out_valid": Out(1), "link_out_ready": In(1),
-        "overwritten": Out(1),
         "trace_key_value_valid": Out(1), "trace_key_value_data": Out(8 * lanes),
         "trace_key_value_exponent": Out(8),
     }  # fmt: skip
@@ -48,7 +47,6 @@ class Device(Component):
     link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
     and every word of key/value codes as it is written, for simulation; a board leaves them open.
     contents: what memories and settings hold at power-on; settings also after a reset.
-    overwritten: set while the host writes to a memory, and not to a register.
     """
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
@@ -192,6 +190,7 @@ class Device(Component):
             fire.readback_core.eq(readback.row_core),
             readback.row_data.eq(fire.readback_data),
             registers.address.eq(readback.register_address),
+            registers.overwritten.eq(receiver.overwrites),
             readback.register_data.eq(registers.data),
         ]
         self._count(m, registers, sequencer, receiver, fire, post, vector)
@@ -206,7 +205,6 @@ class Device(Component):
             self.link_out_payload.eq(transmitter.link.payload),
             self.link_out_valid.eq(transmitter.link.valid),
             transmitter.link.ready.eq(self.link_out_ready),
-            self.overwritten.eq(receiver.overwrites),
         ]
 
     def _count(self, m, registers, sequencer, receiver, fire, post, vector) -> None:

@@ -58,9 +58,8 @@ class Driver:
         self._watch: OnCounters | None = None
         self._watched = 0.0
         self._link = Link(transport)
-        self._check_identity()
-        if not (transport.preloaded and transport.preloaded == image_identity(image)):
-            transport.preloaded = 0
+        present = self._check_identity()
+        if not present or present != image_identity(image):
             self._load(progress)
         self._layers = self._head = np.zeros(0, dtype=np.uint32)
         if image.stream is not None:
@@ -69,7 +68,8 @@ class Driver:
                 for part in (image.stream.body, image.stream.head)
             )
 
-    def _check_identity(self) -> None:
+    def _check_identity(self) -> int:
+        """The identity of the image that lies in the device since power-on, or 0."""
         found = device_identity(self._link)
         if found["configuration"] != self.image.identity:
             known = {c.identity: c.name for c in CONFIGURATIONS.values()}
@@ -77,6 +77,7 @@ class Driver:
             raise SpikeletError(f"the image was made for the configuration "
                                 f"'{self.image.configuration}', the device is '{name}': compile "
                                 "the model for that configuration")
+        return found["image"]
 
     def _load(self, progress: Progress | None) -> None:
         done, total = 0, self.image.loaded_words

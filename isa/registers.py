@@ -54,6 +54,8 @@ IDENTITY = _numbered(
     ("magic", 32, "0x53504B4C, 'SPKL'"),
     ("contract", 32, "version of this contract"),
     ("configuration", 32, "CRC-32 of the configuration's canonical text"),
+    ("image", 32, "CRC-32 of the model image in the memories since power-on; 0: none, or a memory "
+                  "was written since"),
 )
 
 COUNTERS = _numbered(

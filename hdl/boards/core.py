@@ -16,8 +16,8 @@ HEARTBEAT_SECONDS = 0.5  # on, and as long off
 class BoardCore(Component):
     """A device of `configuration` behind a UART of `baud`, in one clock domain of `clock_hz`.
 
-    rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 a session is open, 2 the host talks, 3 the
-    bitstream's model is in the memories. `contents`: what the memories hold at power-on.
+    rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 a session is open, 2 the host talks.
+    `contents`: what the memories hold at power-on.
     """
 
     def __init__(self, configuration: Configuration, clock_hz: int, baud: int,
@@ -47,9 +47,5 @@ class BoardCore(Component):
         m.d.sync += count.eq(count + 1)
         with m.If(count == half - 1):
             m.d.sync += [count.eq(0), beat.eq(~beat)]
-        kept = Signal(init=1)  # also through a reset by the host: it does not restore memories
-        with m.If(device.overwritten):
-            m.d.sync += kept.eq(0)
-        preloaded = kept if self.contents.identity else 0
-        m.d.comb += self.leds.eq(Cat(beat, link.activity, preloaded))
+        m.d.comb += self.leds.eq(Cat(beat, link.activity))
         return m

@@ -4,6 +4,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import Component
 
 from hdl.boards import pll
 from hdl.boards.board import Board
@@ -33,7 +34,7 @@ class BoardTop(Elaboratable):
         if wanted != board.clock_hz:
             self.pll = pll.settings(board.family, board.clock_hz, wanted)
         self.core_hz = round(self.pll.output_hz) if self.pll else board.clock_hz
-        self.core = BoardCore(self.configuration, self.core_hz, self.baud, contents)
+        self.contents = contents
         name = "_".join(map(str, board.uart)) if board.uart[1] else board.uart[0]
         self.clock, self.rx, self.tx = (
             Signal(name=n) for n in (board.clock, f"{name}_rx", f"{name}_tx"))
@@ -49,15 +50,15 @@ class BoardTop(Elaboratable):
             **({"led": (self.leds, PortDirection.Output)} if self.board.leds else {}),
         }
 
+    def core(self) -> Component:
+        """What is behind the pins."""
+        return BoardCore(self.configuration, self.core_hz, self.baud, self.contents)
+
     def elaborate(self, platform):
         m = Module()
         m.domains.sync = ClockDomain()
-        m.submodules.core = self.core
-        m.d.comb += [
-            self.core.rx.eq(self.rx),
-            self.tx.eq(self.core.tx),
-            self.leds.eq(self.core.leds),
-        ]
+        m.submodules.core = core = self.core()
+        m.d.comb += [core.rx.eq(self.rx), self.tx.eq(core.tx), self.leds.eq(core.leds)]
         if platform is None:
             m.d.comb += ClockSignal().eq(self.clock)
         else:
@@ -67,7 +68,8 @@ class BoardTop(Elaboratable):
 
     def _pins(self, m: Module, platform) -> None:
         board = self.board
-        uart = platform.request(*board.uart, dir={"rx": "-", "tx": "-"})
+        lines = {line.name: "-" for line in platform.lookup(*board.uart).ios}
+        uart = platform.request(*board.uart, dir=lines)
         m.submodules.clock_buffer = clock = io.Buffer("i", platform.request(board.clock, dir="-"))
         m.submodules.rx_buffer = rx = io.Buffer("i", uart.rx)
         m.submodules.tx_buffer = tx = io.Buffer("o", uart.tx)

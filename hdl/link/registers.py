@@ -1,6 +1,6 @@
 """The register block: settings that the host writes, identity and counters that it reads."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
@@ -23,16 +23,18 @@ class RegisterBlock(Component):
     `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
 
     Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
-    value to a counter's address clears it. Settings begin with those of `contents`.
+    value to a counter's address clears it. Settings begin with those of `contents`,
+    whose identity is that of the image until `overwritten`.
     """
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
-        self.c = c
+        self.c, self.contents = c, contents
         super().__init__(
             {
                 "tables": In(table_write()),
                 "settings": Out(settings_layout(), init=dict(contents.settings)),
                 "increments": In(increments_layout()),
+                "overwritten": In(1),
                 "address": In(8),
                 "data": Out(32),
             }
@@ -57,8 +59,14 @@ class RegisterBlock(Component):
             ]
             with m.If(write & (self.tables.address == r.address)):
                 m.d.sync += counts[r.name].eq(0)
+        kept = Signal(init=1, reset_less=True)  # a reset does not bring memories back
+        with m.If(self.overwritten):
+            m.d.sync += kept.eq(0)
         fixed = dict(
-            magic=IDENTITY_MAGIC, contract=CONTRACT_VERSION, configuration=self.c.identity
+            magic=IDENTITY_MAGIC,
+            contract=CONTRACT_VERSION,
+            configuration=self.c.identity,
+            image=Mux(kept, self.contents.identity, 0) if self.contents.identity else 0,
         )
         values = {r.address: fixed[r.name] for r in IDENTITY}
         values |= {r.address: counts[r.name] for r in COUNTERS}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ Tell = Callable[[float, str], None]
 _ELABORATED, _SYNTHESISED, _PLACED, _ROUTED = 0.03, 0.4, 0.7, 0.97
 _TYPICAL_LINES = 20_000  # that a tool writes: how fast the bar moves, nothing else
 _TIMES = "seconds.json"
+# Array elements: Amaranth names them \word[7], which Yosys takes for bit 7 of \word and stops.
+# Bits have a blank before the bracket.
+_ELEMENT = re.compile(r"(?<=\S)\[(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ def netlist_area(design: Design, tell: Tell = lambda fraction, stage: None) -> A
 
 def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool]:
     """The folder of the netlist and its statistics, and whether it was in the cache."""
-    rtlil = plan.files[f"{TOP}.il"]
-    script = (f"read_rtlil {TOP}.il; {design.flow.synthesis}; "
+    rtlil = _ELEMENT.sub(r".\1", plan.files[f"{TOP}.il"])
+    script = (f"read_rtlil {TOP}.il; {design.flow.synthesis(design.top.core_hz)}; "
               f"tee -q -o {STATISTICS} stat -json; write_json {NETLIST}")
     key = content_key(rtlil, script, tools.version(tools.YOSYS))
 
@@ -96,6 +100,9 @@ def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool
         (folder / f"{TOP}.il").write_text(rtlil)
         following = _Following(tell, _ELABORATED, _SYNTHESISED, "synthesis")
         tools.run(tools.YOSYS, ["-p", script], folder, log, following.yosys)
+        if not (folder / NETLIST).is_file():
+            raise SpikeletError("yosys ended without a word before the netlist was there: see "
+                                f"{log}")
         (folder / f"{TOP}.il").unlink()
         _keep(folder, log, "synthesis.log", start)
 

@@ -38,6 +38,7 @@ class Design:
 
     @cached_property
     def platform(self) -> object:
+        """For its properties."""
         return self.board.platform_class()()
 
     @property
@@ -53,10 +54,12 @@ class Design:
         platform = self.platform
         return PARTS[getattr(platform, "device", None) or platform.family]
 
-    def plan(self, **overrides: object) -> BuildPlan:
-        """Amaranth's files, elaborated anew; to be called once."""
+    def plan(self, toolchain: str | None = None) -> BuildPlan:
+        """Amaranth's files, elaborated anew, for the open tools or a vendor's toolchain."""
+        platform = self.board.platform_class()()  # one platform takes one design
+        platform.toolchain = toolchain or platform.toolchain
         with zero_memories_unsaid():
-            return self.platform.prepare(self.top, TOP, emit_src=False, **overrides)
+            return platform.prepare(self.top, TOP, emit_src=False)
 
     def check_rows(self) -> None:
         """Raises SpikeletError where the rows alone, packed without a gap, overflow the part."""

@@ -20,12 +20,12 @@ NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
 class Flow:
     """A family's way from RTLIL to a bitstream.
 
-    place(plan, platform, clock_hz, seed) and pack(plan, platform) give the arguments of their
-    tools, which run in a folder with the plan's files and NETLIST, and leave REPORT and the
-    bitstream TOP + `bitstream`.
+    synthesis(clock_hz) is a Yosys script. place(plan, platform, clock_hz, seed) and
+    pack(plan, platform) give the arguments of their tools, which run in a folder with the
+    constraints and NETLIST, and leave REPORT and the bitstream TOP + `bitstream`.
     """
 
-    synthesis: str
+    synthesis: Callable[[float], str]
     placer: Tool
     packer: Tool
     constraints: str
@@ -39,6 +39,24 @@ class Flow:
     @property
     def tools(self) -> tuple[Tool, ...]:
         return (tools.YOSYS, self.placer, self.packer)
+
+
+def _synth_ecp5(clock_hz: float) -> str:
+    # ABC9 maps for the least delay unless it is given one; with slack it saves half of the look-up
+    # tables. Its delays are without most of the wires: half of a period. No memory is read where
+    # it is being written, so no port needs a bypass.
+    return (f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
+            f"synth_ecp5 -no-rw-check -top {TOP}")
+
+
+def _synth_gowin(clock_hz: float) -> str:
+    return (f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
+            f"synth_gowin -family gw2a -no-rw-check -top {TOP}")
+
+
+def _synth_ice40(clock_hz: float) -> str:
+    # There is no RAM in look-up tables: memories that ask for it become block RAM.
+    return f"setattr -unset ram_style */m:*; synth_ice40 -device u -no-rw-check -top {TOP}"
 
 
 def _command(plan: BuildPlan, number: int) -> list[str]:
@@ -74,15 +92,15 @@ def _gowin_pack(plan: BuildPlan, platform: object) -> list[str]:
 
 FLOWS = {
     Family.ecp5: Flow(
-        f"synth_ecp5 -top {TOP}", tools.NEXTPNR_ECP5, tools.ECPPACK, ".lpf", ".bit",
+        _synth_ecp5, tools.NEXTPNR_ECP5, tools.ECPPACK, ".lpf", ".bit",
         _nextpnr, _amaranth_pack, ("TRELLIS_COMB",), ("TRELLIS_FF",), ("DP16KD",),
     ),
     Family.gowin: Flow(
-        f"synth_gowin -family gw2a -top {TOP}", tools.NEXTPNR_GOWIN, tools.GOWIN_PACK, ".cst",
+        _synth_gowin, tools.NEXTPNR_GOWIN, tools.GOWIN_PACK, ".cst",
         ".fs", _gowin, _gowin_pack, ("LUT4", "ALU"), ("DFF",), ("BSRAM",),
     ),
     Family.ice40: Flow(
-        f"synth_ice40 -top {TOP}", tools.NEXTPNR_ICE40, tools.ICEPACK, ".pcf", ".bin",
+        _synth_ice40, tools.NEXTPNR_ICE40, tools.ICEPACK, ".pcf", ".bin",
         _nextpnr, _amaranth_pack, ("ICESTORM_LC",), (), ("ICESTORM_RAM",),
     ),
 }  # fmt: skip

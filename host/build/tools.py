@@ -43,8 +43,8 @@ def find(tool: Tool) -> str:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise SpikeletError(f"{tool.variable} is '{named}', which is not a program: correct it, "
-                                f"or unset it to use {tool.program}")
+            raise SpikeletError(f"{tool.variable} is '{named}', which is not a program: correct "
+                                f"it, or unset it to use {tool.program}")
         return found
     beside = Path(sys.executable).parent / tool.program
     if os.access(beside, os.X_OK):

@@ -18,10 +18,7 @@ def write_project(design: Design, folder: Path) -> list[Path]:
     For Diamond (ECP5), Gowin's and Vivado's tools also the script that Amaranth makes for them.
     Nothing of this is run here.
     """
-    toolchain = _TOOLCHAINS.get(design.board.family)
-    if toolchain is not None:
-        design.platform.toolchain = toolchain
-    files = design.plan().files
+    files = design.plan(_TOOLCHAINS.get(design.board.family)).files
     texts = {name: text for name, text in files.items()
              if name.endswith(_SUFFIXES) and not name.endswith(".debug.v")}
     if f"{TOP}.v" not in texts:  # no script of the vendor's, and so no Verilog either

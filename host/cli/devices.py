@@ -58,13 +58,14 @@ def _bauds() -> list[int]:
 
 def _ask(path: str, bauds: list[int], seconds: float) -> str:
     """What a port has behind it, in words; asked at one baud rate after the other."""
+    from host.link import Link, device_identity
     from host.transport.serial import SerialTransport
     from isa.frames import BAUD
 
     for baud in bauds:
         try:
             with SerialTransport(path, baud, patience=seconds) as board:
-                told = board.welcome
+                told, image = board.welcome, device_identity(Link(board))["image"]
         except SpikeletError as error:
             answer = str(error).removeprefix(f"{path}: ")
             if "no Spikelet device answers" in answer:
@@ -72,7 +73,7 @@ def _ask(path: str, bauds: list[int], seconds: float) -> str:
             return answer
         names = {c.identity: c.name for c in CONFIGURATIONS.values()}
         name = names.get(told.configuration, f"unknown ({told.configuration:08x})")
-        model = f"model {told.image:08x} from the bitstream" if told.image else "no model in it"
+        model = f"model {image:08x} from the bitstream" if image else "no model in it"
         return (f"Spikelet, configuration {name}, contract {told.contract}, {model}, "
                 f"{told.clock_hz / 1e6:g} MHz" + ("" if baud == BAUD else f"; use {path}@{baud}"))
     return answer

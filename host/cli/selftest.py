@@ -47,10 +47,13 @@ def selftest(
     Example:
       spikelet selftest --device serial:/dev/ttyUSB0
     """
+    from host.link import Link, device_identity
+
     chosen = Device.parse(device)
     with open_device(chosen, config or sources.DEFAULT_CONFIGURATION) as board:
         c = board_configuration(board)
-        preloaded, rows, difference = board.preloaded, [], None
+        held = device_identity(Link(board))["image"]
+        rows, difference = [], None
         with progress("selftest") as tell:
             for check in checks(board, c, model, max_new_tokens, quick, seed, tell):
                 rows.append([check.name, "pass" if check.difference is None else "DIFFERS",
@@ -59,7 +62,7 @@ def selftest(
                     difference = check
                     break
     print_grid(rows, f"'{c.name}' on {device}")
-    if preloaded:
+    if held:
         note("the bitstream's model was overwritten: switch the power off and on, or flash again")
     if difference is not None:
         emit(f"FAIL: {difference.name}: {difference.difference}\n")

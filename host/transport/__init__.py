@@ -6,13 +6,7 @@ import numpy as np
 
 
 class Transport(ABC):
-    """Link words (uint32) to and from one device, in order, none lost.
-
-    preloaded: `isa.contents.image_identity` of the model that lies in the device since power-on,
-    0 where there is none or it was overwritten. A driver that loads another sets it to 0.
-    """
-
-    preloaded: int = 0
+    """Link words (uint32) to and from one device, in order, none lost."""
 
     @abstractmethod
     def send(self, words: np.ndarray) -> None:

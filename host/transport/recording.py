@@ -23,7 +23,6 @@ class Recorder(Transport):
 
     def __init__(self, transport: Transport, label: str) -> None:
         self._transport, self.label = transport, label
-        self.preloaded = transport.preloaded
         self._directions: list[int] = []
         self._parts: list[np.ndarray] = []
 
@@ -49,7 +48,7 @@ class Recorder(Transport):
 
     def save(self, path: Path) -> None:
         """Writes the recording (NumPy's npz)."""
-        about = {"label": self.label, "preloaded": self.preloaded, "clock_hz": self.clock_hz}
+        about = {"label": self.label, "clock_hz": self.clock_hz}
         np.savez_compressed(
             path,
             about=np.frombuffer(json.dumps(about).encode(), np.uint8),
@@ -76,7 +75,7 @@ class Replay(Transport):
         except (OSError, KeyError, ValueError) as error:
             raise SpikeletError(f"{path} is no recording of a session: {error}") from None
         self.label: str = about["label"]
-        self.preloaded, self._clock_hz = about["preloaded"], about["clock_hz"]
+        self._clock_hz = about["clock_hz"]
         self._at = 0
 
     @property

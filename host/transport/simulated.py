@@ -43,7 +43,6 @@ class SimulatedTransport(Transport):
             progress=progress,
         )
         self.device = SimulatedDevice(library, configuration.vector_lanes)
-        self.preloaded = contents.identity
         self._waiting = np.zeros(0, dtype=np.uint32)
         if waves is not None:
             self.device.waves(waves)

@@ -1,7 +1,8 @@
 """Small circuits in the place of a board's core: the flow is the same and takes seconds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib.memory import Memory
@@ -48,15 +49,16 @@ class SmallCore(Component):
 class SmallDesign(Design):
     """A design with `core` on the board's pins."""
 
-    core: SmallCore | None = None
+    core: Callable[[], SmallCore] = SmallCore
 
     @cached_property
     def top(self) -> BoardTop:
         top = BoardTop(self.board, self.configuration, self.contents, self.core_hz)
-        top.core = self.core or SmallCore()
+        top.core = self.core
         return top
 
 
-def small(name: str = "ulx3s_25f", core: SmallCore | None = None, **options) -> SmallDesign:
-    """A small design on a board, with the name of a small configuration."""
-    return SmallDesign(board(name), configuration("minimal"), core=core, **options)
+def small(name: str = "ulx3s_25f", core: dict | None = None, **options) -> SmallDesign:
+    """A small design on a board, with the name of a small configuration; core: of SmallCore."""
+    make = partial(SmallCore, **(core or {}))
+    return SmallDesign(board(name), configuration("minimal"), core=make, **options)

@@ -13,7 +13,7 @@ from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC, 
 from tests.cocotb_support import generator, pack, run_cocotb, start, unpack
 
 CYCLES = 8000
-IDENTITIES = (IDENTITY_MAGIC, CONTRACT_VERSION, configuration("tiny").identity)
+IDENTITIES = (IDENTITY_MAGIC, CONTRACT_VERSION, configuration("tiny").identity, 0)
 FIXED = {r.address: value for r, value in zip(IDENTITY, IDENTITIES, strict=True)}
 
 
