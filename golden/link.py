@@ -44,7 +44,7 @@ class DeviceLink:
         self.receive_words, self.transmit_words = receive_words, transmit_words
         self.sessions = 0
         self._piece = bytearray()
-        self._escaped = False
+        self._escaped = self._broken = False
         self.power_cycle()
 
     def power_cycle(self) -> None:
@@ -57,7 +57,8 @@ class DeviceLink:
         self.to_device: deque[int] = deque()
         self._held: deque[int] = deque()  # from the device, not acknowledged
         self._expected = self._first = self._sent = 0  # word number; word number; words of _held
-        self._status_due = self._missing = self._stalled = self._recovering = False
+        self._status_due = self._missing = self._stalled = False
+        self._gap: int | None = None  # words are missing; before the frame of this number
         self._echo = self._tries = 0
         self._patient_since: float | None = None
 
@@ -73,6 +74,8 @@ class DeviceLink:
 
     def put(self, words: Iterable[int]) -> int:
         """Takes words from the device while there is room; how many."""
+        if not self.session:
+            return 0
         before = len(self._held)
         self._held.extend(word for word, _ in zip(words, range(self.transmit_words - before),
                                                   strict=False))
@@ -85,17 +88,21 @@ class DeviceLink:
         for byte in data:
             if byte == MARK:
                 if self._piece or self._escaped:
-                    self._end(bytes(self._piece), self._escaped, now)
+                    self._end(bytes(self._piece), self._escaped or self._broken, now)
                 self._piece.clear()
+                self._escaped = self._broken = False
+            elif self._escaped:
+                self._broken |= byte ^ ESCAPE_XOR not in (MARK, ESCAPE)
+                self._piece.append(byte ^ ESCAPE_XOR)
                 self._escaped = False
             elif byte == ESCAPE:
                 self._escaped = True
             else:
-                self._piece.append(byte ^ ESCAPE_XOR if self._escaped else byte)
-                self._escaped = False
+                self._piece.append(byte)
 
     def transmit(self, now: float) -> bytes:
-        """All bytes that go to the host now."""
+        """Bytes that go to the host now, one DATA frame at most; called again until there are none,
+        as the line takes them."""
         frames = []
         if self._welcome_due:
             self._welcome_due = False
@@ -119,22 +126,21 @@ class DeviceLink:
             return []
         if self._sent and self._tries < DEVICE_RESEND_LIMIT and self._patient_since is not None \
                 and now - self._patient_since >= DEVICE_RESEND_SECONDS:
-            self._sent, self._recovering, self._tries = 0, False, self._tries + 1
-        frames = []
-        while self._sent < len(self._held):
-            count = min(len(self._held) - self._sent, MAXIMUM_WORDS, self.transmit_words // 2)
-            words = [self._held[self._sent + i] for i in range(count)]
-            sequence = (self._first + self._sent) % _NUMBERS
-            frames.append(Frame(FrameType.DATA, sequence, self._expected, words_payload(words)))
-            self._sent += count
-            self._patient_since = now
-        return frames
+            self._sent, self._tries = 0, self._tries + 1
+        count = min(len(self._held) - self._sent, MAXIMUM_WORDS, self.transmit_words // 2)
+        if not count:
+            return []
+        words = [self._held[self._sent + i] for i in range(count)]
+        sequence = (self._first + self._sent) % _NUMBERS
+        self._sent += count
+        self._patient_since = now
+        return [Frame(FrameType.DATA, sequence, self._expected, words_payload(words))]
 
-    def _end(self, piece: bytes, cut: bool, now: float) -> None:
+    def _end(self, piece: bytes, broken: bool, now: float) -> None:
         """A mark behind at least one byte."""
         body, check = piece[:-4], piece[-4:]
         fields = HEADER.unpack(int.from_bytes(body[:HEADER_BYTES], "little"))
-        whole = (not cut and len(body) >= HEADER_BYTES
+        whole = (not broken and len(body) >= HEADER_BYTES
                  and len(body) == HEADER_BYTES + 4 * fields["length"])
         difference = zlib.crc32(body) ^ int.from_bytes(check, "little")
         kind, payload = fields["type"], body[HEADER_BYTES:]
@@ -164,12 +170,15 @@ class DeviceLink:
         words = struct.unpack(f"<{len(payload) // 4}I", payload)
         if ahead == 0:
             if len(words) > self.receive_words - len(self.to_device):
-                self._stalled = True
+                self._stalled, self._gap = True, sequence
             else:
+                self._gap = None
                 self.to_device.extend(words)
                 self._expected = (self._expected + len(words)) % _NUMBERS
         elif ahead < _NUMBERS // 2:
-            self._missing = True
+            further = None if self._gap is None else (sequence - self._gap) % _NUMBERS
+            self._missing |= not further or further >= _NUMBERS // 2
+            self._gap = sequence
 
     def _acknowledged(self, acknowledge: int, missing: bool, now: float) -> None:
         self._tries = 0
@@ -180,6 +189,6 @@ class DeviceLink:
             for _ in range(news):
                 self._held.popleft()
             self._first, self._sent = acknowledge, max(self._sent - news, 0)
-            self._recovering, self._patient_since = False, now
-        if missing and not self._recovering:
-            self._sent, self._recovering = 0, True
+            self._patient_since = now
+        if missing:
+            self._sent = 0

@@ -2,7 +2,7 @@
 
 On the line: MARK, body, CRC-32, MARK. Between two marks the byte ESCAPE says that the next byte was
 XORed with 0x20; so neither MARK nor ESCAPE occurs there by chance, and a receiver is back in step
-at the next mark (the byte stuffing of HDLC, RFC 1662). The body is the header and `length` words,
+at the next mark (the byte stuffing of HDLC, RFC 1662). No other byte is stuffed. The body is the header and `length` words,
 low byte first. The CRC is the CRC-32 of zlib over the body; in frames that belong to a session it
 is XORed with the session number, so a frame of another session is never taken for one of this.
 

@@ -72,6 +72,7 @@ class FrameLink(Component):
         resetting = Signal(range(RESET_CYCLES + 1))
         welcome_due, lost_due, status_due = Signal(), Signal(), Signal()
         stalled, missing, echo = Signal(), Signal(), Signal(SEQUENCE_BITS)
+        gap, gap_sequence = Signal(), Signal(SEQUENCE_BITS)  # words are missing; before which frame
         greeted, inside = Signal(), Signal()
         header = receiver.header
         m.d.comb += [
@@ -140,6 +141,7 @@ class FrameLink(Component):
         # What a frame means at its end.
         end = receiver.end & ~opening
         ahead = (header.sequence - arrived.expected)[:SEQUENCE_BITS]
+        further = (header.sequence - gap_sequence)[:SEQUENCE_BITS]
         m.d.comb += [
             greeted.eq(
                 receiver.outside & (header.type == FrameType.HELLO)
@@ -168,17 +170,21 @@ class FrameLink(Component):
                 m.d.sync += status_due.eq(1)
                 with m.If(ahead == 0):
                     m.d.comb += arrived.keep.eq(1)
+                    m.d.sync += [gap.eq(~arrived.fits), gap_sequence.eq(header.sequence)]
                     with m.If(~arrived.fits):
                         m.d.sync += stalled.eq(1)
                 with m.Elif(~ahead[-1]):
-                    m.d.sync += missing.eq(1)
+                    # One NAK for a gap, another when the host has gone back and it is still there.
+                    m.d.sync += [gap.eq(1), gap_sequence.eq(header.sequence)]
+                    with m.If(~gap | (further == 0) | further[-1]):
+                        m.d.sync += missing.eq(1)
 
         m.d.sync += resetting.eq(Mux(resetting == 0, 0, resetting - 1))
         with m.If(begin):
             m.d.sync += [
                 opening.eq(0), self.open.eq(1), session.eq(offered), resetting.eq(RESET_CYCLES),
                 welcome_due.eq(1), lost_due.eq(0), status_due.eq(0), stalled.eq(0), missing.eq(0),
-                echo.eq(0),
+                echo.eq(0), gap.eq(0),
             ]  # fmt: skip
         self._device(m, arrived, departing, opening | (resetting != 0))
         return m

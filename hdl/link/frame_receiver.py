@@ -14,7 +14,7 @@ class Part(enum.Enum, shape=3):
     PAYLOAD = 1
     CHECK = 2
     WHOLE = 3
-    BROKEN = 4  # too long, or a byte without a stop bit: nothing counts until the next mark
+    BROKEN = 4  # nothing counts until the next mark
 
 
 class FrameReceiver(Component):
@@ -75,6 +75,8 @@ class FrameReceiver(Component):
                     self.inside.eq(whole & (difference == self.session)),
                     part.eq(Part.HEADER), count.eq(0), words.eq(0), empty.eq(1), crc.eq(CRC_START),
                 ]  # fmt: skip
+            with m.Elif(escaped & (byte != MARK ^ ESCAPE_XOR) & (byte != ESCAPE ^ ESCAPE_XOR)):
+                m.d.sync += part.eq(Part.BROKEN)  # no sender stuffs what it need not
             with m.Elif(byte == ESCAPE):
                 m.d.sync += [escaped.eq(1), empty.eq(0)]
             with m.Else():

@@ -23,9 +23,8 @@ class TransmitBuffer(Component):
     the number of the word that `data` shows a cycle later.
 
     `heard` is set for a cycle with the `acknowledge` of a good frame, and `missing` with it when
-    the host misses words: the buffer goes back to the first that is not acknowledged. Once, until
-    that arrives: what was on its way will be reported missing too. It also goes back when nothing
-    was acknowledged for DEVICE_RESEND_SECONDS, DEVICE_RESEND_LIMIT times in a row.
+    the host misses words: the buffer goes back to the first that is not acknowledged. It also does
+    when nothing was acknowledged for DEVICE_RESEND_SECONDS, DEVICE_RESEND_LIMIT times in a row.
     """
 
     def __init__(self, clock_hz: int, depth: int, block: bool) -> None:
@@ -81,7 +80,7 @@ class TransmitBuffer(Component):
         # Acknowledgements, and going back.
         tries = Signal(range(DEVICE_RESEND_LIMIT + 1))
         patient_cycles = round(self.clock_hz * DEVICE_RESEND_SECONDS)
-        recovering, patience = Signal(), Signal(range(patient_cycles))
+        patience = Signal(range(patient_cycles))
         news = Signal(SEQUENCE_BITS)
         m.d.comb += news.eq(self.acknowledge - first)
         with m.If((gone == 0) | self.take):
@@ -90,20 +89,18 @@ class TransmitBuffer(Component):
             m.d.sync += patience.eq(patience + 1)
             with m.If(patience == patient_cycles - 1):
                 m.d.sync += [
-                    patience.eq(0), tries.eq(tries + 1), recovering.eq(0), following.eq(first),
+                    patience.eq(0), tries.eq(tries + 1), following.eq(first),
                 ]
         with m.If(self.heard):
             m.d.sync += tries.eq(0)
             with m.If(news <= held):
                 with m.If(news != 0):
-                    m.d.sync += [first.eq(self.acknowledge), recovering.eq(0), patience.eq(0)]
-                with m.If(self.missing & (~recovering | (news != 0))):
-                    m.d.sync += [following.eq(self.acknowledge), recovering.eq(1)]
-                with m.Elif(news > gone):
+                    m.d.sync += [first.eq(self.acknowledge), patience.eq(0)]
+                with m.If(self.missing | (news > gone)):
                     m.d.sync += following.eq(self.acknowledge)
         with m.If(self.clear):
             m.d.sync += [
-                first.eq(0), following.eq(0), end.eq(0), recovering.eq(0), tries.eq(0),
+                first.eq(0), following.eq(0), end.eq(0), tries.eq(0),
                 patience.eq(0),
             ]  # fmt: skip
         return m

@@ -27,6 +27,7 @@ HELLO_SECONDS = 0.25  # between two HELLO
 FIRST_RESEND_SECONDS = 0.25  # without acknowledgement: POLL; then as long as answers usually take
 RESEND_SECONDS = (0.03, 5.0)
 BUSY_SECONDS = 0.1  # between two POLLs of a device that has no room
+BURST_FRAMES = 2  # written at once
 IDLE_SECONDS = 0.5  # without a frame from the device: POLL, to see whether it is still there
 _NUMBERS = 1 << SEQUENCE_BITS
 
@@ -64,8 +65,9 @@ class Session:
         self._segments: deque[_Segment] = deque()
         self._out = 0
         self._next = 0  # number of the first waiting word
-        self._busy = self._recovering = False
+        self._busy = False
         self._progress_at = now
+        self._deaf_until = now  # NAKs that come before are of what was sent before going back
         self._resend_seconds = FIRST_RESEND_SECONDS
         self._mean_seconds: float | None = None
         self._deviation = 0.0
@@ -75,6 +77,7 @@ class Session:
         self._poll_now = False
         # From the device.
         self._expected = 0
+        self._gap: int | None = None  # words are missing; before the frame of this number
         self._answer: FrameType | None = None
         self._came = bytearray()
         self._lost = 0
@@ -118,7 +121,10 @@ class Session:
                 self._frame(frame, now)
 
     def outgoing(self, now: float) -> bytes:
-        """Bytes to write now. Called again after every `feed` and `send`, and at `deadline`."""
+        """Bytes to write now, not many, so that an answer to what comes can overtake words.
+
+        Called again until there are none, after every `feed` and `send`, and at `deadline`.
+        """
         if self.failure is not None:
             return b""
         if self.welcome is None:
@@ -131,7 +137,7 @@ class Session:
             self._poll_now = False
             frames.append(Frame(FrameType.POLL, self._poll, self._expected))
         if not self._busy and not self._poll:
-            while (segment := self._following()) is not None:
+            while len(frames) < BURST_FRAMES and (segment := self._following()) is not None:
                 if self._out == 0:
                     self._progress_at = now
                 self._out += 1
@@ -215,6 +221,7 @@ class Session:
 
     def _go_back(self, now: float) -> None:
         self._out, self._progress_at = 0, now
+        self._deaf_until = now + (self._mean_seconds or 0.0) + self._deviation
 
     # --- what came -------------------------------------------------------------------------------
 
@@ -264,17 +271,22 @@ class Session:
         known = (self._expected - frame.sequence) % _NUMBERS  # words of it that came before
         self._answer = self._answer or FrameType.ACK
         if known >= _NUMBERS // 2:
-            self._answer = FrameType.NAK
+            # One NAK for a gap, another when the device has gone back and it is still there.
+            further = None if self._gap is None else (frame.sequence - self._gap) % _NUMBERS
+            if not further or further >= _NUMBERS // 2:
+                self._answer = FrameType.NAK
+            self._gap = frame.sequence
         elif 4 * known < len(frame.payload):
             news = frame.payload[4 * known :]
             self._came += news
+            self._gap = None
             self._expected = (self._expected + len(news) // 4) % _NUMBERS
 
     def _acknowledged(self, frame: Frame, now: float) -> None:
         """What every frame of the session says about the words that were sent."""
         progress = self._drop_acknowledged(frame.acknowledge, now)
         if progress:
-            self._progress_at, self._recovering = now, False
+            self._progress_at = self._deaf_until = now
         if frame.type is FrameType.DATA:
             return
         polled = frame.sequence and frame.sequence == self._poll
@@ -285,9 +297,8 @@ class Session:
         if self._busy:
             self._go_back(now)
             self._poll_at = now
-        elif polled or frame.type is FrameType.NAK and not self._recovering:
+        elif polled or frame.type is FrameType.NAK and now >= self._deaf_until:
             # The line keeps the order: what was sent before the POLL and is not here was lost.
-            self._recovering = not polled and bool(self._segments)
             self._go_back(now)
 
     def _drop_acknowledged(self, acknowledge: int, now: float) -> bool:

@@ -70,7 +70,7 @@ def test_whole_frames_lost_doubled_and_swapped(rate, bytes_rate):
     rng = generator(f"shuffle {rate} {bytes_rate}")
     pair = opened()
     pair.down, pair.up = Shuffle(rng, rate, bytes_rate), Shuffle(rng, rate, bytes_rate)
-    exchange(pair, rng, 6000)
+    exchange(pair, rng, 20_000)
     assert pair.down.count > 5 and pair.up.count > 5
 
 

@@ -83,11 +83,13 @@ class Pair:
         """A millisecond."""
         self.now += STEP_SECONDS
         down, up = self._lines
-        down += self.down(self.session.outgoing(self.now))
+        while len(down) < STEP_BYTES and (data := self.session.outgoing(self.now)):
+            down += self.down(data)
         self.device.receive(bytes(down[:STEP_BYTES]), self.now)
         self.taken += self.device.take(self.appetite)
         del self.offered[: self.device.put(self.offered)]
-        up += self.up(self.device.transmit(self.now))
+        while len(up) < STEP_BYTES and (data := self.device.transmit(self.now)):
+            up += self.up(data)
         self.session.feed(bytes(up[:STEP_BYTES]), self.now)
         del down[:STEP_BYTES], up[:STEP_BYTES]
 
