@@ -64,6 +64,10 @@ class SerialTransport(Transport):
         """What the device said of itself."""
         return self.session.welcome
 
+    @property
+    def clock_hz(self) -> int:
+        return self.welcome.clock_hz
+
     def send(self, words: np.ndarray) -> None:
         with self._changed:
             self._check()
