@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def build_library(
     *,
     identity: str | None = None,
     waves: bool = False,
+    definitions: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """The path of the shared library of a device, from the cache or built.
@@ -43,14 +44,15 @@ def build_library(
     it takes seconds for a large device: with `identity`, which together with the sources of hdl/
     and isa/ must determine the text (repr(configuration) does), a cached library is found without
     calling `source`. `vector_lanes` is V of the trace ports. `waves` builds one that can write a
-    VCD and is slower.
+    VCD and is slower. `definitions` are macros for the harness (sim.memory).
 
     `progress(stage, fraction)` is called as the build goes on, with the stages elaborate,
     verilate, compile i/n, link; not at all when the library is in the cache. Raises SpikeletError
     when a tool is missing or fails; the message then names the log, and nothing is left behind.
     """
     tell = progress or (lambda stage, fraction: None)
-    pointer = _pointer(identity, vector_lanes, waves)
+    inputs = _build_inputs(vector_lanes, waves, definitions or {})
+    pointer = _pointer(identity, inputs)
     if pointer is not None:
         with contextlib.suppress(OSError):
             entry = lookup("device", pointer.read_text())
@@ -60,26 +62,30 @@ def build_library(
         find_compiler()  # before the user waits
         tell("elaborate", 0.0)
         source = source()
-    key = content_key(source, *_build_inputs(vector_lanes, waves))
+    key = content_key(source, *inputs)
 
     def build(folder: Path, log: Path) -> None:
-        _build(source, vector_lanes, waves, folder, log, tell)
+        _build(source, vector_lanes, waves, definitions or {}, folder, log, tell)
 
     library = cached("device", key, build) / _LIBRARY
-    if pointer is not None and pointer == _pointer(identity, vector_lanes, waves):
+    if pointer is not None and pointer == _pointer(identity, inputs):
         with atomic_file(pointer) as temporary:
             temporary.write_text(key)
     return library
 
 
-def _build_inputs(vector_lanes: int, waves: bool) -> list[str | Path]:
+def _build_inputs(
+    vector_lanes: int, waves: bool, definitions: Mapping[str, str]
+) -> list[str | Path]:
     """Everything that determines a library, but its Verilog."""
     flags = [*_VERILATOR_FLAGS, _FAST, _SLOW, str(vector_lanes), str(waves)]
-    files = [_HARNESS, *(Path(part.__file__) for part in (compiler, transform)), Path(__file__)]
+    flags += [f"{name}={value}" for name, value in definitions.items()]
+    files = [_HARNESS, _HARNESS.with_name("sdram.h"), Path(__file__)]
+    files += [Path(part.__file__) for part in (compiler, transform)]
     return [*flags, verilator_version(), *os.uname()[::4], *files]
 
 
-def _pointer(identity: str | None, vector_lanes: int, waves: bool) -> Path | None:
+def _pointer(identity: str | None, inputs: Sequence[str | Path]) -> Path | None:
     """The file that holds the content key of what `identity` elaborates to.
 
     None when a source was edited after this process began: what it imported may be older.
@@ -88,16 +94,17 @@ def _pointer(identity: str | None, vector_lanes: int, waves: bool) -> Path | Non
     if identity is None or any(path.stat().st_mtime > _STARTED for path in sources):
         return None
     key = content_key(
-        identity, metadata.version("amaranth"), *_build_inputs(vector_lanes, waves),
+        identity, metadata.version("amaranth"), *inputs,
         *(str(path.relative_to(_ROOT)) for path in sources), *sources,
-        Path(__file__).with_name("verilog.py"),
+        *(Path(__file__).with_name(name) for name in ("verilog.py", "device.py", "memory.py")),
     )
     return cache_root() / "device" / f"{key}.entry"
 
 
 def _build(
-    source: str, vector_lanes: int, waves: bool, folder: Path, log: Path, tell: Progress
-) -> None:
+    source: str, vector_lanes: int, waves: bool, definitions: Mapping[str, str], folder: Path,
+    log: Path, tell: Progress,
+) -> None:  # fmt: skip
     tool = find_verilator()
     verilog = folder / f"{TOP}.v"
     verilog.write_text(transform.for_speed(source, TOP))
@@ -110,7 +117,9 @@ def _build(
     common = [*compiler.model_flags(tool, trace=waves), f"-I{work}"]
     slow = [path for path in sources if "__Slow" in path.name]
     fast = [path for path in sources if path not in slow]
-    units = [(_HARNESS, [*common, f"-DSPIKELET_VECTOR_LANES={vector_lanes}", _FAST])]
+    macros = {"SPIKELET_VECTOR_LANES": str(vector_lanes), **definitions}
+    defined = [f"-D{name}={value}" for name, value in macros.items()]
+    units = [(_HARNESS, [*common, f"-I{_HARNESS.parent}", *defined, _FAST])]
     for name, members, level in (("fast", fast, _FAST), ("slow", slow, _SLOW)):
         merged = compiler.merge_sources(members, work, name, _GROUP_BYTES)
         units += [(path, [*common, level]) for path in merged]
