@@ -7,6 +7,8 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.memory.sdram import sdram_signature
 from hdl.memory.sdram_timing import SDRAM_32MB, SdramTiming
 
+SUBSIGNALS = ("clk", "clk_en", "cs", "ras", "cas", "we", "ba", "a", "dqm", "dq")
+"""Of a platform's SDRAM resource; all are requested with direction "-"."""
 OUTPUTS = ("cke", "ras_n", "cas_n", "we_n", "bank", "address", "dqm", "data_out", "data_enable")
 
 
@@ -34,8 +36,8 @@ class SdramPins(Component):
     """The chip's pins with I/O registers, through the buffers of any platform.
 
     Args:
-        port: what `platform.request("sdram", dir="-")` gives: clk, clk_en, cs, ras, cas, we, ba, a,
-            dqm, dq; resources mark inverted pins themselves.
+        port: what `platform.request("sdram", dir=dict.fromkeys(SUBSIGNALS, "-"))` gives; the
+            resource says which pins are inverted.
         timing: of the chip.
         clock_domain: the domain whose edges the chip sees. The same frequency as `sync`, and a
             quarter of a cycle ahead of it (270 degrees): then commands have three quarters of a
