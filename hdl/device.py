@@ -11,7 +11,7 @@ from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
 from hdl.memory.ring import Ring
 from hdl.memory.row_arbiter import RowArbiter
 from hdl.memory.rows import ROW_ADDRESS_BITS
-from hdl.memory.tables import ExponentMemory, parameter_memory, rotation_memory
+from hdl.memory.tables import ExponentMemory, parameter_memory
 from hdl.memory.vector import VectorMemory
 from hdl.units.fire import Fire
 from hdl.units.post import Post
@@ -64,9 +64,8 @@ class Device(Component):
         m.submodules.fire = fire = Fire(c, contents=contents)
         m.submodules.post = post = Post(c)
         m.submodules.vector = vector = VectorUnit(c, contents)
-        m.submodules.memory = memory = VectorMemory(c)
+        m.submodules.memory = memory = VectorMemory(c, contents.of(Space.ROTATION))
         m.submodules.parameters = parameters = parameter_memory(c, contents.of(Space.PARAMETER))
-        m.submodules.rotation = rotation = rotation_memory(c, contents.of(Space.ROTATION))
         m.submodules.key_exponents = key_exponents = ExponentMemory(c)
         m.submodules.value_exponents = value_exponents = ExponentMemory(c)
         m.submodules.magnitudes = magnitudes = MagnitudeFile(c)
@@ -78,7 +77,7 @@ class Device(Component):
 
         self._link(m, receiver, transmitter)
         tables = receiver.tables
-        for user in (registers, sequencer, fire, vector, parameters, rotation):
+        for user in (registers, sequencer, fire, vector, parameters, memory):
             m.d.comb += [
                 user.tables.enable.eq(tables.enable),
                 user.tables.space.eq(tables.space),
@@ -119,8 +118,7 @@ class Device(Component):
         # Vector memory and register files.
         connect(m, fire.source, memory.fire)
         connect(m, post.residual, memory.post)
-        connect(m, vector.source, memory.vector_a)
-        connect(m, vector.operand, memory.vector_b)
+        connect(m, vector.memory, memory.vector)
         connect(m, readback.vector, memory.loader)
         connect(m, post.vector_write, memory.post_write)
         connect(m, vector.vector_write, memory.vector_write)
@@ -134,7 +132,6 @@ class Device(Component):
         connect(m, vector.scalar_write, scalars.write)
         connect(m, post.scalar, scalars.read)
         connect(m, post.parameters, parameters.read)
-        connect(m, vector.rotation, rotation.read)
         connect(m, post.exponents, key_exponents.read)
         connect(m, vector.value_exponents, value_exponents.read)
         for written, source in (

@@ -10,7 +10,7 @@ from dataclasses import fields
 from enum import IntEnum
 from pathlib import Path
 
-from isa import formats, image, instructions, packets, registers, schedule
+from isa import formats, frames, image, instructions, packets, registers, schedule
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.formats import IntegerFormat
 from isa.record import Record
@@ -50,6 +50,11 @@ _SPACE_WORDS = {"ROW": "P / 4", "PARAMETER": "V / 2", "ROTATION": "V / 2", "VECT
                 "PROGRAM": str(instructions.INSTRUCTION_LINK_WORDS)}
 
 
+_FRAME_CONSTANTS = (
+    "FRAME_VERSION", "MARK", "ESCAPE", "ESCAPE_XOR", "MAXIMUM_WORDS", "HOST_WINDOW_WORDS", "BAUD",
+    "DEVICE_RESEND_SECONDS", "DEVICE_RESEND_LIMIT",
+)  # fmt: skip
+
 _MEANINGS = {
     packets.Kind: {
         "WRITE": "payload to memory `space`, from link word `value` on",
@@ -74,6 +79,16 @@ _MEANINGS = {
         "END_TOKEN": "the end token came out",
         "CONTEXT_FULL": "no position is left",
         "STOPPED": "the host sent STOP",
+    },
+    frames.FrameType: {
+        "HELLO": "from the host: FRAME_VERSION, then a session number that is not 0",
+        "WELCOME": "from the device: the words below",
+        "LOST": "from the device: no session is open",
+        "DATA": "words, 1 to MAXIMUM_WORDS",
+        "ACK": "answer to DATA or POLL",
+        "NAK": "the same, and words are missing before those that came; or a frame was damaged",
+        "BUSY": "from the device: the same, and there was no room; NAK follows when there is some",
+        "POLL": "from the host: answer at once",
     },
     instructions.Opcode: {
         "END": "the position is done",
@@ -174,6 +189,20 @@ def _packets() -> list[str]:
     ]  # fmt: skip
 
 
+def _frames() -> list[str]:
+    lines = ["## Frames on a serial line", "", *_docstring(frames)]
+    lines += _record(frames.HEADER, "Header of a frame")
+    lines += _enumeration("Types of frames", frames.FrameType)
+    lines += ["### Words of WELCOME", "", *table(("word", "name", "meaning"), (
+        (i, f"`{name}`", meaning) for i, (name, meaning) in enumerate(frames.WELCOME_FIELDS)))]
+    rows = []
+    for name in _FRAME_CONSTANTS:
+        value = getattr(frames, name)
+        in_bytes = name in ("MARK", "ESCAPE", "ESCAPE_XOR")
+        rows.append((f"`{name}`", f"0x{value:02X}" if in_bytes else value))
+    return lines + ["### Limits and times", "", *table(("constant", "value"), rows)]
+
+
 def _schedule() -> list[str]:
     lines = ["## Firing schedule", "", *_docstring(schedule.Schedule)]
     lines += _record(schedule.STEP, "Step")
@@ -215,7 +244,7 @@ def text() -> str:
         "# The contract", "",
         "Generated from `isa/` by `python -m isa.documentation`; a test keeps it current.", "",
         f"Contract version: {registers.CONTRACT_VERSION}.", "",
-        *_number_formats(), *_instructions(), *_packets(),
+        *_number_formats(), *_instructions(), *_packets(), *_frames(),
         "## Registers", "", *_docstring(registers),
         *_registers("Settings", registers.SETTINGS),
         *_registers("Identity", registers.IDENTITY),

@@ -2,9 +2,10 @@
 
 On the line: MARK, body, CRC-32, MARK. Between two marks the byte ESCAPE says that the next byte was
 XORed with 0x20; so neither MARK nor ESCAPE occurs there by chance, and a receiver is back in step
-at the next mark (the byte stuffing of HDLC, RFC 1662). No other byte is stuffed. The body is the header and `length` words,
-low byte first. The CRC is the CRC-32 of zlib over the body; in frames that belong to a session it
-is XORed with the session number, so a frame of another session is never taken for one of this.
+at the next mark (the byte stuffing of HDLC, RFC 1662). No other byte is stuffed. The body is the
+header and `length` words, low byte first. The CRC is the CRC-32 of zlib over the body; in frames
+that belong to a session it is XORed with the session number, so that a frame of another session is
+never taken for one of this.
 
 The host opens a session with HELLO: the number that it chose becomes the device's session, both
 directions begin at word 0, and the device behind the link is reset. WELCOME answers, and answers
@@ -61,8 +62,8 @@ class FrameType(IntEnum):
     LOST = 0x03  # device: no session is open
     DATA = 0x10  # both
     ACK = 0x11  # both: an answer to DATA or POLL
-    NAK = 0x12  # both: the same, and words before those that came are missing
-    BUSY = 0x13  # device: the same, and there was no room; ACK follows when there is
+    NAK = 0x12  # both: the same, and words are missing before those that came
+    BUSY = 0x13  # device: the same, and there was no room; NAK follows when there is
     POLL = 0x14  # host: answer at once
 
 

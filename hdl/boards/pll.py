@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Instance, Module, Signal
 
-from hdl.boards.board import Family
+from hdl.boards.board import Board, Family
 from isa.errors import SpikeletError
 
 TOLERANCE = 0.005  # of the frequency asked for; everything behind it is told what came out
@@ -85,6 +85,19 @@ def settings(family: Family, input_hz: int, output_hz: int) -> PLL:
         raise SpikeletError(f"the board's PLL cannot make {output_hz / 1e6:g} MHz from "
                             f"{input_hz / 1e6:g} MHz{nearest}: choose another --clock-mhz")
     return best
+
+
+def core_clock(board: Board, wanted_hz: int | None = None) -> tuple[PLL | None, int]:
+    """The PLL of a board, None where its oscillator is the clock, and the frequency that comes out.
+
+    Raises:
+        SpikeletError: as `settings`.
+    """
+    wanted_hz = wanted_hz or board.core_hz
+    if wanted_hz == board.clock_hz:
+        return None, wanted_hz
+    pll = settings(board.family, board.clock_hz, wanted_hz)
+    return pll, round(pll.output_hz)
 
 
 def ecp5_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal) -> Instance:

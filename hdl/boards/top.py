@@ -29,11 +29,7 @@ class BoardTop(Elaboratable):
         self.board = board
         self.configuration = c or configuration(board.configuration)
         self.baud = baud or board.baud
-        wanted = core_hz or board.core_hz
-        self.pll = None
-        if wanted != board.clock_hz:
-            self.pll = pll.settings(board.family, board.clock_hz, wanted)
-        self.core_hz = round(self.pll.output_hz) if self.pll else board.clock_hz
+        self.pll, self.core_hz = pll.core_clock(board, core_hz)
         self.contents = contents
         name = "_".join(map(str, board.uart)) if board.uart[1] else board.uart[0]
         self.clock, self.rx, self.tx = (

@@ -98,6 +98,14 @@ def read_port(address_bits: int, data) -> Signature:
     return Signature({"address": Out(address_bits), "data": In(data)})
 
 
+def shared_read(address_bits: int, data) -> Signature:
+    """A read port that others share, as the reading unit sees it: data comes one cycle after the
+    cycle in which request and grant were set. An address may change while it waits."""
+    return Signature(
+        {"request": Out(1), "grant": In(1), "address": Out(address_bits), "data": In(data)}
+    )
+
+
 def register_read(address_bits: int, data) -> Signature:
     """A register file's read port as the reader sees it: data in the same cycle."""
     return Signature({"address": Out(address_bits), "data": In(data)})

@@ -27,9 +27,9 @@ class FrameLink(Component):
     """Words both ways, each once and in order, over bytes that may be lost, changed or invented.
 
     `words_to_device` may wait as long as it likes: the host is told to wait. `words_from_device`
-    waits while the host does not acknowledge, and before the first session. A HELLO with a new session number empties both
-    directions and holds `reset_device` for at least RESET_CYCLES; `open` is set from the first on.
-    `heard` is set for a cycle with each good frame.
+    waits while the host does not acknowledge, and before the first session. A HELLO with a new
+    session number empties both directions and holds `reset_device` for at least RESET_CYCLES;
+    `open` is set from the first on. `heard` is set for a cycle with each good frame of the session.
 
     receive_words, transmit_words: sizes of the two buffers, powers of two, at least 64 and at most
     2**14; frames are at most half as long. block: in block RAM (one DP16KD each up to 512 words),

@@ -1,5 +1,8 @@
 """Row memory: every synapse core's rows of P weights, keys or values."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
@@ -13,23 +16,25 @@ ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
 READ_LATENCY = 2
 READBACK_LATENCY = 3
-ECP5_BANK_ROWS = 512  # of 36 bits: the block RAM geometry with a write enable for each weight
-MAXIMUM_BANKS = 8
+ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
+MAXIMUM_BANKS = 4
+LANES_A_CONTROL = 8  # lanes that share a copy of the register that silences them
 
 
 class RowMemory(wiring.Component):
     """G memories of row_depth rows of P bytes, lane 0 in the lowest byte.
 
     address[g], enable[g] -> data[g] READ_LATENCY = 2 cycles later (memory, then output register);
-    without enable data keeps its value. row_write is taken in every cycle and can be read from the
-    second cycle after; reading a row in the cycle in which it is written gives undefined data. A
-    write beyond the memory is dropped.
+    without enable data is 0. Address bits beyond row_depth are ignored. row_write is taken in every
+    cycle and can be read from the second cycle after; reading a row in the cycle in which it is
+    written gives undefined data. A write beyond the memory is dropped.
 
     While readback_enable is set it owns every core's port (nobody else may read then):
     readback_address, readback_core -> readback_data READBACK_LATENCY = 3 cycles later.
 
-    bank_rows, a power of two, cuts the rows into banks, with the same behaviour. None chooses:
-    ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (a size for simulation only).
+    A bank's output register is 0 unless the bank was read: banks, and cores for read-back, are
+    joined by OR. bank_rows, a power of two, cuts the rows into banks, with the same behaviour. None
+    chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (for simulation only).
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None,
@@ -58,7 +63,6 @@ class RowMemory(wiring.Component):
         m = Module()
         bank_rows = self.bank_rows
         banks = -(-c.row_depth // bank_rows)
-        banked = banks > 1
         offset_bits = (bank_rows - 1).bit_length()
 
         write = Signal(row_write_layout(c))
@@ -66,29 +70,22 @@ class RowMemory(wiring.Component):
         m.d.sync += write_valid.eq(self.row_write.valid)
         with m.If(self.row_write.valid):
             m.d.sync += write.eq(self.row_write.payload)
+        address_bits = (c.row_depth - 1).bit_length()
         in_range = write.address < c.row_depth
         by_lane = Cat(write.data[lane % c.vector_lanes] for lane in range(c.lanes))
-
-        owned = Signal(2)
-        owner = Signal(range(c.cores))
-        owner_next = Signal.like(owner)
-        m.d.sync += [owner.eq(self.readback_core), owner_next.eq(owner)]
-        m.d.sync += owned.eq(Cat(self.readback_enable, owned))
 
         for core in range(c.cores):
             by_core = Cat(write.data[core] for _ in range(c.lanes))
             data = Signal(c.lanes * WEIGHT_BITS, name=f"write_data_{core}")
             m.d.comb += data.eq(Mux(write.spread, by_core, by_lane))
-            address = Signal(ROW_ADDRESS_BITS, name=f"address_{core}")
+            address = Signal(address_bits, name=f"address_{core}")
             enable = Signal(name=f"enable_{core}")
+            owned = self.readback_core == core
             m.d.comb += [
                 address.eq(Mux(self.readback_enable, self.readback_address, self.address[core])),
-                enable.eq(self.readback_enable | self.enable[core]),
+                enable.eq(Mux(self.readback_enable, owned, self.enable[core])),
             ]
-            read = Signal(name=f"read_{core}")
-            bank_read = Signal(range(banks), name=f"bank_read_{core}")
-            m.d.sync += read.eq(enable)
-            m.d.sync += bank_read.eq(address >> offset_bits)
+            outputs = []
             initial = self._contents.rows(core, c.cores)
             for bank in range(banks):
                 first = bank * bank_rows
@@ -101,19 +98,35 @@ class RowMemory(wiring.Component):
                 write_port = memory.write_port(granularity=WEIGHT_BITS)
                 read_port = memory.read_port(transparent_for=())
                 write_here = write.cores[core] & write_valid & in_range
-                if banked:
+                read_here = enable
+                if banks > 1:
                     write_here &= write.address >> offset_bits == bank
+                    read_here = enable & (address >> offset_bits == bank)
                 m.d.comb += [
                     write_port.addr.eq(write.address),
                     write_port.data.eq(data),
                     write_port.en.eq(Mux(write_here, write.lanes, 0)),
                     read_port.addr.eq(address),
-                    read_port.en.eq(enable & ((address >> offset_bits == bank) if banked else 1)),
+                    read_port.en.eq(enable),
                 ]
-                with m.If(read & (bank_read == bank)):
-                    m.d.sync += self.data[core].eq(read_port.data)
-        with m.If(owned[1]), m.Switch(owner_next):
-            for core in range(c.cores):
-                with m.Case(core):
-                    m.d.sync += self.readback_data.eq(self.data[core])
+                outputs.append(self._output(m, f"{core}_{bank}", read_port.data, read_here))
+            m.d.comb += self.data[core].eq(_joined(outputs))
+        m.d.sync += self.readback_data.eq(_joined(self.data))
         return m
+
+    def _output(self, m: Module, name: str, data, read) -> Signal:
+        """A bank's output register: data where `read` was set a cycle ago, else 0."""
+        kept = Signal(len(data), name=f"kept_{name}")
+        bits = LANES_A_CONTROL * WEIGHT_BITS
+        for first in range(0, len(data), bits):
+            silent = Signal(name=f"silent_{name}_{first}", attrs={"keep": 1})
+            m.d.sync += silent.eq(~read)
+            with m.If(silent):
+                m.d.sync += kept[first : first + bits].eq(0)
+            with m.Else():
+                m.d.sync += kept[first : first + bits].eq(data[first : first + bits])
+        return kept
+
+
+def _joined(words):
+    return reduce(or_, words)

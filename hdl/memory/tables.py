@@ -1,4 +1,4 @@
-"""Memories with one writer and one reader: parameters, rotation table, exponents."""
+"""Memories with one writer and one reader: parameters, exponents."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,10 @@ from amaranth.lib.wiring import Component, In
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
 from hdl.memory.style import style
 from isa.configurations import Configuration
-from isa.formats import EXPONENT, TRIGONOMETRIC
+from isa.formats import EXPONENT
 from isa.packets import Space
+
+_STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
 
 
 class PairMemory(Component):
@@ -66,16 +68,11 @@ def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
     return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True, init)
 
 
-def rotation_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
-    """Cosine and sine of V / 2 pairs a word."""
-    layout = ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes)
-    return PairMemory(Space.ROTATION, c.rotation_depth, layout, 16, c.spare_blocks, init)
-
-
 class ExponentMemory(Component):
     """Exponents of keys or values, V positions a word; read latency one cycle.
 
-    A write puts `exponent` into every position of the word that `lanes` names.
+    A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
+    `lanes` names.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -94,19 +91,21 @@ class ExponentMemory(Component):
         m = Module()
         lanes = self.c.vector_lanes
         m.submodules.memory = memory = Memory(
-            shape=unsigned(EXPONENT.bits * lanes),
+            shape=unsigned(_STORED_BITS * lanes),
             depth=self.c.exponent_depth,
             init=[],
             attrs=style(self.c.exponent_depth, self.c.spare_blocks),
         )
-        write = memory.write_port(granularity=EXPONENT.bits)
+        write = memory.write_port(granularity=_STORED_BITS)
         read = memory.read_port()
         m.d.comb += [
             write.addr.eq(self.address),
-            write.data.eq(Cat(self.exponent for _ in range(lanes))),
+            write.data.eq((self.exponent + _STORED_OFFSET)[:_STORED_BITS].replicate(lanes)),
             read.addr.eq(self.read.address),
-            self.read.data.eq(read.data),
         ]
+        for lane in range(lanes):
+            stored = read.data.word_select(lane, _STORED_BITS)
+            m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
         with m.If(self.enable):
             m.d.comb += write.en.eq(self.lanes)
         return m

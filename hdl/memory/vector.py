@@ -1,74 +1,116 @@
-"""Vector memory: words of V elements; four readers, two writers and the link's read-back."""
+"""Vector memory: words of V elements, and the rotation table behind them."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
-from hdl.lib.shapes import read_port, word_layout, write_port
-from hdl.memory.style import style
+from hdl.lib.shapes import read_port, shared_read, table_write, word_layout, write_port
 from hdl.units.vector import vector_write_layout
 from isa.configurations import Configuration
-from isa.formats import VECTOR
+from isa.formats import TRIGONOMETRIC, VECTOR
+from isa.packets import Space
+
+assert VECTOR.bits == 2 * TRIGONOMETRIC.bits  # a cosine and its sine take an element's place
 
 
 class VectorMemory(Component):
-    """Each reader has a copy of its own: data one cycle after address, no arbitration.
+    """One copy, one read port and one write port: two would not fit the block RAM of `ulx3s`.
 
-    One physical write port: the post unit writes when it wants, the vector unit when the post
-    unit does not. A word can be read in the cycle after it was written. `loader` (read-back)
-    shares the copy of vector_b while `loading`, when nothing runs.
+    Readers take turns: post before fire before vector. The post unit is never refused, nor is
+    `loader` (read-back) while `loading`, when nothing runs. Data comes one cycle after a granted
+    address. The post unit writes when it wants, the vector unit when the post unit does not. A
+    word can be read in the cycle after it was written.
+
+    The rotation table, V / 2 pairs of cosine and sine a word, lies behind the vectors, two words in
+    one: word w at vector_depth + w div 2, in the low half where w is even. The loader's bus fills
+    it, a pair at a time, while nothing runs; a write beyond the end is dropped.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
-        port = read_port(16, word_layout(c))
+    def __init__(self, c: Configuration, rotation: Sequence[int] = ()) -> None:
+        self.c, self._rotation = c, rotation
+        port = shared_read(16, word_layout(c))
         super().__init__(
             {
                 "fire": In(port),
                 "post": In(port),
-                "vector_a": In(port),
-                "vector_b": In(port),
-                "loader": In(port),
+                "vector": In(port),
+                "loader": In(read_port(16, word_layout(c))),
                 "loading": In(1),
                 "post_write": In(write_port(16, word_layout(c))),
                 "vector_write": In(stream.Signature(vector_write_layout(c))),
+                "tables": In(table_write()),
             }
         )
+
+    def _init(self) -> list[int]:
+        """The memory at power-on: zeros, then `rotation` (entries of isa.contents), if any."""
+        half = self.c.vector_lanes // 2
+        bits = TRIGONOMETRIC.bits
+        low = (1 << bits) - 1
+        pairs = [entry >> 32 * n & 0xFFFFFFFF for entry in self._rotation for n in range(half)]
+        pairs = [pair & low | (pair >> 16 & low) << bits for pair in pairs]
+        words = [
+            sum(pair << VECTOR.bits * n for n, pair in enumerate(pairs[at : at + 2 * half]))
+            for at in range(0, len(pairs), 2 * half)
+        ]
+        return [0] * self.c.vector_depth + words if words else []
 
     def elaborate(self, platform):
         m = Module()
         c = self.c
-        width = VECTOR.bits * c.vector_lanes
-        enable = Signal()
-        address, data = Signal(range(c.vector_depth)), Signal(width)
+        lanes = c.vector_lanes
+        width = VECTOR.bits * lanes
+        depth = c.vector_depth + -(-c.rotation_depth // 2)
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=self._init())
+        write, read = memory.write_port(granularity=VECTOR.bits), memory.read_port()
+
         m.d.comb += [
-            self.vector_write.ready.eq(~self.post_write.enable),
-            enable.eq(self.post_write.enable | self.vector_write.valid),
-            address.eq(self.vector_write.payload.address),
-            data.eq(self.vector_write.payload.data),
+            self.post.grant.eq(1),
+            self.fire.grant.eq(~self.post.request),
+            self.vector.grant.eq(~self.post.request & ~self.fire.request),
+            read.addr.eq(self.vector.address),
+            self.loader.data.eq(read.data),
         ]
-        with m.If(self.post_write.enable):
+        with m.If(self.loading):
+            m.d.comb += read.addr.eq(self.loader.address)
+        with m.Elif(self.post.request):
+            m.d.comb += read.addr.eq(self.post.address)
+        with m.Elif(self.fire.request):
+            m.d.comb += read.addr.eq(self.fire.address)
+        for reader in (self.fire, self.post, self.vector):
+            m.d.comb += reader.data.eq(read.data)
+
+        table, pair = Signal(), Signal(VECTOR.bits)
+        element, word = Signal(range(lanes)), Signal(range(depth))
+        m.d.sync += [
+            table.eq(
+                self.tables.enable
+                & (self.tables.space == Space.ROTATION)
+                & (self.tables.address < (c.rotation_depth * lanes) // 2)
+            ),
+            Cat(element, word).eq(self.tables.address + c.vector_depth * lanes),
+            pair.eq(
+                Cat(self.tables.data[i : i + TRIGONOMETRIC.bits] for i in (0, 16))
+            ),
+        ]
+        m.d.comb += [
+            self.vector_write.ready.eq(~self.post_write.enable & ~table),
+            write.en.eq((self.post_write.enable | self.vector_write.valid).replicate(lanes)),
+            write.addr.eq(self.vector_write.payload.address),
+            write.data.eq(self.vector_write.payload.data),
+        ]
+        with m.If(table):
             m.d.comb += [
-                address.eq(self.post_write.address),
-                data.eq(self.post_write.data),
+                write.en.eq(1 << element),
+                write.addr.eq(word),
+                write.data.eq(pair.replicate(lanes)),
             ]
-        for name in ("fire", "post", "vector_a", "vector_b"):
-            reader = getattr(self, name)
-            attributes = style(c.vector_depth, block=name == "fire" or c.spare_blocks)
-            m.submodules[name] = memory = Memory(
-                shape=unsigned(width), depth=c.vector_depth, init=[], attrs=attributes
-            )
-            write, port = memory.write_port(), memory.read_port()
+        with m.Elif(self.post_write.enable):
             m.d.comb += [
-                write.en.eq(enable),
-                write.addr.eq(address),
-                write.data.eq(data),
-                port.addr.eq(reader.address),
-                reader.data.eq(port.data),
+                write.addr.eq(self.post_write.address),
+                write.data.eq(self.post_write.data),
             ]
-            if name == "vector_b":
-                m.d.comb += self.loader.data.eq(port.data)
-                with m.If(self.loading):
-                    m.d.comb += port.addr.eq(self.loader.address)
         return m

@@ -10,9 +10,9 @@ from hdl.lib.arithmetic import bit_length
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
-    read_port,
     register_read,
     settings_layout,
+    shared_read,
     word_layout,
 )
 from hdl.memory.rows import ROW_ADDRESS_BITS
@@ -58,7 +58,7 @@ class Fetch(wiring.Component):
                 "position": In(POSITION_BITS),
                 "token": In(TOKEN_BITS),
                 "settings": In(settings_layout()),
-                "source": Out(read_port(16, word_layout(c))),
+                "source": Out(shared_read(16, word_layout(c))),
                 "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
                 "ring_pointer": In(ROW_ADDRESS_BITS),
                 "ring_available": In(ROW_ADDRESS_BITS),
@@ -172,7 +172,8 @@ class Fetch(wiring.Component):
                 ends = remaining <= c.vector_lanes
                 m.d.comb += [
                     self.busy.eq(1),
-                    issue.valid.eq((index != 0) | (credits != 0)),
+                    self.source.request.eq((index != 0) | (credits != 0)),
+                    issue.valid.eq(self.source.request & self.source.grant),
                     issue.complete.eq(ends | (index == words - 1)),
                     place.end.eq(ends),
                     begun.eq(issue.valid & (index == 0)),

@@ -10,10 +10,10 @@ from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
-    read_port,
     register_read,
     row_write_layout,
     settings_layout,
+    shared_read,
     sums_layout,
     table_write,
     tile_layout,
@@ -57,10 +57,11 @@ class Fire(wiring.Component):
     been read for the last time; later writes to it change nothing. Its events may still be
     on their way then: rows they read must not be written before the tile has come.
 
-    source, magnitude: vector memory (one cycle) and magnitude registers (same cycle). position,
-    token, settings: constant while instructions are executed. tables: spaces SCHEDULE and RSQRT.
-    ring_take takes ring_take_rows rows at ring_pointer; pointer and available follow one cycle
-    later. row_write, readback_*: see hdl.memory.rows; readback while nothing is executed only.
+    source, magnitude: vector memory (shared; one cycle) and magnitude registers (same cycle).
+    position, token, settings: constant while instructions are executed.
+    tables: spaces SCHEDULE and RSQRT. ring_take takes ring_take_rows rows at ring_pointer; pointer
+    and available follow one cycle later. row_write, readback_*: see hdl.memory.rows; readback while
+    nothing is executed only.
 
     tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
     is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 2 cycles later. A read in
@@ -82,7 +83,7 @@ class Fire(wiring.Component):
                 "position": In(POSITION_BITS),
                 "token": In(TOKEN_BITS),
                 "settings": In(settings_layout()),
-                "source": Out(read_port(16, word_layout(c))),
+                "source": Out(shared_read(16, word_layout(c))),
                 "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
                 "tables": In(table_write()),
                 "row_write": In(stream.Signature(row_write_layout(c), always_ready=True)),

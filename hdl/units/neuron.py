@@ -1,22 +1,22 @@
 """Neuron core: N EI-IF neurons step together through the firing schedule (golden.units.neuron)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.lib.arithmetic import saturate
 from hdl.lib.shapes import settings_layout, table_write
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.memory.style import style
+from hdl.units.membrane import Membrane, drive_layout
+from hdl.units.squares import SumOfSquares, squares_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
-from isa.formats import CODE, EXPONENT, POTENTIAL, SCHEDULE_STEPS
+from isa.formats import CODE, EXPONENT, SCHEDULE_STEPS
 from isa.packets import Space
-from isa.schedule import LEAK_CLEAR, STEP, Reset
+from isa.schedule import LEAK_CLEAR, LEAK_NONE, STEP, Reset
 
-SQUARES_BITS = 32
 STEP_BITS = (SCHEDULE_STEPS - 1).bit_length()
 
 
@@ -60,13 +60,32 @@ def step_layout(c: Configuration) -> StructLayout:
     )
 
 
-def squares_layout() -> StructLayout:
-    """Sum over a vector of code**2, and the codes' exponent."""
-    return StructLayout({"sum": unsigned(SQUARES_BITS), "exponent": signed(EXPONENT.bits)})
+def _entry_layout() -> StructLayout:
+    """A schedule entry as the memory keeps it: STEP, with its threshold negated."""
+    return StructLayout({**{n: f.shape for n, f in STEP.layout()}, "exact": unsigned(1)})
+
+
+def _stored(step: int) -> int:
+    """A link word of the schedule as an entry."""
+    fields = STEP.unpack(step & ((1 << STEP.bits) - 1))
+    exact = fields["threshold"] <= 1 << fields["amplitude"]
+    fields["threshold"] = -fields["threshold"] % (1 << len(Signal(_entry_layout()).threshold))
+    return _entry_layout().const({**fields, "exact": exact}).as_bits()
+
+
+def _phase_layout() -> StructLayout:
+    """What the neurons do in a cycle of a step; one of them is set while a group is active."""
+    return StructLayout(
+        {n: unsigned(1) for n in ("integrate", "limit", "fire", "shift", "subtract", "settle")}
+    )
 
 
 class NeuronCore(wiring.Component):
-    """Groups of N codes in, steps with spikes out; one step a cycle, no cycle between groups.
+    """Groups of N codes in, steps with spikes out; no cycle between groups.
+
+    A step of a shipped schedule (soft or no reset, no leak or cleared potentials, integrating only
+    from 0) takes one cycle. Integrating elsewhere takes 2 more, a hard reset 1 more, a leak of k
+    k + 2 more.
 
     Every group begins at the step it names and ends with a `last` one, so that schedules of
     several populations lie in the memory. A silent group is dropped while others step, unless its
@@ -75,8 +94,8 @@ class NeuronCore(wiring.Component):
     one without a `last` step ends at entry 127.
 
     squares: for tiles whose groups set `squares`, the sum of sign * (code << amplitude) over all
-    spikes, which is the sum of code**2 for every schedule whose spikes sum to the code. It comes
-    3 cycles after the tile's last step; a further such tile waits while one is not taken.
+    spikes, which is the sum of code**2 for every schedule whose spikes sum to the code. A further
+    such tile waits while one is not taken.
     """
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
@@ -97,18 +116,7 @@ class NeuronCore(wiring.Component):
         m = Module()
         settings = self.settings
 
-        m.submodules.schedule = schedule = Memory(
-            shape=unsigned(STEP.bits), depth=SCHEDULE_STEPS, attrs=style(SCHEDULE_STEPS),
-            init=[step & ((1 << STEP.bits) - 1) for step in self._contents.of(Space.SCHEDULE)],
-        )
-        write_port = schedule.write_port()
-        m.d.comb += [
-            write_port.en.eq(self.tables.enable & (self.tables.space == Space.SCHEDULE)),
-            write_port.addr.eq(self.tables.address),
-            write_port.data.eq(self.tables.data),
-        ]
-        first_port = schedule.read_port(transparent_for=())
-        following_port = schedule.read_port(transparent_for=())
+        first_port, following_port = self._schedule(m)
 
         # The next group waits here while its first step is read from the schedule.
         waiting = Signal(group_layout(c))
@@ -133,142 +141,172 @@ class NeuronCore(wiring.Component):
             ]
 
         active = Signal()
-        entry = Signal(STEP.layout())
+        entry = Signal(_entry_layout())
         pointer = Signal(STEP_BITS)
         codes = Signal(ArrayLayout(signed(CODE.bits), lanes))
         squared = Signal()
         exponent = Signal(signed(EXPONENT.bits))
         place = Signal(place_layout(c))
-        potentials = [Signal(signed(POTENTIAL.bits), name=f"potential_{k}") for k in range(lanes)]
 
-        fired, negative = Signal(lanes), Signal(lanes)
-        after = [Signal(signed(POTENTIAL.bits), name=f"after_{k}") for k in range(lanes)]
-        for k in range(lanes):
-            m.d.comb += _step(m, k, potentials[k], codes[k], entry, fired[k], negative[k], after[k])
-
+        phase = Signal(_phase_layout())
+        drive = Signal(drive_layout())
+        fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
         sent = self.steps.ready | ~self.steps.valid
-        step, finish = Signal(), Signal()
-        zero = ~Cat(v.any() for v in after).any()
+        go, step, finish = Signal(), Signal(), Signal()
+        for k in range(lanes):
+            m.submodules[f"membrane_{k}"] = membrane = Membrane()
+            m.d.comb += [
+                membrane.enable.eq(go | load),
+                membrane.drive.eq(drive),
+                membrane.code.eq(codes[k]),
+                membrane.next_code.eq(waiting.codes[k]),
+                fired[k].eq(membrane.fired),
+                negative[k].eq(membrane.negative),
+                zeros[k].eq(membrane.zero),
+            ]
+
+        following = Signal(_entry_layout())
+        m.d.comb += following.eq(following_port.data)
+        clears = entry.leak == LEAK_CLEAR
+        leaks = (entry.leak != LEAK_NONE) & ~clears
+        slow = leaks | (entry.reset == Reset.HARD)
+        zero = zeros.all() | clears
+        reloads = clears & following.integrate
         m.d.comb += [
-            step.eq(active & sent),
+            go.eq(active & sent),
+            step.eq(go & ((phase.fire & ~slow) | phase.settle)),
             finish.eq(
                 entry.last
                 | (settings.skip_silent & entry.final_when_zero & zero)
                 | (pointer == SCHEDULE_STEPS - 1)
             ),
         ]
+        left = Signal(entry.leak.shape())
+        first_shift = Signal()
+        with m.If(go):
+            m.d.sync += [
+                phase.eq(0),
+                phase.limit.eq(phase.integrate),
+                phase.fire.eq(phase.limit),
+                phase.shift.eq((phase.fire & leaks) | (phase.shift & (left != 1))),
+                phase.subtract.eq(phase.shift & (left == 1)),
+                phase.settle.eq((phase.fire & slow & ~leaks) | phase.subtract),
+                first_shift.eq(phase.fire),
+                left.eq(Mux(phase.fire, entry.leak, left - 1)),
+            ]
+        self._drive(m, drive, phase, entry, load, clears, reloads, first_shift)
+
         squares_busy = Signal()
         tile_start = Signal(init=1)
         hold = squares_busy & waiting.squares & Mux(active, place.end, tile_start)
         m.d.comb += load.eq(waiting_valid & (~active | (step & finish)) & ~hold)
 
         with m.If(step):
-            m.d.sync += [pointer.eq(pointer + 1), entry.eq(following_port.data)]
-            m.d.sync += [p.eq(v) for p, v in zip(potentials, after, strict=True)]
+            m.d.sync += [
+                pointer.eq(pointer + 1),
+                entry.eq(following),
+                phase.integrate.eq(following.integrate & ~clears),
+                phase.fire.eq(~following.integrate | clears),
+            ]
             with m.If(finish):
                 m.d.sync += [active.eq(0), tile_start.eq(place.end)]
         with m.If(load):
+            first = Signal(_entry_layout())
+            m.d.comb += first.eq(first_port.data)
             m.d.sync += [
                 active.eq(1),
                 pointer.eq(waiting.start),
-                entry.eq(first_port.data),
+                entry.eq(first),
+                phase.eq(0),
+                phase.integrate.eq(first.integrate),
+                phase.fire.eq(~first.integrate),
                 codes.eq(waiting.codes),
                 squared.eq(waiting.squares),
                 exponent.eq(waiting.exponent),
                 place.eq(waiting.place),
             ]
-            m.d.sync += [p.eq(code) for p, code in zip(potentials, waiting.codes, strict=True)]
             with m.If(single):
-                m.d.sync += [entry.eq(0), entry.threshold.eq(1), entry.last.eq(1)]
+                m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1)]
+                m.d.sync += [phase.integrate.eq(0), phase.fire.eq(1)]
         # Two steps ahead: the memory takes a cycle, and the register `entry` another.
         m.d.comb += [
             following_port.en.eq(step | load),
             following_port.addr.eq(Mux(load, waiting.start + 1, pointer + 2)),
         ]
 
+        # A step of several cycles leaves its spikes in the output register until it is complete.
         tile_end = finish & place.end
+        payload = self.steps.payload
         with m.If(sent):
-            m.d.sync += self.steps.valid.eq(active & (fired.any() | tile_end))
-            m.d.sync += [
-                self.steps.payload.fired.eq(fired),
-                self.steps.payload.negative.eq(negative),
-                self.steps.payload.amplitude.eq(entry.amplitude),
-                self.steps.payload.place.eq(place),
-                self.steps.payload.place.end.eq(tile_end),
-            ]
+            m.d.sync += self.steps.valid.eq(
+                step & (Mux(phase.fire, fired.any(), payload.fired.any()) | tile_end)
+            )
+            m.d.sync += payload.place.end.eq(tile_end)
+            with m.If(phase.fire):
+                m.d.sync += [
+                    payload.fired.eq(fired),
+                    payload.negative.eq(negative),
+                    payload.amplitude.eq(entry.amplitude),
+                    payload.place.eq(place),
+                    payload.place.end.eq(tile_end),
+                ]
 
         with m.If(load & waiting.squares):
             m.d.sync += squares_busy.eq(1)
         with m.Elif(self.squares.valid & self.squares.ready):
             m.d.sync += squares_busy.eq(0)
-        self._sum_squares(
-            m, step & squared, fired, negative, entry.amplitude, codes, exponent, tile_end
-        )
+        m.submodules.sum = sum_of_squares = SumOfSquares(c)
+        connect(m, sum_of_squares.squares, flipped(self.squares))
+        m.d.comb += [
+            sum_of_squares.valid.eq(go & squared & (phase.fire | phase.settle)),
+            sum_of_squares.spikes.fired.eq(Mux(phase.fire, fired, 0)),
+            sum_of_squares.spikes.negative.eq(negative),
+            sum_of_squares.spikes.amplitude.eq(entry.amplitude),
+            sum_of_squares.spikes.codes.eq(codes),
+            sum_of_squares.spikes.exponent.eq(exponent),
+            sum_of_squares.spikes.end.eq(step & tile_end),
+        ]
         return m
 
-    def _sum_squares(self, m, step, fired, negative, amplitude, codes, exponent, end) -> None:
-        """Adds up sign * code of every spike, then shifts, then accumulates: three stages."""
-        sum_bits = CODE.bits + (self.c.neuron_lanes - 1).bit_length()
-        total_bits = SQUARES_BITS + 2  # spikes of either sign pass the final sum on their way
-        valid, last = Signal(2), Signal(2)
-        m.d.sync += [valid.eq(Cat(step, valid)), last.eq(Cat(end, last))]
-        terms = Signal(ArrayLayout(signed(CODE.bits), self.c.neuron_lanes))
-        shifts = [Signal(3, name=f"squares_amplitude_{k}") for k in range(2)]
-        m.d.sync += [shifts[0].eq(amplitude), shifts[1].eq(shifts[0])]
-        for lane in range(self.c.neuron_lanes):
-            code = codes[lane]
-            m.d.sync += terms[lane].eq(
-                Mux(fired[lane], Mux(negative[lane], -code, code), 0)
-            )
-        spikes_sum = Signal(signed(sum_bits))
-        m.d.sync += spikes_sum.eq(sum(terms))
-        total = Signal(signed(total_bits))
-        fresh = Signal(init=1)  # nothing of this tile is in total
-        following = Signal(signed(total_bits))
-        m.d.comb += following.eq(Mux(fresh, 0, total) + (spikes_sum << shifts[1]))
-        with m.If(valid[1]):
-            m.d.sync += [total.eq(following), fresh.eq(last[1])]
-            with m.If(last[1]):
-                m.d.sync += self.squares.payload.sum.eq(following)
-        exponents = [Signal(signed(EXPONENT.bits), name=f"squares_exponent_{k}") for k in range(2)]
-        m.d.sync += [exponents[0].eq(exponent), exponents[1].eq(exponents[0])]
-        with m.If(valid[1] & last[1]):
-            m.d.sync += [self.squares.valid.eq(1), self.squares.payload.exponent.eq(exponents[1])]
-        with m.Elif(self.squares.ready):
-            m.d.sync += self.squares.valid.eq(0)
+    def _schedule(self, m: Module):
+        """The schedule memory; returns the ports of a group's first entry and of the others."""
+        m.submodules.schedule = schedule = Memory(
+            shape=unsigned(_entry_layout().size),
+            depth=SCHEDULE_STEPS,
+            init=[_stored(step) for step in self._contents.of(Space.SCHEDULE)],
+            attrs=style(SCHEDULE_STEPS),
+        )
+        write_port = schedule.write_port()
+        word, entry = Signal(STEP.layout()), Signal(_entry_layout())
+        m.d.comb += [
+            word.eq(self.tables.data),
+            entry.eq(word.as_value()),
+            entry.threshold.eq(-word.threshold),
+            entry.exact.eq(word.threshold <= 1 << word.amplitude),
+            write_port.en.eq(self.tables.enable & (self.tables.space == Space.SCHEDULE)),
+            write_port.addr.eq(self.tables.address),
+            write_port.data.eq(entry),
+        ]
+        return schedule.read_port(transparent_for=()), schedule.read_port(transparent_for=())
 
-
-def _step(m, lane, potential, code, entry, fired, negative, after) -> list:
-    """Assignments of one neuron's step: golden.units.neuron.step, potentials symmetric in 16 bits.
-
-    Only integration can overflow: a spike's amplitude is taken from a potential of its sign, and
-    a leak goes towards zero.
-    """
-    current = Signal(signed(POTENTIAL.bits + 1), name=f"current_{lane}")
-    charged = Signal(signed(POTENTIAL.bits), name=f"charged_{lane}")
-    reset = Signal(signed(POTENTIAL.bits), name=f"reset_{lane}")
-    amplitude = Signal(signed(9), name=f"amplitude_{lane}")
-    above = charged >= entry.threshold
-    below = charged <= -entry.threshold
-    m.d.comb += amplitude.eq(1 << entry.amplitude)
-    with m.Switch(entry.reset):
-        with m.Case(Reset.SOFT):
-            spike = Mux(negative, -amplitude, amplitude)
-            m.d.comb += reset.eq(charged - Mux(fired, spike, 0))
-        with m.Case(Reset.HARD):
-            m.d.comb += reset.eq(Mux(fired, 0, charged))
-        with m.Default():
-            m.d.comb += reset.eq(charged)
-    with m.Switch(entry.leak):
-        with m.Case(0):
-            m.d.comb += after.eq(reset)
-        with m.Case(LEAK_CLEAR):
-            m.d.comb += after.eq(0)
-        with m.Default():
-            m.d.comb += after.eq(reset - (reset >> entry.leak))
-    return [
-        current.eq(potential + code),
-        charged.eq(Mux(entry.integrate, saturate(current, POTENTIAL.bits)[0], potential)),
-        fired.eq(above | below),
-        negative.eq(below),
-    ]
+    def _drive(self, m, drive, phase, entry, load, clears, reloads, first_shift) -> None:
+        """The neurons' orders for this cycle of the step."""
+        soft = phase.fire & (entry.reset == Reset.SOFT)
+        spike = Mux(soft, 1 << entry.amplitude, 0)
+        m.d.comb += [
+            drive.load.eq(load),
+            drive.integrate.eq(phase.integrate),
+            drive.limit.eq(phase.limit),
+            drive.fire.eq(phase.fire),
+            drive.soft.eq(soft),
+            drive.hard.eq(phase.fire & (entry.reset == Reset.HARD)),
+            drive.clear.eq(phase.fire & clears),
+            drive.reload.eq(phase.fire & reloads),
+            drive.shift.eq(phase.shift),
+            drive.first_shift.eq(first_shift),
+            drive.subtract.eq(phase.subtract),
+            drive.below.eq(entry.threshold),
+            drive.plus.eq(spike),
+            drive.minus.eq(-spike),
+            drive.exact.eq(soft & entry.exact),
+        ]

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.arithmetic import bit_length, digits_layout, modulate_digits, recode, round_shift_right
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
 from hdl.memory.style import style
-from hdl.units.neuron import SQUARES_BITS, squares_layout
+from hdl.units.squares import SQUARES_BITS, squares_layout
 from isa.contents import EMPTY, Contents
 from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
 from isa.packets import Space

@@ -14,6 +14,7 @@ from hdl.lib.shapes import (
     register_read,
     scalar_layout,
     settings_layout,
+    shared_read,
     sums_layout,
     tile_layout,
     word_layout,
@@ -42,6 +43,7 @@ class Post(Component):
 
     instruction      waits are satisfied when it is presented
     tiles            popped two cycles after the tile's last word was asked for
+    residual         is never refused (its grant is not looked at)
     read_word, sums  the sums come two cycles after the word's number
     parameter_*      the parameter ring: offset of the next word that was not taken, how many
                      have arrived and were not taken; take removes words, seen in the next cycle
@@ -70,7 +72,7 @@ class Post(Component):
                 "parameter_take": Out(1),
                 "parameter_take_words": Out(16),
                 "exponents": Out(read_port(ADDRESS_BITS, exponents_layout(c))),
-                "residual": Out(read_port(16, word_layout(c))),
+                "residual": Out(shared_read(16, word_layout(c))),
                 "scalar": Out(register_read(6, scalar_layout())),
                 "vector_write": Out(write_port(16, word_layout(c))),
                 "magnitude_write": Out(write_port(8, VECTOR.bits)),
@@ -191,9 +193,14 @@ class Post(Component):
 
     def _residual(self, m: Module, issue, pipeline, context, valid, first) -> None:
         """Asked for in cycle 9, so that the memory's output has a cycle of its own."""
-        address = self.residual.address
+        port, wanted = self.residual, Signal()
+        use = Mux(first[8], issue.context.use_residual, wanted)
+        m.d.sync += port.request.eq(valid[8] & use)
         with m.If(valid[8]):
-            m.d.sync += address.eq(Mux(first[8], issue.context.residual, address + 1))
+            m.d.sync += [
+                wanted.eq(use),
+                port.address.eq(Mux(first[8], issue.context.residual, port.address + 1)),
+            ]
         kept = Signal.like(pipeline.residual, reset_less=True)
         for lane in range(self.c.vector_lanes):
             m.d.sync += kept[lane].eq(Mux(context.use_residual, self.residual.data[lane], 0))

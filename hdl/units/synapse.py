@@ -1,16 +1,18 @@
 """Synapse core: every address event adds or subtracts one row into P accumulators."""
 
-from amaranth.hdl import Array, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.ecp5 import carry_sum, choose, select
 from hdl.lib.shapes import event_layout
 from hdl.memory.rows import READ_LATENCY, ROW_ADDRESS_BITS, WEIGHT_BITS
 from isa.configurations import Configuration
 
 AMPLITUDE_BITS = 3
-TERM_BITS = WEIGHT_BITS + (1 << AMPLITUDE_BITS) - 1  # a weight shifted by the largest amplitude
+TERM_BITS = WEIGHT_BITS + 3  # a weight shifted by the lower two bits of the amplitude
+LANES_A_CONTROL = 8  # lanes that share a copy of the registers that steer them
 COPY_LATENCY = READ_LATENCY + 2  # from an end event to `full`
 
 
@@ -65,30 +67,18 @@ class SynapseCore(wiring.Component):
         # Stages 1 and 2 follow the row through the memory, stage 3 has the terms.
         add = [Signal(name=f"add_{stage}") for stage in range(READ_LATENCY + 1)]
         end = [Signal(name=f"end_{stage}") for stage in range(READ_LATENCY + 1)]
-        amplitude = [Signal(AMPLITUDE_BITS, name=f"amplitude_{k}") for k in range(READ_LATENCY)]
         negative = [Signal(name=f"negative_{stage}") for stage in range(READ_LATENCY + 1)]
+        amplitude = Signal(AMPLITUDE_BITS)
         m.d.sync += [add[0].eq(spike), end[0].eq(taken & event.end)]
-        m.d.sync += [amplitude[0].eq(event.amplitude), negative[0].eq(event.negative)]
+        m.d.sync += [amplitude.eq(event.amplitude), negative[0].eq(event.negative)]
         for k in range(1, READ_LATENCY + 1):
             m.d.sync += [add[k].eq(add[k - 1]), end[k].eq(end[k - 1])]
             m.d.sync += negative[k].eq(negative[k - 1])
-            if k < READ_LATENCY:
-                m.d.sync += amplitude[k].eq(amplitude[k - 1])
 
         shadows = []
-        for lane in range(c.lanes):
-            weight = self.row_data.word_select(lane, WEIGHT_BITS).as_signed()
-            term = Signal(signed(TERM_BITS), name=f"term_{lane}")
-            total = Signal(signed(c.accumulator_bits), name=f"total_{lane}")
-            shadow = Signal(signed(c.accumulator_bits), name=f"shadow_{lane}")
-            shifted = (weight << amplitude[-1])[:TERM_BITS]
-            with m.If(add[-2]):
-                m.d.sync += term.eq(shifted ^ negative[-2].replicate(TERM_BITS))
-            with m.If(end[-1]):
-                m.d.sync += [shadow.eq(total), total.eq(0)]
-            with m.Elif(add[-1]):
-                m.d.sync += total.eq(total + term)
-            shadows.append(shadow)
+        for first in range(0, c.lanes, LANES_A_CONTROL):
+            lanes = range(first, min(first + LANES_A_CONTROL, c.lanes))
+            shadows += self._lanes(m, platform, lanes, add[1], end[1], negative[0], amplitude)
 
         complements = Signal(c.accumulator_bits)
         shadow_complements = Signal(c.accumulator_bits)
@@ -101,7 +91,45 @@ class SynapseCore(wiring.Component):
                 m.d.sync += self.full.eq(0)
         m.d.sync += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
-            m.d.sync += self.word[lane].eq(
-                Array(shadows[lane :: c.vector_lanes])[self.read_word]
-            )
+            chosen = select(m, platform, shadows[lane :: c.vector_lanes], self.read_word)
+            m.d.sync += self.word[lane].eq(chosen.as_signed())
         return m
+
+    def _lanes(self, m: Module, platform, lanes: range, add, end, negative, amplitude) -> list:
+        """Shadow registers of some lanes. The weight is shifted by up to three on its way into the
+        term, and by four more on its way into the adder, whose tables have room for that."""
+
+        def control(value, name: str) -> Signal:
+            copy = Signal.like(value, name=f"{name}_{lanes[0]}", attrs={"keep": 1})
+            m.d.sync += copy.eq(value)
+            return copy
+
+        bits = self.c.accumulator_bits
+        inverted, shift = control(negative, "inverted"), control(amplitude, "shift")
+        fill, high = control(inverted, "fill"), control(shift[-1], "high")
+        adds, ends = control(add, "adds"), control(end, "ends")
+        shadows = []
+        for lane in lanes:
+            weight = self.row_data.word_select(lane, WEIGHT_BITS)
+            term = Signal(TERM_BITS, name=f"term_{lane}")
+            total = Signal(bits, name=f"total_{lane}")
+            shadow = Signal(bits, name=f"shadow_{lane}")
+            once = _shifted(weight ^ inverted.replicate(WEIGHT_BITS), 1, shift[0], inverted)
+            m.d.sync += term.eq(_shifted(once, 2, shift[1], inverted))
+            near = Cat(term, term[-1].replicate(bits - TERM_BITS))
+            far = Cat(fill.replicate(4), near)[:bits]
+            following = carry_sum(
+                m, platform, total, choose, high.replicate(bits), far, near
+            )
+            with m.If(ends):
+                m.d.sync += [shadow.eq(total), total.eq(0)]
+            with m.Elif(adds):
+                m.d.sync += total.eq(following)
+            shadows.append(shadow)
+        return shadows
+
+
+def _shifted(value, amount: int, enable, fill) -> Value:
+    """value times 2**amount with `enable`; where `fill` is set both are one's complements."""
+    wide = Cat(value, value[-1].replicate(amount))
+    return Mux(enable, Cat(fill.replicate(amount), value), wide)

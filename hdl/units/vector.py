@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.shapes import (
@@ -14,6 +14,7 @@ from hdl.lib.shapes import (
     row_write_layout,
     scalar_layout,
     settings_layout,
+    shared_read,
     table_write,
     word_layout,
     write_port,
@@ -52,8 +53,9 @@ class VectorUnit(wiring.Component):
 
     An instruction is taken when nothing is under way; `done` pulses once for each, in order, when
     a read in the next cycle sees all that it wrote. Without stalls `done` comes count + 8 cycles
-    after the instruction was taken (store key: count * V / G + 8), or words + 12 for softmax
-    and gate; the next instruction is taken in the cycle of `done`. `position`, `rotation_base`
+    after the instruction was taken (store key: count * V / G + 8; rotate and modulate, which read
+    two words for each: 2 * count + 8), or words + 12 for softmax and gate, if every read is granted
+    at once; the next instruction is taken in the cycle of `done`. `position`, `rotation_base`
     (first rotation word of the position), `key_row_offset` (rows from row_base to this position's
     keys) and `settings` are constant while an instruction is under way. A destination may be the
     source or the operand itself, but must not overlap it at another offset, nor may magnitude_in's
@@ -72,11 +74,7 @@ class VectorUnit(wiring.Component):
                 "rotation_base": In(16),
                 "key_row_offset": In(ROW_BITS),
                 "settings": In(settings_layout()),
-                "source": Out(read_port(16, word_layout(c))),
-                "operand": Out(read_port(16, word_layout(c))),
-                "rotation": Out(
-                    read_port(16, ArrayLayout(signed(TRIGONOMETRIC.bits), c.vector_lanes))
-                ),
+                "memory": Out(shared_read(16, word_layout(c))),
                 "value_exponents": Out(read_port(EXPONENT_ADDRESS_BITS, exponents_layout(c))),
                 "magnitude_in": Out(register_read(MAGNITUDE_ADDRESS_BITS, unsigned(VECTOR.bits))),
                 "maximum": Out(register_read(4, signed(VECTOR.bits))),
@@ -127,21 +125,33 @@ class VectorUnit(wiring.Component):
         under_way = Signal(range(_QUEUE_DEPTH + 1))  # words issued and not yet written
 
         # Issue: addresses on the ports, as long as the queue has room for all that is under way.
+        # Rotation and modulation read the other operand first, a cycle or more before the source.
         issue, segment_end, last, popped = Signal(), Signal(), Signal(), Signal()
+        two, asks, asked = Signal(), Signal(), Signal()
+        at_rotation = c.vector_depth + rotation_at[1:]  # two rotation words in one
         m.d.comb += [
-            issue.eq((left != 0) & (under_way != _QUEUE_DEPTH)),
+            two.eq(op[Operation.ROTATE] | op[Operation.MODULATE]),
+            self.memory.request.eq((left != 0) & (under_way != _QUEUE_DEPTH)),
+            asks.eq(self.memory.request & self.memory.grant & two & ~asked),
+            issue.eq(self.memory.request & self.memory.grant & (asked | ~two)),
+            self.memory.address.eq(
+                Mux(
+                    asked | ~two,
+                    source_at,
+                    Mux(op[Operation.ROTATE], at_rotation, operand_at),
+                )
+            ),
             last.eq(left == 1),
             segment_end.eq(last | (segment_left == 1)),
             popped.eq(queue.output.valid & queue.output.ready),
-            self.source.address.eq(source_at),
-            self.operand.address.eq(operand_at),
-            self.rotation.address.eq(rotation_at),
             self.value_exponents.address.eq(exponent_at),
             self.magnitude_in.address.eq(magnitude_at),
             self.maximum.address.eq(maximum_at),
             self.done.eq(running & (left == 0) & (under_way == 0) & ~scalar_pending),
             self.instruction.ready.eq(~running | self.done),
         ]
+        with m.If(asks | issue):
+            m.d.sync += asked.eq(asks)
         m.d.sync += [
             under_way.eq(under_way + issue - popped),
             destination_at.eq(destination_at + popped),
@@ -195,14 +205,27 @@ class VectorUnit(wiring.Component):
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
         magnitude = delayed(m, self.magnitude_in.data)
         length = delayed(m, bit_length(magnitude), shape=LENGTH_BITS)
+        operand = Signal(word_layout(c), reset_less=True)
+        upper = delayed(m, rotation_at[0])  # which half of the word holds the rotations
+        arriving = Signal()
+        m.d.sync += arriving.eq(asks)
+        rotations = self.memory.data.as_value().word_select(upper, V * TRIGONOMETRIC.bits)
+        with m.If(arriving):
+            m.d.sync += operand.eq(self.memory.data)
+            with m.If(op[Operation.ROTATE]):
+                m.d.sync += operand.eq(rotations)
+        rotation = [
+            operand.as_value().word_select(lane, TRIGONOMETRIC.bits).as_signed()
+            for lane in range(V)
+        ]
         for lane in range(V):
-            source = delayed(m, self.source.data[lane])
+            source = delayed(m, self.memory.data[lane])
             present = ~lasts[_REGISTERED] | (self.position[:lane_bits] >= lane)
             m.d.comb += [
                 rotator.source[lane].eq(source),
-                rotator.rotation[lane].eq(delayed(m, self.rotation.data[lane])),
+                rotator.rotation[lane].eq(rotation[lane]),
                 modulator.source[lane].eq(source),
-                modulator.operand[lane].eq(delayed(m, self.operand.data[lane])),
+                modulator.operand[lane].eq(operand[lane]),
                 silu.argument[lane].eq(source),
                 softmax.scores[lane].eq(source),
                 softmax.present[lane].eq(present),

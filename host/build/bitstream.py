@@ -91,7 +91,7 @@ def netlist_area(design: Design, tell: Tell = lambda fraction, stage: None) -> A
 def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool]:
     """The folder of the netlist and its statistics, and whether it was in the cache."""
     rtlil = _ELEMENT.sub(r".\1", plan.files[f"{TOP}.il"])
-    script = (f"read_rtlil {TOP}.il; {design.flow.synthesis(design.top.core_hz)}; "
+    script = (f"read_rtlil {TOP}.il; {design.flow.synthesis(design.clock_hz)}; "
               f"tee -q -o {STATISTICS} stat -json; write_json {NETLIST}")
     key = content_key(rtlil, script, tools.version(tools.YOSYS))
 
@@ -114,7 +114,7 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
     """The folder of the routed design, its report and bitstream, and whether it was there."""
     flow, platform = design.flow, design.platform
     constraints = plan.files[f"{TOP}{flow.constraints}"]
-    place = flow.place(plan, platform, design.top.core_hz, design.seed)
+    place = flow.place(plan, platform, design.clock_hz, design.seed)
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
     key = content_key(netlist.name, constraints, *place, *pack, *versions)
@@ -198,7 +198,7 @@ def _result(design: Design, netlist: Path, routed: Path, used: Area, there: bool
         blocks=count(flow.blocks, part.blocks),
         multipliers=used.multipliers,
         fmax_hz=slowest["achieved"] * 1e6,
-        clock_hz=design.top.core_hz,
+        clock_hz=design.clock_hz,
         synthesis_seconds=json.loads((netlist / _TIMES).read_text()),
         place_seconds=json.loads((routed / _TIMES).read_text()),
         from_cache=there,

@@ -6,6 +6,7 @@ from functools import cached_property
 from amaranth.build.run import BuildPlan
 
 from hdl.boards.board import Board
+from hdl.boards.pll import core_clock
 from hdl.boards.top import BoardTop
 from hdl.emit import zero_memories_unsaid
 from host.build.area import PARTS, Part
@@ -31,10 +32,14 @@ class Design:
     core_hz: int | None = None
     seed: int = 1
 
-    @cached_property
     def top(self) -> BoardTop:
         """Raises SpikeletError where the clock cannot be made."""
         return BoardTop(self.board, self.configuration, self.contents, self.core_hz)
+
+    @property
+    def clock_hz(self) -> int:
+        """Of the device. Raises as `top`."""
+        return core_clock(self.board, self.core_hz)[1]
 
     @cached_property
     def platform(self) -> object:
@@ -59,7 +64,7 @@ class Design:
         platform = self.board.platform_class()()  # one platform takes one design
         platform.toolchain = toolchain or platform.toolchain
         with zero_memories_unsaid():
-            return platform.prepare(self.top, TOP, emit_src=False)
+            return platform.prepare(self.top(), TOP, emit_src=False)
 
     def check_rows(self) -> None:
         """Raises SpikeletError where the rows alone, packed without a gap, overflow the part."""

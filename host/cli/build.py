@@ -102,7 +102,7 @@ def _design(board: "Board", sizes, image: "Image | None", hertz: int | None,
 
     held = EMPTY if image is None else contents(image, sizes)
     design = Design(board, sizes, held, hertz, seed)
-    design.top, design.platform  # noqa: B018 - a clock that cannot be made is said at once
+    design.clock_hz, design.platform  # noqa: B018 - a clock that cannot be made is said at once
     return design
 
 

@@ -29,7 +29,8 @@ class SerialTransport(Transport):
     `baud`: isa.frames.BAUD when None. `patience`: seconds without a frame from the device after
     which it counts as gone; also how long it may take to answer at first. `answer_seconds`: how
     long `receive` waits for a word, and `send` for room, while the device's link is well.
-    `welcome` is what the device says of itself, `session` is open to tests and statistics.
+    probing: a device of another contract is no error, `welcome` tells; no word can be sent to it.
+    `session` is open to tests and statistics.
 
     Raises:
         SpikeletError: the port is missing, busy, forbidden or none; nothing that speaks this
@@ -38,7 +39,7 @@ class SerialTransport(Transport):
     """
 
     def __init__(self, path: str, baud: int | None = None, *, patience: float = 5.0,
-                 answer_seconds: float = 120.0) -> None:  # fmt: skip
+                 answer_seconds: float = 120.0, probing: bool = False) -> None:  # fmt: skip
         self.path = path
         self._answer_seconds = answer_seconds
         self._port = _opened(path, baud or BAUD)
@@ -52,6 +53,8 @@ class SerialTransport(Transport):
         try:
             with self._changed:
                 self._wait(lambda: self.session.welcome is not None, lambda: 0)
+                if not probing:
+                    self._check()
         except BaseException:
             self.close()
             raise

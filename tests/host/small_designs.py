@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib.memory import Memory
@@ -51,7 +51,6 @@ class SmallDesign(Design):
 
     core: Callable[[], SmallCore] = SmallCore
 
-    @cached_property
     def top(self) -> BoardTop:
         top = BoardTop(self.board, self.configuration, self.contents, self.core_hz)
         top.core = self.core

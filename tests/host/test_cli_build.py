@@ -22,6 +22,8 @@ module OBUFT(input I, T, output O); assign O = T ? 1'bz : I; endmodule
 module BUFG(input I, output O); assign O = I; endmodule
 module FD1S3BX(input CK, D, PD, output reg Q);
   always @(posedge CK or posedge PD) if (PD) Q <= 1; else Q <= D; endmodule
+module FDPE(input C, CE, D, PRE, output reg Q); parameter INIT = 0;
+  always @(posedge C or posedge PRE) if (PRE) Q <= 1; else if (CE) Q <= D; endmodule
 module SB_IO(input D_OUT_0, OUTPUT_ENABLE, output D_IN_0, inout PACKAGE_PIN);
   parameter PIN_TYPE = 0; parameter IO_STANDARD = ""; parameter PULLUP = 0;
   assign PACKAGE_PIN = OUTPUT_ENABLE ? D_OUT_0 : 1'bz; assign D_IN_0 = PACKAGE_PIN; endmodule

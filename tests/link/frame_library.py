@@ -1,6 +1,7 @@
 """A Verilated FrameLink as a Python object, fast enough for millions of bytes."""
 
 import ctypes
+import functools
 import os
 from pathlib import Path
 
@@ -28,8 +29,10 @@ class _Run(ctypes.Structure):
          ("idle", ctypes.c_uint32), ("stall", ctypes.c_uint32)]  # fmt: skip
 
 
-def _library(link: FrameLink) -> ctypes.CDLL:
-    text = to_verilog(link, "frame_link")
+@functools.cache
+def _library(*arguments: object) -> ctypes.CDLL:
+    """The library of a FrameLink made with these arguments."""
+    text = to_verilog(FrameLink(*arguments), "frame_link")
 
     def build(folder: Path, log: Path) -> None:
         verilog = folder / "frame_link.v"
@@ -65,7 +68,7 @@ class FrameLinkModel:
                  transmit_words: int = 512, block: bool = True, *, seed: int = 1,
                  idle: float = 0.0, stall: float = 0.0, gap: int = 8,
                  cycles: int = 2400) -> None:  # fmt: skip
-        self._library = _library(FrameLink(clock_hz, hello, receive_words, transmit_words, block))
+        self._library = _library(clock_hz, hello, receive_words, transmit_words, block)
         self._link = self._library.link_new(seed)
         self.idle, self.stall, self.gap, self.cycles = idle, stall, gap, cycles
         self.offered: list[int] = []

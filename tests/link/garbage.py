@@ -12,7 +12,7 @@ def garbage(rng: random.Random, session: int, count: int) -> bytes:
     sent: set[bytes] = set()
 
     def frame() -> bytes:
-        payload = words_payload([rng.getrandbits(32) for _ in range(rng.choice((1, 2, 3, 20, 128)))])
+        payload = rng.randbytes(4 * rng.choice((1, 2, 3, 20, 128)))
         kinds = (Frame(FrameType.DATA, 0, 0, payload), Frame(FrameType.POLL, 7, 0),
                  Frame(FrameType.LOST),
                  Frame(FrameType.HELLO, payload=words_payload([1, rng.getrandbits(32)])))

@@ -6,7 +6,8 @@ from cocotb.triggers import RisingEdge
 
 from golden.units.neuron import fire
 from hdl.lib.shapes import settings_layout
-from hdl.units.neuron import SQUARES_BITS, group_layout, squares_layout, step_layout
+from hdl.units.neuron import group_layout, step_layout
+from hdl.units.squares import SQUARES_BITS, squares_layout
 from isa.formats import SCHEDULE_STEPS
 from isa.packets import Space
 from isa.schedule import (

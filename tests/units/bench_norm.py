@@ -7,8 +7,8 @@ from cocotb.triggers import RisingEdge
 from golden.units.functions import default_tables
 from golden.units.norm import NormConstants, norm_scalar
 from hdl.lib.shapes import scalar_layout, settings_layout
-from hdl.units.neuron import squares_layout
 from hdl.units.norm import LATENCY
+from hdl.units.squares import squares_layout
 from isa.formats import RSQRT_ENTRIES
 from isa.packets import Space
 from tests.cocotb_support import STALLS, check_streams, generator, pack, start

@@ -52,18 +52,16 @@ async def reads_and_writes(dut):
     p, rng, edge = parameters(), generator("rows"), RisingEdge(dut.clk)
     c = device(p["name"])
     model = Model(c, p["depth"], rng)
-    held = [None] * c.cores  # what each output must show; None: not known
-    reads, writes = [], [None]
+    reads, writes = [], [None]  # None: not known
     dut.readback_enable.value = 0
     for cycle in range(5000):
         await edge
         if cycle > READ_LATENCY:
             for core in range(c.cores):
-                if reads[cycle - READ_LATENCY - 1][core] is not False:
-                    held[core] = reads[cycle - READ_LATENCY - 1][core]
-                if held[core] is not None:
+                wanted = reads[cycle - READ_LATENCY - 1][core]
+                if wanted is not None:
                     got = _bytes(int(_port(dut, "data", core).value), c.lanes)
-                    assert got == held[core], f"core {core}, cycle {cycle}: {held[core]}, {got}"
+                    assert got == wanted, f"core {core}, cycle {cycle}: {wanted}, {got}"
         if writes[-1] is not None:
             model.apply(writes[-1])  # what was written in the cycle before can be read from now on
         # A write is carried out in the cycle after it was taken: reading then is undefined.
@@ -74,7 +72,7 @@ async def reads_and_writes(dut):
             _port(dut, "address", core).value = address
             _port(dut, "enable", core).value = int(enable)
             row = None if address == busy else list(model.rows[core, address])
-            now.append(row if enable else False)
+            now.append(row if enable else [0] * c.lanes)
         reads.append(now)
         write = model.random_write() if rng.random() < 0.6 else None
         writes.append(write)

@@ -89,6 +89,7 @@ class Bench:
                     held[name] = payload
                 ready[name] = self.rng.random() >= self.stall
                 ready_port.value = int(ready[name])
+            dut.memory__grant.value = int(self.rng.random() >= self.stall)
             self._sample()
             if dut.done.value == 1:
                 self._compare()
@@ -98,10 +99,8 @@ class Bench:
     def _read(self) -> None:
         """Memories answer a cycle after the address, with what was there before this cycle."""
         dut = self.dut
+        dut.memory__data.value = self._word(int(dut.memory__address.value))
         for address, port, memory, bits in (
-            (dut.source__address, dut.source__data, self.memory, VECTOR.bits),
-            (dut.operand__address, dut.operand__data, self.memory, VECTOR.bits),
-            (dut.rotation__address, dut.rotation__data, self.model.rotation, TRIGONOMETRIC.bits),
             (dut.value_exponents__address, dut.value_exponents__data, self.exponents,
              EXPONENT.bits),
         ):  # fmt: skip
@@ -109,6 +108,14 @@ class Bench:
             for lane in memory[int(address.value) % len(memory)][::-1]:
                 word = word << bits | (int(lane) & mask)
             port.value = word
+
+    def _word(self, address: int) -> int:
+        """A word of vector memory; behind the vectors two words of the rotation table in one."""
+        elements, bits = self.memory[address % len(self.memory)], VECTOR.bits
+        if address >= len(self.memory):
+            pair = 2 * (address - len(self.memory)) % len(self.model.rotation)
+            elements, bits = self.model.rotation[pair : pair + 2].reshape(-1), TRIGONOMETRIC.bits
+        return sum((int(v) & ((1 << bits) - 1)) << i * bits for i, v in enumerate(elements))
 
     def _vector_write(self, payload: int) -> None:
         write = unpack(vector_write_layout(self.model.c), payload)

@@ -1,7 +1,7 @@
 """Fire: instructions to gathered tiles, against golden, with stalls on every side."""
 
 import pytest
-from amaranth.hdl import Module, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, connect, flipped
@@ -47,10 +47,13 @@ class FireHarness(wiring.Component):
                 write.en.eq(port.enable), write.addr.eq(port.address), write.data.eq(port.data)
             ]  # fmt: skip
         read = vectors.read_port(transparent_for=())
+        turn = Signal(range(3))  # every third cycle belongs to another reader
+        m.d.sync += turn.eq(Mux(turn == 2, 0, turn + 1))
         look = magnitudes.read_port(domain="comb")
         m.d.comb += [
             read.addr.eq(fire.source.address),
             fire.source.data.eq(read.data),
+            fire.source.grant.eq(turn != 2),
             look.addr.eq(fire.magnitude.address),
             fire.magnitude.data.eq(look.data),
         ]

@@ -77,7 +77,7 @@ class VectorModel:
             result, clipped = rotate(self.read(f["source"] + at, words), turn[0::2], turn[1::2])
             self._write(done, f, at, result, f["magnitude_out"] + h)
             done.saturations += clipped
-        done.cycles = f["count"] + 8
+        done.cycles = 2 * f["count"] + 8
 
     def _silu(self, done: Effects, f: dict) -> None:
         fraction = SILU_FRACTION - self.settings["silu_widen"]
@@ -95,7 +95,7 @@ class VectorModel:
             )  # fmt: skip
             self._write(done, f, at, result, f["magnitude_out"] + h)
             done.saturations += clipped
-        done.cycles = f["count"] + 8
+        done.cycles = 2 * f["count"] + 8
 
     def _softmax(self, done: Effects, f: dict) -> None:
         self._weights(done, f, softmax)

@@ -1,0 +1,107 @@
+"""What synthesis does not find by itself on an ECP5, each with a twin in plain Amaranth.
+
+`elaborate` hands its `platform` on: an ECP5 platform takes the cells, any other (None: simulation,
+other families) the twin. Cells: Lattice FPGA-TN-02200 and the models of Yosys (ecp5/cells_sim.v).
+"""
+
+from collections.abc import Callable, Sequence
+
+from amaranth.hdl import Array, Cat, Const, Instance, Module, Signal, Value
+
+BitFunction = Callable
+
+
+class Target:
+    """A platform for `amaranth.back.rtlil.convert`: ECP5 cells without a board."""
+
+    family = "ecp5"
+
+
+def is_ecp5(platform) -> bool:
+    """Whether `platform` builds for an ECP5."""
+    return getattr(platform, "family", None) == "ecp5"
+
+
+def choose(b, c, d):
+    """An operand for `carry_sum`: c where b is set, else d."""
+    return (b & c) | (~b & d)
+
+
+def carry_sum(m: Module, platform, a, operand: BitFunction, b, c, d, carry=0) -> Value:
+    """a + operand(b, c, d) + carry, modulo 2**len(a), in one carry chain: a look-up table a bit.
+
+    operand works bit by bit, on Values (the twin) as on integers (the cells); what it gives for
+    c = d = 0 must be 0, as the cell's other table then serves the carry. b, c, d are as wide as a.
+    """
+    a, b, c, d = (Value.cast(v) for v in (a, b, c, d))
+    bits = len(a)
+    if {len(b), len(c), len(d)} != {bits}:
+        raise ValueError(f"operands of {len(b)}, {len(c)} and {len(d)} bits for {bits}")
+    if any(operand(x, 0, 0) & 1 for x in (0, 1)):
+        raise ValueError("operand(b, 0, 0) is not 0")
+    if not is_ecp5(platform):
+        return (a.as_unsigned() + operand(b, c, d).as_unsigned() + carry)[:bits]
+    table = sum(
+        ((x ^ operand(y, z, w)) & 1) << (x | y << 1 | z << 2 | w << 3)
+        for x in (0, 1) for y in (0, 1) for z in (0, 1) for w in (0, 1)
+    )  # fmt: skip
+    pairs = -(-bits // 2)
+    carries = [Value.cast(carry)[0], *(Signal(name=f"carry_{k}") for k in range(pairs))]
+    total = Signal(2 * pairs, name="carry_total")
+    inputs = [Cat(v, Const(0, 2 * pairs - bits)) for v in (a, b, c, d)]
+    for k in range(pairs):
+        ports = {
+            f"i_{name}{half}": value[2 * k + half]
+            for name, value in zip("ABCD", inputs, strict=True)
+            for half in (0, 1)
+        }
+        m.submodules += Instance(
+            "CCU2C", p_INIT0=Const(table, 16), p_INIT1=Const(table, 16), p_INJECT1_0="NO",
+            p_INJECT1_1="NO", i_CIN=carries[k], o_S0=total[2 * k], o_S1=total[2 * k + 1],
+            o_COUT=carries[k + 1], **ports,
+        )  # fmt: skip
+    return total[:bits]
+
+
+_SELECT = 0xCACA  # the look-up table c ? b : a, whatever d
+_WIDE = 8
+
+
+def select(m: Module, platform, words: Sequence[Value], index) -> Value:
+    """words[index] for a power of two of equally wide words; eight of them cost four tables a bit.
+
+    Bits of index above what words need are ignored; the result is unsigned.
+    """
+    words = [Value.cast(w) for w in words]
+    index = Value.cast(index)
+    count, bits = len(words), len(words[0])
+    if count & (count - 1) or {len(w) for w in words} != {bits}:
+        raise ValueError("select takes a power of two of equally wide words")
+    if count == 1:
+        return words[0].as_unsigned()
+    if not is_ecp5(platform) or count % _WIDE:
+        return Array(w.as_unsigned() for w in words)[index[: (count - 1).bit_length()]]
+    groups = [
+        Cat(_select_8(m, [w[bit] for w in words[first : first + _WIDE]], index)
+            for bit in range(bits))
+        for first in range(0, count, _WIDE)
+    ]  # fmt: skip
+    return select(m, platform, groups, index[3:])
+
+
+def _select_8(m: Module, inputs: list[Value], index: Value) -> Value:
+    """Four tables, two PFUMX and one L6MUX21: what the slices of one tile hold side by side."""
+    pairs = [Signal(name=f"pair_{k}") for k in range(4)]
+    fours = [Signal(name=f"four_{k}") for k in range(2)]
+    chosen = Signal(name="chosen")
+    for k, pair in enumerate(pairs):
+        m.submodules += Instance(
+            "LUT4", p_INIT=Const(_SELECT, 16), i_A=inputs[2 * k], i_B=inputs[2 * k + 1],
+            i_C=index[0], i_D=Const(0, 1), o_Z=pair,
+        )  # fmt: skip
+    for k, four in enumerate(fours):
+        m.submodules += Instance(
+            "PFUMX", i_ALUT=pairs[2 * k + 1], i_BLUT=pairs[2 * k], i_C0=index[1], o_Z=four
+        )
+    m.submodules += Instance("L6MUX21", i_D0=fours[0], i_D1=fours[1], i_SD=index[2], o_Z=chosen)
+    return chosen
