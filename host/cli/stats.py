@@ -119,7 +119,7 @@ def counter_rows(counters: dict[str, int], seconds: float, clock_hz: int | None)
     if cycles:
         derived("gathering", f"{counters['gather_cycles'] / cycles:.0%} of the cycles")
         if clock_hz:
-            derived("busy", f"{cycles / clock_hz:.3f} s at {clock_hz / 1e6:g} MHz")
+            derived("busy", f"{1e3 * cycles / clock_hz:,.2f} ms at {clock_hz / 1e6:g} MHz")
             derived("positions a second while busy", f"{positions * clock_hz / cycles:,.0f}")
     return rows
 
