@@ -10,13 +10,14 @@ from amaranth.hdl._ir import PortDirection
 Ports = dict[str, tuple[Value, PortDirection]]
 
 
-def convert(top: Elaboratable, name: str, ports: Ports) -> str:
+def convert(top: Elaboratable, name: str, ports: Ports, platform: object = None) -> str:
     """Verilog of `top` as the module `name` with these ports."""
     with zero_memories_unsaid():
         # Source locations would change the text, and so every cache key, with each moved line.
         return verilog.convert(
-            top, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
-        )
+            top, name=name, ports=ports, platform=platform, emit_src=False,
+            strip_internal_attrs=True,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from dataclasses import fields
 from enum import IntEnum
 from pathlib import Path
 
-from isa import formats, frames, image, instructions, packets, registers, schedule
+from isa import external, formats, frames, image, instructions, packets, registers, schedule
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.formats import IntegerFormat
 from isa.record import Record
@@ -44,6 +44,7 @@ _SPACES = {
     "RECIPROCAL": "mantissas",
     "VECTOR": "vector memory; elements sign-extended to a link word",
     "REGISTER": "settings, identity, counters",
+    "EXTERNAL": "pieces of weights, see below; only where the device has external memory",
 }  # fmt: skip
 
 _SPACE_WORDS = {"ROW": "P / 4", "PARAMETER": "V / 2", "ROTATION": "V / 2", "VECTOR": "V",
@@ -71,7 +72,8 @@ _MEANINGS = {
     packets.Fault: {
         "UNKNOWN_KIND": "a packet of a kind that the device does not take",
         "UNKNOWN_SPACE": "no such memory, or not one for this kind of packet",
-        "RUN_BUSY": "RUN, or READ of ROW or VECTOR, while a run goes on",
+        "RUN_BUSY": "RUN, READ of ROW, VECTOR or EXTERNAL, or WRITE of EXTERNAL, while a run "
+                    "goes on",
         "PROMPT_TOO_LONG": "a prompt longer than the prompt memory (the context)",
     },
     registers.Stop: {
@@ -176,7 +178,8 @@ def _packets() -> list[str]:
         "after n tokens, after the end token, when the context is full, or after STOP. The last",
         "token is not run: a RUN that continues begins with it.", "",
         "With streamed weights the host sends, for every position, the rows of its token, then the",
-        "rows and parameters of the layers, then those of the head where the head runs.", "",
+        "rows and parameters of the layers, then those of the head where the head runs. With",
+        "external weights the device reads them itself.", "",
     ]  # fmt: skip
     lines += _enumeration("Reasons of DONE", registers.Stop)
     rows = [(f"0x{int(space):02X}", f"`{space.name}`", _SPACE_WORDS.get(space.name, "1"),
@@ -201,6 +204,11 @@ def _frames() -> list[str]:
         in_bytes = name in ("MARK", "ESCAPE", "ESCAPE_XOR")
         rows.append((f"`{name}`", f"0x{value:02X}" if in_bytes else value))
     return lines + ["### Limits and times", "", *table(("constant", "value"), rows)]
+
+
+def _external() -> list[str]:
+    return ["## External memory", "", *_docstring(external),
+            *_record(external.PART, "Header of a part")]
 
 
 def _schedule() -> list[str]:
@@ -249,7 +257,7 @@ def text() -> str:
         *_registers("Settings", registers.SETTINGS),
         *_registers("Identity", registers.IDENTITY),
         *_registers("Counters", registers.COUNTERS),
-        *_schedule(), *_image(), *_configurations(),
+        *_external(), *_schedule(), *_image(), *_configurations(),
     ]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
 

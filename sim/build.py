@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,21 +18,25 @@ TOP = "spikelet_device"
 """The Verilog module that the harness drives."""
 
 
-
 @dataclass(frozen=True)
 class Harness:
-    """A C++ file that drives the Verilated module `top`; `kind` names its folder in the cache."""
+    """A C++ file that drives the Verilated module `top`; `kind` names its folder in the cache.
+
+    It may include the headers, which lie beside it.
+    """
 
     kind: str
     top: str
     source: Path
+    headers: tuple[Path, ...] = ()
 
     @property
     def library(self) -> str:
         return f"lib{self.top}.so"
 
 
-DEVICE = Harness("device", TOP, Path(__file__).with_name("harness.cc"))
+DEVICE = Harness("device", TOP, Path(__file__).with_name("harness.cc"),
+                 (Path(__file__).with_name("sdram.h"),))
 
 _STARTED = time.time()
 _ROOT = Path(__file__).resolve().parents[1]
@@ -51,13 +55,15 @@ def build_library(
     *,
     identity: str | None = None,
     waves: bool = False,
+    definitions: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """The path of the shared library of a device: `build_simulator` with the device's harness.
 
-    `vector_lanes` is V of the trace ports.
+    `vector_lanes` is V of the trace ports. `definitions` are more macros (sim.memory).
     """
-    defines = (f"-DSPIKELET_VECTOR_LANES={vector_lanes}",)
+    macros = {"SPIKELET_VECTOR_LANES": str(vector_lanes), **(definitions or {})}
+    defines = tuple(f"-D{name}={value}" for name, value in macros.items())
     return build_simulator(
         DEVICE, source, defines, identity=identity, waves=waves, progress=progress
     )
@@ -110,8 +116,9 @@ def build_simulator(
 def _build_inputs(harness: Harness, defines: tuple[str, ...], waves: bool) -> list[str | Path]:
     """Everything that determines a library, but its Verilog."""
     flags = [*_VERILATOR_FLAGS, _FAST, _SLOW, harness.top, *defines, str(waves)]
-    files = [harness.source, *(Path(part.__file__) for part in (compiler, transform))]
-    return [*flags, verilator_version(), *os.uname()[::4], *files, Path(__file__)]
+    files = [harness.source, *harness.headers, Path(__file__)]
+    files += [Path(part.__file__) for part in (compiler, transform)]
+    return [*flags, verilator_version(), *os.uname()[::4], *files]
 
 
 def _pointer(
@@ -127,7 +134,7 @@ def _pointer(
     key = content_key(
         identity, metadata.version("amaranth"), *_build_inputs(harness, defines, waves),
         *(str(path.relative_to(_ROOT)) for path in sources), *sources,
-        Path(__file__).with_name("verilog.py"),
+        *(Path(__file__).with_name(name) for name in ("verilog.py", "device.py", "memory.py")),
     )
     return cache_root() / harness.kind / f"{key}.entry"
 
@@ -148,7 +155,7 @@ def _build(
     common = [*compiler.model_flags(tool, trace=waves), f"-I{work}"]
     slow = [path for path in sources if "__Slow" in path.name]
     fast = [path for path in sources if path not in slow]
-    units = [(harness.source, [*common, *defines, _FAST])]
+    units = [(harness.source, [*common, f"-I{harness.source.parent}", *defines, _FAST])]
     for name, members, level in (("fast", fast, _FAST), ("slow", slow, _SLOW)):
         merged = compiler.merge_sources(members, work, name, _GROUP_BYTES)
         units += [(path, [*common, level]) for path in merged]

@@ -8,7 +8,14 @@ from hdl.lib.shapes import settings_layout, table_write
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from isa.packets import Space
-from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC, SETTINGS
+from isa.registers import (
+    CONTRACT_VERSION,
+    COUNTERS,
+    EXTERNAL_SETTINGS,
+    IDENTITY,
+    IDENTITY_MAGIC,
+    SETTINGS,
+)
 
 INCREMENT_BITS = 16  # largest increment of a counter in one cycle
 
@@ -44,9 +51,10 @@ class RegisterBlock(Component):
         m = Module()
         write = Signal()
         m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
+        present = [r for r in SETTINGS if r.name not in EXTERNAL_SETTINGS or self.c.external_words]
         with m.If(write):
             with m.Switch(self.tables.address):
-                for r in SETTINGS:
+                for r in present:
                     with m.Case(r.address):
                         m.d.sync += self.settings[r.name].eq(self.tables.data)
         counts = {r.name: Signal(32, name=f"count_{r.name}") for r in COUNTERS}
@@ -70,7 +78,7 @@ class RegisterBlock(Component):
         )
         values = {r.address: fixed[r.name] for r in IDENTITY}
         values |= {r.address: counts[r.name] for r in COUNTERS}
-        for r in SETTINGS:
+        for r in present:
             extended = Signal(signed(32) if r.signed else unsigned(32), name=f"read_{r.name}")
             m.d.comb += extended.eq(self.settings[r.name])
             values[r.address] = extended

@@ -126,6 +126,7 @@ class Sequencer(Component):
     Every token but the last of the prompt skips what follows HEAD. After the last, `next_token`
     from the post unit is sent out as `token` and runs next, until `generate` tokens came out, the
     end token came out, the context is full, or `stop` was set. `finished` gives the reason.
+    `token_begun` pulses when a token begins; `token` and `runs_head` are then its.
 
     One instruction is dispatched a cycle; the program's end waits until all units are idle.
     """
@@ -154,6 +155,8 @@ class Sequencer(Component):
                 "rotation_base": Out(16),
                 "key_row_offset": Out(20),
                 "token": Out(TOKEN_BITS),
+                "token_begun": Out(1),
+                "runs_head": Out(1),
                 "next_token": In(TOKEN_BITS),
                 "token_out": Out(stream.Signature(unsigned(TOKEN_BITS))),
                 "token_position": Out(POSITION_BITS),
@@ -195,7 +198,7 @@ class Sequencer(Component):
             program.address.eq(following),
             following.eq(address),
         ]
-        m.d.sync += address.eq(following)
+        m.d.sync += [address.eq(following), self.token_begun.eq(0)]
 
         last_of_prompt = Signal()
         made = Signal(32)
@@ -214,6 +217,7 @@ class Sequencer(Component):
                 m.d.sync += self.key_row_offset.eq(self.key_row_offset + settings.key_stride)
 
         m.d.comb += [
+            self.runs_head.eq(last_of_prompt),
             self.token_out.payload.eq(self.token),
             self.finished.payload.eq(reason),
         ]
@@ -237,11 +241,13 @@ class Sequencer(Component):
                     m.d.sync += reason.eq(Stop.CONTEXT_FULL)
                     m.next = "FINISH"
                 with m.Elif(last_of_prompt):
+                    m.d.sync += self.token_begun.eq(1)
                     m.next = "RUN"
                 with m.Else():
                     m.d.comb += self.prompt.ready.eq(1)
                     with m.If(self.prompt.valid):
                         m.d.sync += [
+                            self.token_begun.eq(1),
                             self.token.eq(self.prompt.payload),
                             last_of_prompt.eq(self.prompt_last),
                         ]
