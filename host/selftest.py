@@ -20,10 +20,11 @@ from isa.configurations import Configuration
 from isa.image import Image
 from isa.instructions import INSTRUCTION_LINK_WORDS, RECORDS, Opcode, Operation
 from isa.packets import Kind, RunFlag, Space
-from isa.registers import COUNTERS, SETTINGS, Register
+from isa.registers import COUNTERS, EXTERNAL_SETTINGS, SETTINGS, Register
 
 PROMPT = 3  # positions of a program that is cut
 _CHUNK = 1 << 12  # words read at a time
+_BLOCK = 64  # words of external memory checked at each address
 _UNTIMED = [r.name for r in COUNTERS if not r.name.endswith("cycles")]
 
 Tell = Callable[[float, str], None]
@@ -38,7 +39,7 @@ class Check:
     difference: str | None = None
 
 
-def check_registers(board: Transport, seed: int) -> Check:
+def check_registers(board: Transport, c: Configuration, seed: int) -> Check:
     """Every setting holds zeros, ones and random bits of its width, beside all others."""
     link, random = Link(board), np.random.default_rng(seed)
     first, patterns = SETTINGS[0].address, 4
@@ -49,7 +50,8 @@ def check_registers(board: Transport, seed: int) -> Check:
         link.write(Space.REGISTER, first, wrote)
         found = link.read(Space.REGISTER, first, len(SETTINGS))
         for r in SETTINGS:
-            expected = _held(r, int(wrote[r.address - first]))
+            absent = r.name in EXTERNAL_SETTINGS and not c.external_words
+            expected = 0 if absent else _held(r, int(wrote[r.address - first]))
             got = int(found[r.address - first])
             if got != expected:
                 return Check("registers", "", f"{r.name}: expected 0x{expected:x}, got 0x{got:x}")
@@ -100,6 +102,28 @@ def check_rows(board: Transport, c: Configuration, seed: int, tell: Tell,
     return Check("row memory", f"{count:,} of {c.row_depth:,} rows of {c.cores} x {c.lanes} bytes")
 
 
+def check_external(board: Transport, c: Configuration, seed: int) -> Check:
+    """External memory holds blocks of random words at its ends and at every power of two, all of
+    them at the same time, then their complements: every address and data line moves."""
+    link, random = Link(board), np.random.default_rng(seed)
+    bits = range(_BLOCK.bit_length() - 1, (c.external_words - 1).bit_length())
+    starts = sorted({0, *(1 << bit for bit in bits), c.external_words - _BLOCK})
+    starts = [at for at in starts if at + _BLOCK <= c.external_words]
+    blocks = {at: random.integers(0, 1 << 32, _BLOCK, np.uint32) for at in starts}
+    for invert in (0, 0xFFFFFFFF):
+        for at, words in blocks.items():
+            link.write(Space.EXTERNAL, at, words ^ np.uint32(invert))
+        for at, words in blocks.items():
+            found = link.read(Space.EXTERNAL, at, _BLOCK)
+            differs = np.flatnonzero(found != words ^ np.uint32(invert))
+            if differs.size:
+                word = int(differs[0])
+                return Check("external memory", "", f"word {at + word}: expected "
+                             f"0x{words[word] ^ np.uint32(invert):08x}, got 0x{found[word]:08x}")
+    return Check("external memory", f"{len(starts)} blocks of {_BLOCK} among "
+                                    f"{c.external_words:,} words")
+
+
 def _chunks(words: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     for at in range(0, len(words), _CHUNK):
         yield at, words[at : at + _CHUNK]
@@ -142,7 +166,8 @@ class UnitChecks:
                 counts[name] = counts.get(name, 0) + 1
             start = cut
         for name, count in counts.items():
-            yield Check(name, f"{count} instructions, each at the end of a program")
+            more = "s" if count > 1 else ""
+            yield Check(name, f"{count} instruction{more}, each the last of a program")
 
     def _cuts(self) -> Iterator[int]:
         """Where a program may end: every FIRE before has its POST."""

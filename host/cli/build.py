@@ -8,7 +8,6 @@ import typer
 from host.cli import sources
 from host.cli.terminal import note, print_table, progress
 from isa.configurations import configuration
-from isa.contents import EMPTY
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def _image(model: Path | None, config: str | None, weights: sources.Weights | No
 def _design(board: "Board", sizes, image: "Image | None", hertz: int | None,
             seed: int) -> "Design":
     from host.build.design import Design
-    from isa.contents import contents
+    from isa.contents import EMPTY, contents
 
     held = EMPTY if image is None else contents(image, sizes)
     design = Design(board, sizes, held, hertz, seed)

@@ -68,7 +68,7 @@ def _ask(path: str, bauds: list[int], seconds: float) -> str:
                 told, image = board.welcome, device_identity(Link(board))["image"]
         except SpikeletError as error:
             answer = str(error).removeprefix(f"{path}: ")
-            if "no Spikelet device answers" in answer:
+            if "no Spikelet device answered" in answer:
                 continue
             return answer
         names = {c.identity: c.name for c in CONFIGURATIONS.values()}

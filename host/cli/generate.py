@@ -9,26 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from host.cli.device import (
-    Device,
-    DeviceKind,
-    DeviceOption,
-    board_configuration,
-    open_device,
-)
-from host.cli.sources import (
-    ConfigurationOption,
-    ScheduleOption,
-    TokenizerOption,
-    WeightsOption,
-    begin_and_end,
-    make_image,
-    model_path,
-    read_model,
-    read_tokenizer,
-    vocabulary,
-)
-from host.cli.terminal import emit, note, print_table, progress
+from host.cli.device import Device, DeviceKind, DeviceOption
+from host.cli.prepare import prepare
+from host.cli.sources import ConfigurationOption, ScheduleOption, TokenizerOption, WeightsOption
+from host.cli.terminal import emit, note, print_table
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
@@ -77,32 +61,18 @@ def generate(
                    waves)
 
     from golden.model.tokenizer import StreamDecoder
-    from host.driver import Driver, check_prompt
     from host.sampling import Sampler
-    from isa.image import Image
 
-    model = model_path(model)
     with ExitStack() as stack:
-        board = None
-        if chosen.kind is DeviceKind.serial:  # first: it says for what to compile
-            board = stack.enter_context(open_device(chosen))
-        source = read_model(model, config)
-        if board is not None and config is None and not isinstance(source, Image):
-            config = board_configuration(board).name
-        words = read_tokenizer(model, tokenizer, vocabulary(source))
-        ids = words.encode(prompt)
-        image = make_image(source, config, weights, schedule, *begin_and_end(model, words))
-        check_prompt(image, ids, max_new_tokens)
+        ready = prepare(stack, chosen, prompt, max_new_tokens, model, tokenizer, config, weights,
+                        schedule, waves)
+        words, ids, image = ready.words, ready.prompt, ready.image
         sampler = None
         if temperature:
             seed = secrets.randbits(32) if seed is None else seed
             sampler = Sampler(image.model["fraction"], temperature, top_k, top_p, seed)
-        transport = board or stack.enter_context(
-            open_device(chosen, image.configuration, waves))
-        clock_mhz = clock_mhz or (transport.clock_hz or DEFAULT_CLOCK_HZ) / 1e6
-        with progress("loading the model") as tell:
-            driver = Driver(transport, image, lambda done, all_: tell(
-                done / all_, f"{all_:,} words"))
+        clock_mhz = clock_mhz or (ready.transport.clock_hz or DEFAULT_CLOCK_HZ) / 1e6
+        driver = ready.load()
         decoder = StreamDecoder(words, previous=ids[-1])
         emit(words.decode(ids))
         start = time.perf_counter()

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 DIFFERENT = 1
 QUICK_ROWS = 16
 ECHOES = 20
-# Shapes of random models, the first that fits is taken: (dim, hidden, heads, kv_heads, head_dim).
-SHAPES = ((80, 144, 6, 3, 16), (16, 24, 4, 2, 4))
+# Shapes of random models, the first that fits is taken: (layers, dim, hidden, heads, kv_heads,
+# head_dim).
+SHAPES = ((2, 80, 144, 6, 3, 16), (2, 16, 24, 4, 2, 4), (1, 16, 24, 4, 2, 4))
 
 
 def selftest(
@@ -76,13 +77,22 @@ def checks(board: "Transport", c: Configuration, model: Path | None, count: int,
     """All checks in order; the caller ends at the first difference."""
     from golden.model.config import Attention
     from host.driver import Driver
-    from host.selftest import UnitChecks, check_generation, check_registers, check_rows
+    from host.selftest import (
+        UnitChecks,
+        check_external,
+        check_generation,
+        check_registers,
+        check_rows,
+    )
     from host.transport.golden import GoldenTransport
 
     yield check_link(board, tell)
-    yield check_registers(board, seed)
+    yield check_registers(board, c, seed)
     yield check_rows(board, c, seed, lambda fraction, stage: tell(0.3 * fraction, "row memory"),
                      QUICK_ROWS if quick else None)
+    if c.external_words:
+        tell(0.3, "external memory")
+        yield check_external(board, c, seed)
     for number, attention in enumerate(Attention):
         image = random_image(c, attention, seed)
         units = UnitChecks(board, image, c, seed)
@@ -92,6 +102,11 @@ def checks(board: "Transport", c: Configuration, model: Path | None, count: int,
         tell(low + 0.25, "generation of a random model")
         yield _named(check_generation(*units.drivers, units.prompt, count),
                      f", random model, {attention} attention")
+    if c.external_words:
+        image = random_image(c, Attention.softmax, seed, "external")
+        golden = Driver(GoldenTransport(c), image)
+        yield _named(check_generation(golden, Driver(board, image), units.prompt, count),
+                     ", random model, weights external")
     named = model_image(model, c, tell)
     if named is not None:
         image, prompt, name = named
@@ -128,8 +143,9 @@ def check_link(board: "Transport", tell: Tell) -> "Check":
                          "host, wall time")
 
 
-def random_image(c: Configuration, attention: str, seed: int) -> "Image":
-    """A random model that fits the configuration, its weights resident.
+def random_image(c: Configuration, attention: str, seed: int,
+                 weights: str = "resident") -> "Image":
+    """A random model that fits the configuration.
 
     Raises:
         SpikeletError: not even the smallest shape fits.
@@ -139,13 +155,13 @@ def random_image(c: Configuration, attention: str, seed: int) -> "Image":
     from golden.model.quantise import quantise
     from host.compiler import compile_model
 
-    for number, (dim, hidden, heads, kv_heads, head_dim) in enumerate(SHAPES):
-        config = ModelConfig(dim=dim, hidden=hidden, layers=2, heads=heads, kv_heads=kv_heads,
+    for number, (layers, dim, hidden, heads, kv_heads, head_dim) in enumerate(SHAPES):
+        config = ModelConfig(dim=dim, hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads,
                              head_dim=head_dim, vocab=64, context=32, attention=attention)
         # Random models have larger activations than trained ones.
         q: QuantisedModel = quantise(random_checkpoint(config, seed), fraction=10)
         try:
-            return compile_model(q, c)
+            return compile_model(q, c, weights)
         except SpikeletError:
             if number == len(SHAPES) - 1:
                 raise

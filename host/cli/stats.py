@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host.cli.device import Device, DeviceKind, DeviceOption, board_configuration, open_device
-from host.cli.sources import (
-    ConfigurationOption,
-    TokenizerOption,
-    begin_and_end,
-    make_image,
-    model_path,
-    read_model,
-    read_tokenizer,
-    vocabulary,
-)
-from host.cli.terminal import LiveGrid, progress
+from host.cli.prepare import prepare
+from host.cli.sources import ConfigurationOption, TokenizerOption
+from host.cli.terminal import LiveGrid
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
@@ -65,31 +57,16 @@ def stats(
     if not prompt.strip():
         raise SpikeletError("the prompt is empty: give --prompt some text")
 
-    from host.driver import Driver, check_prompt
-    from isa.image import Image
-
-    model = model_path(model)
     with ExitStack() as stack:
-        board = None
-        if chosen.kind is DeviceKind.serial:
-            board = stack.enter_context(open_device(chosen))
-        source = read_model(model, config)
-        if board is not None and config is None and not isinstance(source, Image):
-            config = board_configuration(board).name
-        words = read_tokenizer(model, tokenizer, vocabulary(source))
-        ids = words.encode(prompt)
-        image = make_image(source, config, None, None, *begin_and_end(model, words))
-        check_prompt(image, ids, max_new_tokens)
-        transport = board or stack.enter_context(open_device(chosen, image.configuration))
-        with progress("loading the model") as tell:
-            driver = Driver(transport, image, lambda done, all_: tell(
-                done / all_, f"{all_:,} words"))
+        ready = prepare(stack, chosen, prompt, max_new_tokens, model, tokenizer, config)
+        driver = ready.load()
         start = time.monotonic()
-        with LiveGrid(f"{image.configuration} on {device}") as grid:
+        with LiveGrid(f"{ready.image.configuration} on {device}") as grid:
             def show(counters: dict[str, int]) -> None:
-                grid.show(counter_rows(counters, time.monotonic() - start, transport.clock_hz))
+                seconds = time.monotonic() - start
+                grid.show(counter_rows(counters, seconds, ready.transport.clock_hz))
 
-            result = driver.generate(ids, max_new_tokens, watch=show)
+            result = driver.generate(ready.prompt, max_new_tokens, watch=show)
             show(result.counters)
 
 
@@ -119,7 +96,7 @@ def counter_rows(counters: dict[str, int], seconds: float, clock_hz: int | None)
     if cycles:
         derived("gathering", f"{counters['gather_cycles'] / cycles:.0%} of the cycles")
         if clock_hz:
-            derived("busy", f"{cycles / clock_hz:.3f} s at {clock_hz / 1e6:g} MHz")
+            derived("busy", f"{1e3 * cycles / clock_hz:,.2f} ms at {clock_hz / 1e6:g} MHz")
             derived("positions a second while busy", f"{positions * clock_hz / cycles:,.0f}")
     return rows
 

@@ -13,6 +13,9 @@
 #include <vector>
 
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/ioctl.h>
+#endif
 
 #include "Vtop.h"
 #include "verilated.h"
@@ -26,6 +29,21 @@ constexpr uint64_t POLL_CYCLES = 512;     // between two looks at the file descr
 constexpr size_t KEPT_BYTES = 1 << 16;    // for a host that does not read; what is more is lost
 constexpr size_t TAKEN_BYTES = 1 << 12;   // read from the host at a time
 constexpr int FRAME_BITS = 10;            // start, 8 data bits (lowest first), stop
+
+// Bits a second that the host has set at its end of a pseudo-terminal; 0 where it cannot be told.
+double host_baud(int file) {
+#ifdef __linux__
+    struct {  // termios2, which no header has beside that of the C library
+        uint32_t modes[4];
+        uint8_t characters[20];
+        uint32_t in, out;
+    } settings;
+    constexpr unsigned long GET = 0x802C542A;  // TCGETS2
+    if (::ioctl(file, GET, &settings) == 0) return settings.out;
+#endif
+    (void)file;
+    return 0;
+}
 
 // What goes wrong on a line: each with its probability, a bit or a byte at a time.
 struct Faults {
@@ -160,6 +178,8 @@ struct Board {
         ++cycles;
     }
 
+    void set_baud(double baud) { sender.bit_cycles = receiver.bit_cycles = clock_hz / baud; }
+
     void exchange() {
         auto& bytes = receiver.received;
         if (file >= 0 && !bytes.empty()) {
@@ -169,7 +189,10 @@ struct Board {
         if (file >= 0 && sender.waiting.empty()) {
             uint8_t buffer[TAKEN_BYTES];
             const ssize_t count = ::read(file, buffer, sizeof buffer);
-            if (count > 0) sender.waiting.insert(sender.waiting.end(), buffer, buffer + count);
+            if (count > 0) {
+                sender.waiting.insert(sender.waiting.end(), buffer, buffer + count);
+                if (const double baud = host_baud(file)) set_baud(baud);
+            }
         }
         sender.start(cycles);
     }
@@ -178,17 +201,15 @@ struct Board {
 EXPORT Board* spikelet_board_new(double clock_hz, double baud) {
     auto* board = new Board;
     board->clock_hz = clock_hz;
-    board->sender.bit_cycles = board->receiver.bit_cycles = clock_hz / baud;
+    board->set_baud(baud);
     board->start();
     return board;
 }
 
 EXPORT void spikelet_board_free(Board* board) { delete board; }
 
-// The host's baud rate, which need not be the board's.
-EXPORT void spikelet_board_baud(Board* board, double baud) {
-    board->sender.bit_cycles = board->receiver.bit_cycles = board->clock_hz / baud;
-}
+// The host's baud rate, which need not be the board's; a pseudo-terminal tells it by itself.
+EXPORT void spikelet_board_baud(Board* board, double baud) { board->set_baud(baud); }
 
 // Bytes come from and go to this file descriptor, which must not block; -1: none.
 EXPORT void spikelet_board_attach(Board* board, int file) { board->file = file; }

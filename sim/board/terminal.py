@@ -1,22 +1,12 @@
 """A pseudo-terminal that looks like a board's serial port."""
 
 import contextlib
-import fcntl
 import os
-import struct
 import termios
 import tty
 from pathlib import Path
 
 from isa.errors import SpikeletError
-
-_SPEEDS = {
-    getattr(termios, name): int(name[1:])
-    for name in dir(termios)
-    if name.startswith("B") and name[1:].isdigit()
-}
-_TCGETS2 = 0x802C542A
-_TERMIOS2 = struct.Struct("4I20s2I")  # flags, control characters, the two rates in bits a second
 
 
 class Terminal:
@@ -53,20 +43,11 @@ class Terminal:
             raise SpikeletError(f"cannot make the link {link}: {error.strerror}") from None
 
     def _set_baud(self, baud: int) -> None:
-        constants = {speed: constant for constant, speed in _SPEEDS.items()}
-        if baud in constants:
+        constant = getattr(termios, f"B{baud}", None)
+        if constant is not None:  # else the host sets it when it opens the port
             attributes = termios.tcgetattr(self._host)
-            attributes[4] = attributes[5] = constants[baud]
+            attributes[4] = attributes[5] = constant
             termios.tcsetattr(self._host, termios.TCSANOW, attributes)
-
-    def host_baud(self) -> int | None:
-        """The baud rate that the host has set; None where the system does not tell."""
-        speed = _SPEEDS.get(termios.tcgetattr(self._host)[5])
-        if speed is None:  # one without a name: Linux has it in its own structure
-            with contextlib.suppress(OSError):
-                raw = fcntl.ioctl(self._host, _TCGETS2, bytes(_TERMIOS2.size))
-                speed = _TERMIOS2.unpack(raw)[-1]
-        return speed
 
     def close(self) -> None:
         """Hangs up: the host's reads and writes fail from now on."""

@@ -43,6 +43,8 @@ class VirtualBoard:
         self.clock_hz, self.baud = clock_hz, baud
         self._link = link
         self._terminal: Terminal | None = Terminal(baud, link)
+        self.path = self._terminal.path
+        """What the host opens."""
         self._board = SimulatedBoard(library, clock_hz, baud)
         self._board.attach(self._terminal.file)
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK)
@@ -58,11 +60,6 @@ class VirtualBoard:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    @property
-    def path(self) -> str:
-        """What the host opens."""
-        return self._do(lambda: self._terminal.path)
 
     @property
     def leds(self) -> int:
@@ -96,7 +93,8 @@ class VirtualBoard:
         def act() -> str:
             self._terminal = Terminal(self.baud, self._link)
             self._board.attach(self._terminal.file)
-            return self._terminal.path
+            self.path = self._terminal.path
+            return self.path
 
         return self._do(act)
 
@@ -149,8 +147,6 @@ class VirtualBoard:
         while not self._stopping:
             while not self._asked.empty():
                 self._asked.get()()
-            if self._terminal is not None:
-                self._board.set_baud(self._terminal.host_baud() or self.baud)
             before, start = self._board.counts().cycles, time.perf_counter()
             idle = self._board.run(cycles, quiet)
             passed = time.perf_counter() - start

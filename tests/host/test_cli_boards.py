@@ -68,7 +68,7 @@ def test_stats(run, folder, port):
     assert result.status == 0, result.err
     assert re.search(r"^counter +count +a second +a position", result.out, re.MULTILINE)
     assert re.search(r"^cycles +[\d,]+ +cycles +[\d,]+ +[\d,.]+", result.out, re.MULTILINE)
-    assert re.search(r"^tokens +7 +positions", result.out, re.MULTILINE)
+    assert re.search(r"^tokens +[1-9]\d* +positions", result.out, re.MULTILINE)
     assert "positions a second while busy" in result.out
 
 

@@ -152,6 +152,6 @@ def test_a_session_takes_over(board):
 
 
 def test_another_baud_rate_is_one_line(board):
-    with pytest.raises(SpikeletError, match="no Spikelet device answers in 3 s") as caught:
+    with pytest.raises(SpikeletError, match="no Spikelet device answered in 3 s") as caught:
         connected(board, baud=1_000_000, patience=3.0)
     assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,78 @@
+"""From what a user names to a device and a model for it, ready to generate."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host.cli.device import Device, DeviceKind, board_configuration, open_device
+from host.cli.sources import (
+    ScheduleName,
+    Weights,
+    begin_and_end,
+    make_image,
+    model_path,
+    read_model,
+    read_tokenizer,
+    vocabulary,
+)
+from host.cli.terminal import progress
+
+if TYPE_CHECKING:  # numpy is not needed to show help
+    from golden.model.tokenizer import Tokenizer
+    from host.driver import Driver
+    from host.transport import Transport
+    from isa.image import Image
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An open device, a model that is made for it, and a prompt as its tokens."""
+
+    transport: "Transport"
+    image: "Image"
+    words: "Tokenizer"
+    prompt: list[int]
+
+    def load(self) -> "Driver":
+        """Loads the model, and shows how that goes on."""
+        from host.driver import Driver
+
+        with progress("loading the model") as tell:
+            return Driver(self.transport, self.image,
+                          lambda done, all_: tell(done / all_, f"{all_:,} words"))
+
+
+def prepare(
+    stack: ExitStack,
+    device: Device,
+    prompt: str,
+    max_new_tokens: int,
+    model: Path | None = None,
+    tokenizer: Path | None = None,
+    config: str | None = None,
+    weights: Weights | None = None,
+    schedule: ScheduleName | None = None,
+    waves: Path | None = None,
+) -> Prepared:
+    """Opens a device until `stack` is left, and compiles the model for it.
+
+    A board is opened first: it says for which configuration to compile, unless the user does.
+
+    Raises:
+        SpikeletError: wrong files, a model or prompt that does not fit, no device.
+    """
+    from host.driver import check_prompt
+    from isa.image import Image
+
+    path = model_path(model)
+    board = stack.enter_context(open_device(device)) if device.kind is DeviceKind.serial else None
+    source = read_model(path, config)
+    if board is not None and config is None and not isinstance(source, Image):
+        config = board_configuration(board).name
+    words = read_tokenizer(path, tokenizer, vocabulary(source))
+    ids = words.encode(prompt)
+    image = make_image(source, config, weights, schedule, *begin_and_end(path, words))
+    check_prompt(image, ids, max_new_tokens)
+    transport = board or stack.enter_context(open_device(device, image.configuration, waves))
+    return Prepared(transport, image, words, ids)
