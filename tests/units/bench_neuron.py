@@ -113,13 +113,16 @@ class Expected:
             "squares": int(squares), "exponent": exponent, "place": place,
         })  # fmt: skip
         spikes, total = fire(codes, self.schedule), 0
+        steps = self.schedule.steps[self.schedule.start[bits] :]
+        stops = 0 < len(spikes) < len(steps)  # as all potentials are zero, which the core sees late
         for number, spike in enumerate(spikes):
-            last = end and number == len(spikes) - 1
+            last = end and number == len(spikes) - 1 and not stops
             self.send(spike.sign, spike.amplitude, place, last)
             total += int(np.sum(spike.sign * (codes << spike.amplitude)))
-        if not spikes and end:
-            self.send(np.zeros_like(codes), 0, place, True)
-        self.cycles += len(spikes) + int(end and not spikes)
+        if end and (stops or not spikes):
+            amplitude = steps[len(spikes)].amplitude if stops else 0
+            self.send(np.zeros_like(codes), amplitude, place, True)
+        self.cycles += len(spikes) + int(end and not spikes) + 2 * stops
         return total
 
     def direct(self) -> None:
