@@ -1,10 +1,10 @@
 """Encoder: a vector memory word becomes spike codes at an exponent (golden.units.fixed.encode)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import absolute
+from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import codes_layout, word_layout
 from isa.configurations import Configuration
 from isa.formats import CODE, EXPONENT, VECTOR
@@ -46,9 +46,18 @@ class Encoder(wiring.Component):
         for lane in range(self.c.vector_lanes):
             size = Signal(VECTOR.bits - 1, name=f"size_{lane}")
             negative = Signal(name=f"negative_{lane}")
-            value = self.word[lane]
-            m.d.sync += size.eq(Mux(self.mask[lane], absolute(value), 0))
-            m.d.sync += negative.eq(value < 0)
+            value = Value.cast(self.word[lane])
+            # |value| without the multiplexer that a negation would need behind its carry chain.
+            nothing = Const(0, VECTOR.bits)
+            size_in = carry_sum(
+                m, platform, nothing, lambda b, c, d: c ^ d, nothing, value,
+                value[-1].replicate(VECTOR.bits), value[-1],
+            )  # fmt: skip
+            with m.If(self.mask[lane]):
+                m.d.sync += size.eq(size_in)
+            with m.Else():
+                m.d.sync += size.eq(0)
+            m.d.sync += negative.eq(value[-1])
             doubled = Signal(CODE.bits, name=f"doubled_{lane}")
             rounded = Signal(CODE.bits, name=f"rounded_{lane}")
             magnitude = Signal(CODE.bits - 1, name=f"magnitude_{lane}")

@@ -91,11 +91,13 @@ class Membrane(wiring.Component):
         limited = drive.limit & (beyond | (least & sign))
         below = ~(beyond & sign)
         limit = Cat(Const(1, 1), (~below).replicate(bits - 2), below)
-        taken = drive.load | drive.reload | limited
-        value = Mux(drive.load, self.next_code, Mux(drive.limit, limit.as_signed(), self.code))
+        charge = Mux(drive.limit, limit.as_signed(), self.code)
         kept = ~(drive.clear | (drive.hard & compared[-1]))
+        after = Mux(
+            drive.reload | limited, charge, (total[:bits] & kept.replicate(bits)).as_signed()
+        )
         with m.If(self.enable):
-            m.d.sync += v.eq(Mux(taken, value, total[:bits] & kept.replicate(bits)))
+            m.d.sync += v.eq(Mux(drive.load, self.next_code, after))  # load comes last
 
         m.d.comb += self.zero.eq(least & ~sign)
         return m

@@ -66,7 +66,7 @@ def _phase_layout() -> StructLayout:
 
 
 class NeuronCore(wiring.Component):
-    """Groups of N codes in, steps with spikes out; no cycle between groups.
+    """Groups of N codes in, steps with spikes out; no cycle between groups of two steps or more.
 
     A step of a shipped schedule (soft or no reset, no leak or cleared potentials, integrating only
     from 0) takes one cycle. Integrating elsewhere takes 2 more, a hard reset 1 more, a leak of k
@@ -113,7 +113,7 @@ class NeuronCore(wiring.Component):
         group = self.groups.payload
         accept = self.groups.valid & self.groups.ready
         m.d.comb += [
-            self.groups.ready.eq(~waiting_valid | load),
+            self.groups.ready.eq(~waiting_valid),
             first_port.addr.eq(group.start),
             first_port.en.eq(accept),
         ]
@@ -142,7 +142,7 @@ class NeuronCore(wiring.Component):
         for k in range(lanes):
             m.submodules[f"membrane_{k}"] = membrane = Membrane()
             m.d.comb += [
-                membrane.enable.eq(go | load),
+                membrane.enable.eq(sent | ~active),
                 membrane.drive.eq(drive),
                 membrane.code.eq(codes[k]),
                 membrane.next_code.eq(waiting.codes[k]),

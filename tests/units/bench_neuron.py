@@ -122,7 +122,8 @@ class Expected:
         if end and (stops or not spikes):
             amplitude = steps[len(spikes)].amplitude if stops else 0
             self.send(np.zeros_like(codes), amplitude, place, True)
-        self.cycles += len(spikes) + int(end and not spikes) + 2 * stops
+        if spikes or end:  # the core takes a group every other cycle
+            self.cycles += max(2, len(spikes) + 2 * stops)
         return total
 
     def direct(self) -> None:
@@ -135,7 +136,7 @@ class Expected:
             "direct": 1, "squares": 0, "exponent": 0, "place": place,
         })  # fmt: skip
         self.send(codes, 0, place, True)
-        self.cycles += 1
+        self.cycles += 2
 
     def send(self, sign: np.ndarray, amplitude: int, place: dict, end: bool) -> None:
         if not sign.any() and not end:
