@@ -4,7 +4,7 @@ Equal to golden/units/functions.py. All are pipelines without flow control: one 
 and cycle, a fixed latency, tables written over the loader's bus before they are used.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -126,12 +126,13 @@ class Silu(wiring.Component):
         ports = _table(
             m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument)
         )
+        above = Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits))
         for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
-            wide = Signal(signed(VECTOR.bits + SILU_FRACTION - 1))
-            m.d.comb += wide.eq(argument << self.widen)
-            negative = delayed(m, wide[-1])
-            outside = Mux(wide[-1], ~wide[limit_bits:].all(), wide[limit_bits:].any())
-            beyond = delayed(m, outside)
+            sign = argument[-1]
+            wide = (argument << self.widen)[: limit_bits + 1]
+            negative = delayed(m, sign)
+            # Beyond the pieces where a bit that would be shifted out of them is not the sign.
+            beyond = delayed(m, ((argument ^ sign.replicate(VECTOR.bits)) & above).any())
             index = delayed(m, Cat(wide[:limit_bits], ~wide[limit_bits]))  # the argument plus 8
             m.d.comb += port.addr.eq(index[inside:])
             # Outside the pieces the table's line is replaced: 0, or the argument as it came.

@@ -5,24 +5,20 @@ from amaranth.hdl import Cat, Const, Module, Mux, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import absolute, round_shift_window, saturate
+from hdl.lib.arithmetic import absolute
 from hdl.units.pipeline import delayed
+from hdl.units.scaler import AMOUNT_BITS, MAXIMUM_LEFT, MAXIMUM_RIGHT, SIZE_BITS
 from isa.formats import CODE, VECTOR
 
 LENGTH_BITS = VECTOR.bits.bit_length()
-SIZE_BITS = CODE.bits - 1
-_PRODUCT_BITS = VECTOR.bits + SIZE_BITS
-_MAXIMUM_LEFT = VECTOR.bits - SIZE_BITS  # product_shift 0 and the largest exponent
-_NOTHING_LEFT = VECTOR.bits + SIZE_BITS + 1  # a right shift that rounds every product to 0
 
 
 class Modulator(wiring.Component):
-    """source coded at exponent length - 7: its size (0..127) and sign, and codes; then
-    scale(product, product_shift - exponent) -> result, clipped, where product is code * operand.
+    """source coded at exponent length - 7: its size (0..127) and sign, and codes; and the amount by
+    which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
     `length` (0..24) is the bit length of the OR of the source's magnitudes.
 
-    size and negative come in cycle 1, codes in cycle 2, products are wanted in cycle 4; result and
-    clipped come in cycle 6, combinational.
+    size and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
     """
 
     def __init__(self, lanes: int):
@@ -34,18 +30,17 @@ class Modulator(wiring.Component):
                 "size": Out(unsigned(SIZE_BITS)).array(lanes),
                 "negative": Out(1).array(lanes),
                 "codes": Out(signed(CODE.bits)).array(lanes),
-                "product": In(signed(_PRODUCT_BITS)).array(lanes),
-                "result": Out(signed(VECTOR.bits)).array(lanes),
-                "clipped": Out(1).array(lanes),
+                "amount": Out(unsigned(AMOUNT_BITS)),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         # The right shift, counted from the largest left shift; the same for all lanes.
-        limit = _MAXIMUM_LEFT + _NOTHING_LEFT
+        limit = MAXIMUM_LEFT + MAXIMUM_RIGHT
         wanted = self.product_shift + (VECTOR.bits - self.length)
         amount = delayed(m, Mux(wanted > limit, limit, wanted), 4, shape=range(limit + 1))
+        m.d.comb += self.amount.eq(amount)
         for lane, source in enumerate(self.source):
             # |source| < 2**length: eight bits are left, the code's size and the half.
             shifted = Cat(Const(0, CODE.bits), absolute(source)) >> self.length
@@ -54,15 +49,9 @@ class Modulator(wiring.Component):
             size = self.size[lane]
             full = doubled.all()  # only this rounds up to 128: it is cut to 127
             code = Mux(negative, -size, size)
-            doubled_product = Cat(Const(0, 1 + _MAXIMUM_LEFT), self.product[lane]).as_signed()
-            value, clipped = saturate(
-                round_shift_window(m, doubled_product, amount, VECTOR.bits), VECTOR.bits
-            )
             m.d.comb += [
                 size.eq(doubled[1:] + (doubled[0] & ~full)),
                 self.negative[lane].eq(negative),
                 self.codes[lane].eq(delayed(m, code, shape=signed(CODE.bits))),
-                self.result[lane].eq(value),
-                self.clipped[lane].eq(clipped),
             ]
         return m

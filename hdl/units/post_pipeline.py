@@ -11,8 +11,8 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.arithmetic import round_shift_window, saturate
+from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import exponents_layout, parameter_layout, sums_layout, word_layout
-from hdl.units.products import Digit, add_rows, digits
 from isa.configurations import Configuration
 from isa.formats import DROP, GAIN, MAXIMUM_LEFT_SHIFT, VECTOR
 
@@ -53,7 +53,7 @@ class PostPipeline(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        mantissa = _register(m, _pack(digits(self.mantissa)), "mantissa_6")
+        mantissa = _register(m, self.mantissa, "mantissa_6")
         clipped = [self._lane(m, platform, lane, mantissa) for lane in range(self.c.vector_lanes)]
         for step, ready in enumerate((6, 10, 11, 12)):
             flags = Cat(flag[step] for flag in clipped)
@@ -74,7 +74,7 @@ class PostPipeline(Component):
             return register(clipped, name), register(flag, f"{name}_flag")
 
         parameter = self.parameters[lane]
-        gain = register(_pack(digits(parameter[: GAIN.bits])), "gain_2")
+        gain = register(parameter[: GAIN.bits], "gain_2")
         drop = register(parameter[GAIN.bits : GAIN.bits + DROP.bits], "drop_2")
 
         product = register(_product(m, platform, self.sums[lane], gain), "product_3")
@@ -103,18 +103,27 @@ def _register(m: Module, value, name: str) -> Signal:
     return register
 
 
-def _pack(some: list[Digit]) -> Value:
-    return Cat(Cat(*digit) for digit in some)
+def _product(m: Module, platform, value: Value, code: Value) -> Value:
+    """value times the unsigned code: two halves of its bits side by side, for the clock."""
+    half = len(code) // 2
+    low, high = (_rows(m, platform, value, bits) for bits in (code[:half], code[half:]))
+    return Cat(low[:half], (low >> half) + high)[: len(value) + len(code)].as_signed()
 
 
-def _product(m: Module, platform, value: Value, packed: Value) -> Value:
-    """value times the code whose digits are packed. Two sums side by side, for the clock."""
-    some = [tuple(packed[k : k + 3]) for k in range(0, len(packed), 3)]
-    half = (len(some) + 1) // 2
-    low, high = (
-        Cat(*add_rows(m, platform, value, part)).as_signed() for part in (some[:half], some[half:])
-    )
-    return Cat(low[: 2 * half], (low >> 2 * half) + high)[: len(value) + GAIN.bits].as_signed()
+def _rows(m: Module, platform, value: Value, code: Value) -> Value:
+    """value times the unsigned code, a carry chain for each of its bits."""
+    bits = len(value) + 1
+    wide = Cat(value, value[-1])
+    total, low = wide & code[0].replicate(bits), []
+    for bit in code[1:]:
+        low.append(total[0])
+        shifted = Cat(total[1:], total[-1])
+        total = carry_sum(m, platform, shifted, _and, wide, bit.replicate(bits), Const(0, bits))
+    return Cat(*low, total).as_signed()
+
+
+def _and(b, c, d):
+    return b & c
 
 
 def _amount(shift: Value) -> Value:

@@ -26,6 +26,7 @@ from hdl.units.modulator import LENGTH_BITS, Modulator
 from hdl.units.pipeline import delayed
 from hdl.units.products import Products, bit_length
 from hdl.units.rotate import Rotator
+from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
 from hdl.units.store import ROW_BITS, RowWriter
 from hdl.units.word_queue import WordQueue
@@ -40,9 +41,8 @@ _REGISTERED = 2  # source, operand and the rest are in registers
 _FACTORS = 3  # factors of the products (a rotation's first ones a cycle before)
 _CODED = 4
 _PRODUCTS = 6
-_SLOWEST = 9  # results of rotation and modulation are in registers: the queue takes them
+_SLOWEST = 9  # every result but these is in registers by now: the queue takes it
 _SILU = 8
-_WEIGHTS = 7
 _STORED = _CODED + 1
 
 
@@ -106,6 +106,7 @@ class VectorUnit(wiring.Component):
         m.submodules.products = products = Products(V)
         m.submodules.rotator = rotator = Rotator(V)
         m.submodules.modulator = modulator = Modulator(V)
+        m.submodules.scaler = scaler = Scaler(V)
         m.submodules.silu = silu = Silu(V)
         m.submodules.softmax = softmax = Softmax(V)
         m.submodules.queue = queue = WordQueue(V * VECTOR.bits, _QUEUE_DEPTH)
@@ -212,9 +213,8 @@ class VectorUnit(wiring.Component):
         out, out_end = Signal(_SLOWEST), Signal(_SLOWEST)
         enters = Signal(_SLOWEST)
         m.d.comb += [
-            enters[0].eq(two),
+            enters[0].eq(two | weighs),
             enters[_SLOWEST - _SILU].eq(op[Operation.SILU]),
-            enters[_SLOWEST - _WEIGHTS].eq(weighs),
             enters[_SLOWEST - _STORED].eq(store),
         ]
         m.d.sync += [
@@ -275,7 +275,10 @@ class VectorUnit(wiring.Component):
             m.d.comb += [
                 rotator.product[lane].eq(products.product[lane]),
                 silu.product[lane].eq(products.product[lane]),
-                modulator.product[lane].eq(products.product[lane]),
+                scaler.value[lane].eq(
+                    Mux(weighs, softmax.weight[lane], products.product[lane][:VALUE_BITS])
+                ),
+                scaler.amount[lane].eq(Mux(weighs, softmax.amount[lane], modulator.amount)),
             ]
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
@@ -297,18 +300,16 @@ class VectorUnit(wiring.Component):
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
             result = Signal(signed(VECTOR.bits), reset_less=True)
-            flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], modulator.clipped[lane])
+            flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], scaler.clipped[lane])
             m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
             with m.If(op[Operation.ROTATE]):
                 m.d.sync += result.eq(rotator.result[lane])
-            with m.Elif(weighs):
-                m.d.sync += result.eq(softmax.aligned[lane])
             with m.Elif(op[Operation.SILU]):
                 m.d.sync += result.eq(silu.value[lane])
-            with m.Elif(op[Operation.MODULATE]):
-                m.d.sync += result.eq(modulator.result[lane])
-            with m.Else():
+            with m.Elif(store):
                 m.d.sync += result.eq(modulator.codes[lane])
+            with m.Else():
+                m.d.sync += result.eq(scaler.result[lane])
             at = lane * VECTOR.bits
             m.d.comb += [
                 value.eq(result),
