@@ -4,11 +4,13 @@ No product is ever formed by `*`: `modulate` adds shifted copies, one for each s
 digit of the smaller factor.
 """
 
-from amaranth.hdl import Cat, Const, Mux, Value, ValueCastable
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueCastable, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 
 DIGIT = StructLayout({"one": 1, "two": 1, "negative": 1})
 """A digit -2..2: |digit| is 1, |digit| is 2, digit below 0 (0 may come as "negative")."""
+
+_FINE_BITS = 3
 
 
 def _signed(value) -> Value:
@@ -82,6 +84,34 @@ def round_shift_right(value, amount, limit: int) -> Value:
     amount = Value.cast(amount)[: limit.bit_length()]
     shifted = doubled >> amount
     return ((shifted + 1) >> 1)[:width].as_signed()
+
+
+def round_shift_window(m: Module, doubled, amount, bits: int) -> Value:
+    """doubled * 2**-(amount + 1) rounded half up, two cycles later, wide enough to saturate to
+    `bits` bits (whatever does not fit comes as something that does not fit).
+
+    First by a multiple of 8, of which a window of the low bits remains, then by the rest.
+    """
+    # A value that does not fit the window, with the bit below its sign made to differ from it,
+    # exceeds the format after any fine shift and the rounding.
+    window_bits = bits + 1 + (1 << _FINE_BITS)
+    amount = Value.cast(amount)
+    coarse, sign = amount[_FINE_BITS:], doubled[-1]
+    beyond = Const(0, 1)
+    for k in range(1 << len(coarse)):
+        group = doubled[window_bits - 1 + (k << _FINE_BITS) :][: 1 << _FINE_BITS]
+        if len(group):
+            beyond = beyond | ((coarse <= k) & Mux(sign, ~group.all(), group.any()))
+    low = (doubled >> Cat(Const(0, _FINE_BITS), coarse))[: window_bits - 1]
+    window = Signal(signed(window_bits), reset_less=True)
+    fine = Signal(_FINE_BITS, reset_less=True)
+    rounded = Signal(signed(window_bits), reset_less=True)
+    m.d.sync += [
+        window.eq(Cat(low[:-1], Mux(beyond, ~sign, low[-1]), sign)),
+        fine.eq(amount),
+        rounded.eq(((window >> fine) + 1) >> 1),
+    ]
+    return rounded
 
 
 def saturate(value, bits: int) -> tuple[Value, Value]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
@@ -90,22 +90,41 @@ class ExponentMemory(Component):
     def elaborate(self, platform):
         m = Module()
         lanes = self.c.vector_lanes
+        depth = self.c.exponent_depth
+        attributes = style(depth, self.c.spare_blocks)
+        # A look-up table's memory is four bits wide with one enable: the top bits of all lanes go
+        # together, and are read to be written.
+        together = bool(attributes)
+        low_bits = _STORED_BITS - together
         m.submodules.memory = memory = Memory(
-            shape=unsigned(_STORED_BITS * lanes),
-            depth=self.c.exponent_depth,
-            init=[],
-            attrs=style(self.c.exponent_depth, self.c.spare_blocks),
+            shape=unsigned(low_bits * lanes), depth=depth, init=[], attrs=attributes
         )
-        write = memory.write_port(granularity=_STORED_BITS)
-        read = memory.read_port()
+        write, read = memory.write_port(granularity=low_bits), memory.read_port()
+        data = Signal(_STORED_BITS)
         m.d.comb += [
+            data.eq(self.exponent + _STORED_OFFSET),
             write.addr.eq(self.address),
-            write.data.eq((self.exponent + _STORED_OFFSET)[:_STORED_BITS].replicate(lanes)),
+            write.data.eq(data[:low_bits].replicate(lanes)),
+            write.en.eq(Mux(self.enable, self.lanes, 0)),
             read.addr.eq(self.read.address),
         ]
+        tops = Signal(lanes)
+        if together:
+            m.submodules.tops = memory = Memory(
+                shape=unsigned(lanes), depth=depth, init=[], attrs=attributes
+            )
+            top, before, seen = (
+                memory.write_port(), memory.read_port(domain="comb"), memory.read_port()
+            )  # fmt: skip
+            m.d.comb += [
+                before.addr.eq(self.address),
+                top.addr.eq(self.address),
+                top.data.eq((before.data & ~self.lanes) | (data[-1].replicate(lanes) & self.lanes)),
+                top.en.eq(self.enable),
+                seen.addr.eq(self.read.address),
+                tops.eq(seen.data),
+            ]
         for lane in range(lanes):
-            stored = read.data.word_select(lane, _STORED_BITS)
+            stored = Cat(read.data.word_select(lane, low_bits), tops[lane])[:_STORED_BITS]
             m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
-        with m.If(self.enable):
-            m.d.comb += write.en.eq(self.lanes)
         return m

@@ -1,15 +1,15 @@
 """Encoder: a vector memory word becomes spike codes at an exponent (golden.units.fixed.encode)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import absolute
+from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import codes_layout, word_layout
 from isa.configurations import Configuration
 from isa.formats import CODE, EXPONENT, VECTOR
 
-LATENCY = 2
+LATENCY = 3
 MINIMUM_EXPONENT = 1 - CODE.bits  # of a vector of zeros
 MAXIMUM_EXPONENT = VECTOR.bits - CODE.bits + 1
 
@@ -18,7 +18,7 @@ class Encoder(wiring.Component):
     """code = sign(v) * min(127, |v| * 2**-exponent rounded half up), for V elements.
 
     A pipeline without stalls: codes and peak belong to the word, mask and exponent that stood at
-    the inputs LATENCY = 2 cycles before. exponent is -7..17 and must cover the element as
+    the inputs LATENCY = 3 cycles before. exponent is -7..17 and must cover the element as
     `code_exponent` of its magnitude does: |v| < 2**(exponent + 7). Masked lanes (mask 0) may hold
     anything and give code 0. peak is the OR over the codes' magnitudes.
     """
@@ -43,22 +43,40 @@ class Encoder(wiring.Component):
         shift = Signal(range(limit + 1))
         m.d.sync += shift.eq(self.exponent - MINIMUM_EXPONENT)
         magnitudes = []
+        nothing = Const(0, VECTOR.bits)
         for lane in range(self.c.vector_lanes):
             size = Signal(VECTOR.bits - 1, name=f"size_{lane}")
-            negative = Signal(name=f"negative_{lane}")
-            value = self.word[lane]
-            m.d.sync += size.eq(Mux(self.mask[lane], absolute(value), 0))
-            m.d.sync += negative.eq(value < 0)
             doubled = Signal(CODE.bits, name=f"doubled_{lane}")
-            rounded = Signal(CODE.bits, name=f"rounded_{lane}")
+            negative = [Signal(name=f"negative_{stage}_{lane}") for stage in range(2)]
+            value = Value.cast(self.word[lane])
+            # |value| without the multiplexer that a negation would need behind its carry chain.
+            size_in = carry_sum(
+                m, platform, nothing, _inverted, nothing, value,
+                value[-1].replicate(VECTOR.bits), value[-1],
+            )  # fmt: skip
+            with m.If(self.mask[lane]):
+                m.d.sync += size.eq(size_in)
+            with m.Else():
+                m.d.sync += size.eq(0)
+            m.d.sync += [negative[0].eq(value[-1]), negative[1].eq(negative[0])]
+            m.d.sync += doubled.eq((size << (1 - MINIMUM_EXPONENT)) >> shift)
+
+            # Rounding and negation take the same carry: -(h + up) = ~h + (1 - up).
+            half, sign = doubled[1:], negative[1]
+            up = doubled[0] & ~half.all()  # not beyond 127
             magnitude = Signal(CODE.bits - 1, name=f"magnitude_{lane}")
-            m.d.comb += [
-                doubled.eq((size << (1 - MINIMUM_EXPONENT)) >> shift),
-                rounded.eq((doubled + 1) >> 1),
-                magnitude.eq(Mux(rounded[-1], CODE.maximum, rounded)),
-            ]
-            m.d.sync += self.codes[lane].eq(Mux(negative, -magnitude, magnitude))
+            m.d.comb += magnitude.eq(half + up)
+            code = carry_sum(
+                m, platform, nothing[: CODE.bits], _inverted, nothing[: CODE.bits],
+                Cat(half, Const(0, 1)), sign.replicate(CODE.bits), up ^ sign,
+            )  # fmt: skip
+            m.d.sync += self.codes[lane].eq(code.as_signed())
             magnitudes.append(magnitude)
         bits = zip(*magnitudes, strict=True)
         m.d.sync += self.peak.eq(Cat(Cat(*column).any() for column in bits))
         return m
+
+
+def _inverted(b, c, d):
+    """An operand for `carry_sum`: c, inverted where d is set."""
+    return c ^ d

@@ -89,7 +89,9 @@ class Fetch(wiring.Component):
         )
 
         op = Signal(FIRE.layout())
+        magnitude = Signal(VECTOR.bits)
         exponent = Signal(signed(EXPONENT.bits))
+        begins = Signal(signed(EXPONENT.bits))  # the same, in OPEN already
         count = Signal(COUNT_BITS)
         outputs = Signal(COUNT_BITS)  # still to be gathered, this tile included
         base = Signal(ROW_ADDRESS_BITS)  # of the next tile
@@ -116,7 +118,7 @@ class Fetch(wiring.Component):
             self.magnitude.address.eq(presented.magnitude),
             self.source.address.eq(address),
             self.ring_take_rows.eq(op.tile_stride),
-            self.tiles.payload.exponent.eq(exponent),
+            self.tiles.payload.exponent.eq(begins),
             self.tiles.payload.rows.eq(Mux(op.stream, op.tile_stride, 0)),
             self.tiles.payload.norm.eq(op.norm),
             self.tiles.payload.last.eq(last_tile),
@@ -130,17 +132,18 @@ class Fetch(wiring.Component):
             place.ring.eq(op.stream),
             place.first_tile.eq(first_tile),
             place.width.eq(Mux(last_tile, outputs, c.lanes)),
+            # The register file's output has a cycle of its own.
+            begins.eq(Mux(op.one_hot, 0, bit_length(magnitude) - (CODE.bits - 1))),
         ]
         m.d.sync += [self.done.eq(final), self.neurons.eq(0)]
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.instruction.ready.eq(1)
-                length = bit_length(self.magnitude.data)
                 with m.If(self.instruction.valid):
                     m.d.sync += [
                         op.eq(presented),
-                        exponent.eq(Mux(presented.one_hot, 0, length - (CODE.bits - 1))),
+                        magnitude.eq(self.magnitude.data),
                         count.eq(Mux(presented.one_hot, 1, neurons)),
                         self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
                         outputs.eq(
@@ -160,6 +163,7 @@ class Fetch(wiring.Component):
                     self.ring_take.eq(op.stream & enough & self.tiles.ready),
                 ]
                 m.d.sync += [
+                    exponent.eq(begins),
                     row.eq(Mux(op.stream, self.ring_pointer, base)),
                     remaining.eq(count),
                     address.eq(op.source),

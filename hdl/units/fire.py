@@ -1,12 +1,13 @@
 """Fire: executes FIRE instructions, from a vector in memory to gathered tiles of sums."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
+from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
@@ -147,7 +148,7 @@ class Fire(wiring.Component):
             ]
         gathered = Cat(core.full for core in cores).all()
 
-        self._join(m, cores)
+        self._join(m, platform, cores)
         level = self._hand_over(m, fetch, norm, gathered)
         self._count(m, fetch, neurons)
         m.d.comb += self.counters.gather_active.eq(
@@ -155,14 +156,20 @@ class Fire(wiring.Component):
         )
         return m
 
-    def _join(self, m: Module, cores: list[SynapseCore]) -> None:
-        """sums = the cores' words and their corrections, added up."""
+    def _join(self, m: Module, platform, cores: list[SynapseCore]) -> None:
+        """sums = the cores' words and their corrections, added up: pairs of cores first."""
         bits = self.c.accumulator_bits
         correction = Signal(bits)
         # The sum is needed in the second cycle of a tile; the corrections come in the first.
         m.d.comb += correction.eq(sum(core.correction for core in cores))
         for lane in range(self.c.vector_lanes):
-            joined = sum(core.word[lane] for core in cores) + correction.as_signed()
+            words = [Value.cast(core.word[lane]) for core in cores]
+            pairs = [
+                Signal(bits, name=f"pair_{lane}_{k}") for k in range(-(-len(words) // 2))
+            ]
+            for k, pair in enumerate(pairs):
+                m.d.sync += pair.eq(_total(m, platform, words[2 * k : 2 * k + 2]))
+            joined = _total(m, platform, pairs) + correction
             m.d.sync += self.sums[lane].eq(joined[:bits].as_signed())
 
     def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathered) -> Signal:
@@ -207,3 +214,13 @@ class Fire(wiring.Component):
             self.counters.stream_stall.eq(fetch.stream_stall),
             self.counters.router_stall.eq(neurons.steps.valid & ~neurons.steps.ready),
         ]
+
+
+def _total(m: Module, platform, words: list) -> Value:
+    """Sum of a power of two of words, adder by adder: synthesis would make a tree of tables."""
+    if len(words) == 1:
+        return words[0]
+    half = len(words) // 2
+    one, other = (_total(m, platform, part) for part in (words[:half], words[half:]))
+    zero = Const(0, len(one))
+    return carry_sum(m, platform, one, lambda b, c, d: c | d, zero, other, zero)

@@ -4,16 +4,17 @@ Equal to golden/units/functions.py. All are pipelines without flow control: one 
 and cycle, a fixed latency, tables written over the loader's bus before they are used.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import round_shift_right
+from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.memory.style import style
 from hdl.units.pipeline import delayed
-from hdl.units.products import bit_length, digits, gather
+from hdl.units.products import add_rows, bit_length, digits
 from isa.contents import EMPTY, Contents
 from isa.formats import (
     EXP2_CLAMP,
@@ -34,6 +35,8 @@ EXP2_VALUE_BITS = 17  # a base of 16 bits and its slope
 SUM_BITS = 32  # arguments of reciprocal and rsqrt
 
 _SLOPE_BITS = 8
+_SILU_LIMIT_BITS = SILU_FRACTION + 3  # the pieces cover -8 .. 8
+SILU_DELTA_BITS = _SILU_LIMIT_BITS + 1 - (SILU_PIECES - 1).bit_length()
 _WHOLE_MAXIMUM = EXP2_CLAMP >> SCORE_FRACTION
 
 
@@ -51,6 +54,11 @@ def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int,
         write.data.eq(tables.data),
     ]
     return [memory.read_port(domain="comb") for _ in range(reads)]
+
+
+def _wide(value, bits: int) -> Value:
+    """The bits of a signed value, sign-extended to `bits`."""
+    return Cat(value, value[-1].replicate(bits - len(value)))
 
 
 class Exp2(wiring.Component):
@@ -87,8 +95,8 @@ class Exp2(wiring.Component):
             delta = delayed(m, Mux(cut, 0, argument[:inside]))
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
             whole = delayed(m, whole[:whole_bits], 2)
-            # delta has an odd number of bits: no carry is left over
-            rise, _ = gather(slope, digits(delta))
+            low, high = add_rows(m, platform, slope, digits(delta))
+            rise = Cat(low, high).as_signed()
             mantissa = delayed(m, base + rise, shape=signed(EXP2_VALUE_BITS + 1))
             result = round_shift_right(mantissa, whole, _WHOLE_MAXIMUM)
             m.d.comb += value.eq(delayed(m, result, shape=EXP2_VALUE_BITS))
@@ -96,8 +104,10 @@ class Exp2(wiring.Component):
 
 
 class Silu(wiring.Component):
-    """SiLU of vector elements whose format has 12 - widen fraction bits. Latency 4 cycles, of
-    which the last is combinational (the result is ready to be registered in the fourth cycle).
+    """SiLU of vector elements whose format has 12 - widen fraction bits.
+
+    slope and delta come one cycle after the argument, their product is wanted in cycle 4; the value
+    comes in cycle 5, combinational.
 
     `widen` (0..11) is constant while arguments are under way.
     """
@@ -108,6 +118,9 @@ class Silu(wiring.Component):
             {
                 "argument": In(signed(VECTOR.bits)).array(lanes),
                 "widen": In(4),
+                "slope": Out(signed(_SLOPE_BITS)).array(lanes),
+                "delta": Out(unsigned(SILU_DELTA_BITS)).array(lanes),
+                "product": In(signed(_SLOPE_BITS + SILU_DELTA_BITS)).array(lanes),
                 "value": Out(signed(VECTOR.bits)).array(lanes),
                 "tables": In(table_write()),
             }
@@ -115,34 +128,39 @@ class Silu(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        limit_bits = SILU_FRACTION + 3  # the pieces cover -8 .. 8
-        inside = limit_bits + 1 - (SILU_PIECES - 1).bit_length()
+        limit_bits, inside = _SILU_LIMIT_BITS, SILU_DELTA_BITS
         ports = _table(
             m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument),
             self._contents,
         )
-        for argument, value, port in zip(self.argument, self.value, ports, strict=True):
-            wide = Signal(signed(VECTOR.bits + SILU_FRACTION - 1))
-            m.d.comb += wide.eq(argument << self.widen)
-            negative = delayed(m, wide[-1])
-            outside = Mux(wide[-1], ~wide[limit_bits:].all(), wide[limit_bits:].any())
-            beyond = delayed(m, outside)
+        above = Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits))
+        for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
+            sign = argument[-1]
+            wide = (argument << self.widen)[: limit_bits + 1]
+            negative = delayed(m, sign)
+            # Beyond the pieces where a bit that would be shifted out of them is not the sign.
+            beyond = delayed(m, ((argument ^ sign.replicate(VECTOR.bits)) & above).any())
             index = delayed(m, Cat(wide[:limit_bits], ~wide[limit_bits]))  # the argument plus 8
             m.d.comb += port.addr.eq(index[inside:])
             # Outside the pieces the table's line is replaced: 0, or the argument as it came.
             passed = Mux(negative, 0, delayed(m, argument))
             base = Mux(beyond, passed, port.data[: VECTOR.bits].as_signed())
-            base = delayed(m, base, 2, shape=signed(VECTOR.bits))
-            slope = Mux(beyond, 0, port.data[VECTOR.bits :])
-            slope = delayed(m, slope, shape=signed(_SLOPE_BITS))
-            narrow = delayed(m, Mux(beyond, 0, self.widen), 3)
-            rise, carry = gather(delayed(m, index[:inside]), digits(slope))
-            rise, carry = delayed(m, rise), delayed(m, carry)
-            # The carry weighs 4**3 = 2**SILU_SLOPE_FRACTION: it joins the rounding.
-            up = rise[SILU_SLOPE_FRACTION - 1] + carry
-            line = base + ((rise >> SILU_SLOPE_FRACTION) + up)
+            base = delayed(m, base, 3, shape=signed(VECTOR.bits))
+            narrow = delayed(m, Mux(beyond, 0, self.widen), 4)
+            rise = self.product[lane]
+            bits = VECTOR.bits + 1
+            line = carry_sum(
+                m, platform, _wide(base, bits), lambda b, c, d: b & c,
+                _wide(rise[SILU_SLOPE_FRACTION:].as_signed(), bits), Const((1 << bits) - 1, bits),
+                Const(0, bits), rise[SILU_SLOPE_FRACTION - 1],
+            ).as_signed()  # fmt: skip
             line = delayed(m, line, shape=signed(VECTOR.bits + 1))
-            m.d.comb += value.eq(round_shift_right(line, narrow, SILU_FRACTION - 1))
+            value = round_shift_right(line, narrow, SILU_FRACTION - 1)
+            m.d.comb += [
+                self.slope[lane].eq(Mux(beyond, 0, port.data[VECTOR.bits :])),
+                self.delta[lane].eq(index[:inside]),
+                self.value[lane].eq(value),
+            ]
         return m
 
 

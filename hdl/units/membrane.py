@@ -30,7 +30,6 @@ def drive_layout() -> StructLayout:
             "below": unsigned(POTENTIAL.bits - 1),  # -threshold, modulo 2**15
             "plus": unsigned(SPIKE_BITS),  # 2**amplitude if soft, else 0
             "minus": unsigned(SPIKE_BITS),  # -2**amplitude if soft, else 0
-            "exact": unsigned(1),  # soft, and the amplitude reaches the threshold
         }
     )
 
@@ -38,9 +37,8 @@ def drive_layout() -> StructLayout:
 class Membrane(wiring.Component):
     """Golden's neuron.step in cycles that `drive` names, each on the potential V of 16 bits.
 
-    fired and negative are of this cycle's fire. zero: V is 0 after this cycle, known early for the
-    sake of speed: for fire it holds unless the step is hard or clears; for others V is 0 before it.
-    `enable` lets V change.
+    fired and negative are of this cycle's fire; without one they mean nothing, but are 0 where V is
+    0. zero: V is 0 before this cycle. `enable` lets V change.
     """
 
     enable: In(1)
@@ -93,12 +91,13 @@ class Membrane(wiring.Component):
         limited = drive.limit & (beyond | (least & sign))
         below = ~(beyond & sign)
         limit = Cat(Const(1, 1), (~below).replicate(bits - 2), below)
-        taken = drive.load | drive.reload | limited
-        value = Mux(drive.load, self.next_code, Mux(drive.limit, limit.as_signed(), self.code))
+        charge = Mux(drive.limit, limit.as_signed(), self.code)
         kept = ~(drive.clear | (drive.hard & compared[-1]))
+        after = Mux(
+            drive.reload | limited, charge, (total[:bits] & kept.replicate(bits)).as_signed()
+        )
         with m.If(self.enable):
-            m.d.sync += v.eq(Mux(taken, value, total[:bits] & kept.replicate(bits)))
+            m.d.sync += v.eq(Mux(drive.load, self.next_code, after))  # load comes last
 
-        spent = Cat(Mux(sign, drive.minus, drive.plus), sign.replicate(bits - SPIKE_BITS))
-        m.d.comb += self.zero.eq((least & ~sign) | (drive.exact & (v.as_unsigned() == spent)))
+        m.d.comb += self.zero.eq(least & ~sign)
         return m

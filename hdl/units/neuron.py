@@ -1,6 +1,6 @@
 """Neuron core: N EI-IF neurons step together through the firing schedule (golden.units.neuron)."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hdl.lib.shapes import settings_layout, table_write
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.memory.style import style
-from hdl.units.membrane import Membrane, drive_layout
+from hdl.units.membrane import SPIKE_BITS, Membrane, drive_layout
 from hdl.units.squares import SumOfSquares, squares_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
@@ -60,36 +60,31 @@ def step_layout(c: Configuration) -> StructLayout:
     )
 
 
-def _entry_layout() -> StructLayout:
-    """A schedule entry as the memory keeps it: STEP, with its threshold negated."""
-    return StructLayout({**{n: f.shape for n, f in STEP.layout()}, "exact": unsigned(1)})
-
-
-def _stored(step: int) -> int:
-    """A link word of the schedule as an entry."""
+def _stored(address: int, step: int) -> int:
+    """A link word of the schedule as the memory keeps it."""
     fields = STEP.unpack(step & ((1 << STEP.bits) - 1))
-    exact = fields["threshold"] <= 1 << fields["amplitude"]
-    fields["threshold"] = -fields["threshold"] % (1 << len(Signal(_entry_layout()).threshold))
-    return _entry_layout().const({**fields, "exact": exact}).as_bits()
+    fields["threshold"] = -fields["threshold"] % (1 << len(Signal(STEP.layout()).threshold))
+    fields["last"] |= address == SCHEDULE_STEPS - 1
+    return STEP.pack(**fields)
 
 
 def _phase_layout() -> StructLayout:
     """What the neurons do in a cycle of a step; one of them is set while a group is active."""
-    return StructLayout(
-        {n: unsigned(1) for n in ("integrate", "limit", "fire", "shift", "subtract", "settle")}
-    )
+    names = ("integrate", "limit", "fire", "shift", "subtract", "settle")
+    return StructLayout({**dict.fromkeys(names, unsigned(1)), "soft": unsigned(1)})  # a soft fire
 
 
 class NeuronCore(wiring.Component):
-    """Groups of N codes in, steps with spikes out; no cycle between groups.
+    """Groups of N codes in, steps with spikes out; no cycle between groups of two steps or more.
 
     A step of a shipped schedule (soft or no reset, no leak or cleared potentials, integrating only
     from 0) takes one cycle. Integrating elsewhere takes 2 more, a hard reset 1 more, a leak of k
-    k + 2 more.
+    k + 2 more. That all potentials are zero is seen in the cycle after a step; a group that
+    stops for it takes 2 cycles more, and sends its tile's end with a step of its own.
 
     Every group begins at the step it names and ends with a `last` one, so that schedules of
     several populations lie in the memory. A silent group is dropped while others step, unless its
-    tile ends with it. Steps without spikes are not sent, except a last one with place.end. The
+    tile ends with it. Steps without spikes are not sent, except one with place.end. The
     schedules come through `tables` (space SCHEDULE) and may change while no group is in the core;
     one without a `last` step ends at entry 127.
 
@@ -127,7 +122,7 @@ class NeuronCore(wiring.Component):
         group = self.groups.payload
         accept = self.groups.valid & self.groups.ready
         m.d.comb += [
-            self.groups.ready.eq(~waiting_valid | load),
+            self.groups.ready.eq(~waiting_valid),
             first_port.addr.eq(group.start),
             first_port.en.eq(accept),
         ]
@@ -141,7 +136,7 @@ class NeuronCore(wiring.Component):
             ]
 
         active = Signal()
-        entry = Signal(_entry_layout())
+        entry = Signal(STEP.layout())
         pointer = Signal(STEP_BITS)
         codes = Signal(ArrayLayout(signed(CODE.bits), lanes))
         squared = Signal()
@@ -152,11 +147,11 @@ class NeuronCore(wiring.Component):
         drive = Signal(drive_layout())
         fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
         sent = self.steps.ready | ~self.steps.valid
-        go, step, finish = Signal(), Signal(), Signal()
+        go, step = Signal(), Signal()
         for k in range(lanes):
             m.submodules[f"membrane_{k}"] = membrane = Membrane()
             m.d.comb += [
-                membrane.enable.eq(go | load),
+                membrane.enable.eq(sent | ~active),
                 membrane.drive.eq(drive),
                 membrane.code.eq(codes[k]),
                 membrane.next_code.eq(waiting.codes[k]),
@@ -165,29 +160,29 @@ class NeuronCore(wiring.Component):
                 zeros[k].eq(membrane.zero),
             ]
 
-        following = Signal(_entry_layout())
+        following = Signal(STEP.layout())
         m.d.comb += following.eq(following_port.data)
         clears = entry.leak == LEAK_CLEAR
         leaks = (entry.leak != LEAK_NONE) & ~clears
         slow = leaks | (entry.reset == Reset.HARD)
-        zero = zeros.all() | clears
-        reloads = clears & following.integrate
+        may_stop = settings.skip_silent & entry.final_when_zero
+        reloads = clears & following.integrate & ~may_stop
+        first_cycle, stops = Signal(), Signal()  # of a step; if all potentials are zero in it
+        stop = Signal()
         m.d.comb += [
             go.eq(active & sent),
             step.eq(go & ((phase.fire & ~slow) | phase.settle)),
-            finish.eq(
-                entry.last
-                | (settings.skip_silent & entry.final_when_zero & zero)
-                | (pointer == SCHEDULE_STEPS - 1)
-            ),
+            stop.eq(first_cycle & stops & zeros.all()),
         ]
         left = Signal(entry.leak.shape())
         first_shift = Signal()
         with m.If(go):
             m.d.sync += [
+                first_cycle.eq(0),
                 phase.eq(0),
                 phase.limit.eq(phase.integrate),
                 phase.fire.eq(phase.limit),
+                phase.soft.eq(phase.limit & (entry.reset == Reset.SOFT)),
                 phase.shift.eq((phase.fire & leaks) | (phase.shift & (left != 1))),
                 phase.subtract.eq(phase.shift & (left == 1)),
                 phase.settle.eq((phase.fire & slow & ~leaks) | phase.subtract),
@@ -196,30 +191,35 @@ class NeuronCore(wiring.Component):
             ]
         self._drive(m, drive, phase, entry, load, clears, reloads, first_shift)
 
+        def begin(following, charged) -> list:
+            """The first cycle of a step; `charged`: it has integrated already."""
+            fires = ~following.integrate | charged
+            return [
+                entry.eq(following),
+                first_cycle.eq(1),
+                phase.eq(0),
+                phase.integrate.eq(~fires),
+                phase.fire.eq(fires),
+                phase.soft.eq(fires & (following.reset == Reset.SOFT)),
+            ]
+
         squares_busy = Signal()
         tile_start = Signal(init=1)
         hold = squares_busy & waiting.squares & Mux(active, place.end, tile_start)
-        m.d.comb += load.eq(waiting_valid & (~active | (step & finish)) & ~hold)
+        m.d.comb += load.eq(waiting_valid & (~active | (step & entry.last)) & ~hold)
 
         with m.If(step):
-            m.d.sync += [
-                pointer.eq(pointer + 1),
-                entry.eq(following),
-                phase.integrate.eq(following.integrate & ~clears),
-                phase.fire.eq(~following.integrate | clears),
-            ]
-            with m.If(finish):
-                m.d.sync += [active.eq(0), tile_start.eq(place.end)]
+            m.d.sync += [pointer.eq(pointer + 1), stops.eq(may_stop), *begin(following, reloads)]
+        with m.If((step & entry.last) | (go & stop)):
+            m.d.sync += [active.eq(0), tile_start.eq(place.end)]
         with m.If(load):
-            first = Signal(_entry_layout())
+            first = Signal(STEP.layout())
             m.d.comb += first.eq(first_port.data)
             m.d.sync += [
                 active.eq(1),
                 pointer.eq(waiting.start),
-                entry.eq(first),
-                phase.eq(0),
-                phase.integrate.eq(first.integrate),
-                phase.fire.eq(~first.integrate),
+                stops.eq(0),
+                *begin(first, 0),
                 codes.eq(waiting.codes),
                 squared.eq(waiting.squares),
                 exponent.eq(waiting.exponent),
@@ -227,22 +227,25 @@ class NeuronCore(wiring.Component):
             ]
             with m.If(single):
                 m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1)]
-                m.d.sync += [phase.integrate.eq(0), phase.fire.eq(1)]
-        # Two steps ahead: the memory takes a cycle, and the register `entry` another.
+                m.d.sync += [phase.integrate.eq(0), phase.fire.eq(1), phase.soft.eq(0)]
+        # Two steps ahead: the memory takes a cycle, and the register `entry` another. Whether a
+        # group may begin is known early; whether it does would be late for the address.
+        ended = ~active | entry.last
         m.d.comb += [
             following_port.en.eq(step | load),
-            following_port.addr.eq(Mux(load, waiting.start + 1, pointer + 2)),
+            following_port.addr.eq(Mux(ended, waiting.start + 1, pointer + 2)),
         ]
 
         # A step of several cycles leaves its spikes in the output register until it is complete.
-        tile_end = finish & place.end
+        tile_end = (entry.last | stop) & place.end
+        complete = step | (go & stop)
         payload = self.steps.payload
         with m.If(sent):
             m.d.sync += self.steps.valid.eq(
-                step & (Mux(phase.fire, fired.any(), payload.fired.any()) | tile_end)
+                complete & (Mux(phase.settle, payload.fired.any(), fired.any()) | tile_end)
             )
             m.d.sync += payload.place.end.eq(tile_end)
-            with m.If(phase.fire):
+            with m.If(phase.fire | stop):
                 m.d.sync += [
                     payload.fired.eq(fired),
                     payload.negative.eq(negative),
@@ -258,31 +261,32 @@ class NeuronCore(wiring.Component):
         m.submodules.sum = sum_of_squares = SumOfSquares(c)
         connect(m, sum_of_squares.squares, flipped(self.squares))
         m.d.comb += [
-            sum_of_squares.valid.eq(go & squared & (phase.fire | phase.settle)),
+            sum_of_squares.valid.eq(go & squared & (phase.fire | complete)),
             sum_of_squares.spikes.fired.eq(Mux(phase.fire, fired, 0)),
             sum_of_squares.spikes.negative.eq(negative),
             sum_of_squares.spikes.amplitude.eq(entry.amplitude),
             sum_of_squares.spikes.codes.eq(codes),
             sum_of_squares.spikes.exponent.eq(exponent),
-            sum_of_squares.spikes.end.eq(step & tile_end),
+            sum_of_squares.spikes.end.eq(complete & tile_end),
         ]
         return m
 
     def _schedule(self, m: Module):
-        """The schedule memory; returns the ports of a group's first entry and of the others."""
+        """The schedule memory: thresholds are kept negated, and the last entry is a `last` one.
+        Returns the ports of a group's first entry and of the others."""
         m.submodules.schedule = schedule = Memory(
-            shape=unsigned(_entry_layout().size),
+            shape=unsigned(STEP.layout().size),
             depth=SCHEDULE_STEPS,
-            init=[_stored(step) for step in self._contents.of(Space.SCHEDULE)],
+            init=[_stored(*entry) for entry in enumerate(self._contents.of(Space.SCHEDULE))],
             attrs=style(SCHEDULE_STEPS),
         )
         write_port = schedule.write_port()
-        word, entry = Signal(STEP.layout()), Signal(_entry_layout())
+        word, entry = Signal(STEP.layout()), Signal(STEP.layout())
         m.d.comb += [
             word.eq(self.tables.data),
             entry.eq(word.as_value()),
             entry.threshold.eq(-word.threshold),
-            entry.exact.eq(word.threshold <= 1 << word.amplitude),
+            entry.last.eq(word.last | (self.tables.address == SCHEDULE_STEPS - 1)),
             write_port.en.eq(self.tables.enable & (self.tables.space == Space.SCHEDULE)),
             write_port.addr.eq(self.tables.address),
             write_port.data.eq(entry),
@@ -291,14 +295,13 @@ class NeuronCore(wiring.Component):
 
     def _drive(self, m, drive, phase, entry, load, clears, reloads, first_shift) -> None:
         """The neurons' orders for this cycle of the step."""
-        soft = phase.fire & (entry.reset == Reset.SOFT)
-        spike = Mux(soft, 1 << entry.amplitude, 0)
+        amplitudes = range(SPIKE_BITS)
         m.d.comb += [
             drive.load.eq(load),
             drive.integrate.eq(phase.integrate),
             drive.limit.eq(phase.limit),
             drive.fire.eq(phase.fire),
-            drive.soft.eq(soft),
+            drive.soft.eq(phase.soft),
             drive.hard.eq(phase.fire & (entry.reset == Reset.HARD)),
             drive.clear.eq(phase.fire & clears),
             drive.reload.eq(phase.fire & reloads),
@@ -306,7 +309,6 @@ class NeuronCore(wiring.Component):
             drive.first_shift.eq(first_shift),
             drive.subtract.eq(phase.subtract),
             drive.below.eq(entry.threshold),
-            drive.plus.eq(spike),
-            drive.minus.eq(-spike),
-            drive.exact.eq(soft & entry.exact),
+            drive.plus.eq(Cat(phase.soft & (entry.amplitude == k) for k in amplitudes)),
+            drive.minus.eq(Cat(phase.soft & (entry.amplitude <= k) for k in amplitudes)),
         ]

@@ -10,17 +10,14 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.arithmetic import digits_layout, modulate_digits, recode, saturate
+from hdl.lib.arithmetic import round_shift_window, saturate
+from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import exponents_layout, parameter_layout, sums_layout, word_layout
 from isa.configurations import Configuration
 from isa.formats import DROP, GAIN, MAXIMUM_LEFT_SHIFT, VECTOR
 
 SHIFT_BITS = 13  # signed: the instruction's shift less three exponents, with room to spare
 _AMOUNT_BITS = 6
-_FINE_BITS = 3
-# Bits that the coarse shift keeps. A value that does not fit, with the bit below its sign made to
-# differ from it, exceeds the vector format after any fine shift and the rounding.
-_WINDOW_BITS = VECTOR.bits + 1 + (1 << _FINE_BITS)
 
 
 class PostPipeline(Component):
@@ -56,8 +53,8 @@ class PostPipeline(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        mantissa = _register(m, recode(self.mantissa), "mantissa_6")
-        clipped = [self._lane(m, lane, mantissa) for lane in range(self.c.vector_lanes)]
+        mantissa = _register(m, self.mantissa, "mantissa_6")
+        clipped = [self._lane(m, platform, lane, mantissa) for lane in range(self.c.vector_lanes)]
         for step, ready in enumerate((6, 10, 11, 12)):
             flags = Cat(flag[step] for flag in clipped)
             for cycle in range(ready, 12):
@@ -66,7 +63,7 @@ class PostPipeline(Component):
             m.d.comb += self.clipped[step].eq(flags & mask)
         return m
 
-    def _lane(self, m: Module, lane: int, mantissa: Value) -> tuple[Value, ...]:
+    def _lane(self, m: Module, platform, lane: int, mantissa: Value) -> tuple[Value, ...]:
         """Builds a lane; returns its saturation flags, ready in cycles 6, 10, 11 and 12."""
 
         def register(value, name: str) -> Signal:
@@ -77,20 +74,19 @@ class PostPipeline(Component):
             return register(clipped, name), register(flag, f"{name}_flag")
 
         parameter = self.parameters[lane]
-        gain = register(recode(parameter[: GAIN.bits]), "gain_2")
+        gain = register(parameter[: GAIN.bits], "gain_2")
         drop = register(parameter[GAIN.bits : GAIN.bits + DROP.bits], "drop_2")
-        assert len(gain) == digits_layout(GAIN.bits).size
 
-        product = register(modulate_digits(self.sums[lane], gain, GAIN.bits), "product_3")
+        product = register(_product(m, platform, self.sums[lane], gain), "product_3")
         drop = register(drop, "drop_3")
         doubled = Cat(Const(0, 1), product).as_signed()
-        y1, flag1 = clip(_rounded(m, doubled, drop, f"y1_{lane}"), "y1_6")
+        y1, flag1 = clip(round_shift_window(m, doubled, drop, VECTOR.bits), "y1_6")
 
         shift = register(self.shift - self.exponents[lane], "shift_6")
         amount = register(_amount(shift), "amount_7")
-        product = register(modulate_digits(y1, mantissa, GAIN.bits), "product_7")
+        product = register(_product(m, platform, y1, mantissa), "product_7")
         doubled = Cat(Const(0, 1 + MAXIMUM_LEFT_SHIFT), product).as_signed()
-        y2, flag2 = clip(_rounded(m, doubled, amount, f"y2_{lane}"), "y2_10")
+        y2, flag2 = clip(round_shift_window(m, doubled, amount, VECTOR.bits), "y2_10")
 
         y3, flag3 = clip(y2 + self.bias[lane], "y3_11")
         total, beyond = saturate(y3 + self.residual[lane], VECTOR.bits)
@@ -107,6 +103,29 @@ def _register(m: Module, value, name: str) -> Signal:
     return register
 
 
+def _product(m: Module, platform, value: Value, code: Value) -> Value:
+    """value times the unsigned code: two halves of its bits side by side, for the clock."""
+    half = len(code) // 2
+    low, high = (_rows(m, platform, value, bits) for bits in (code[:half], code[half:]))
+    return Cat(low[:half], (low >> half) + high)[: len(value) + len(code)].as_signed()
+
+
+def _rows(m: Module, platform, value: Value, code: Value) -> Value:
+    """value times the unsigned code, a carry chain for each of its bits."""
+    bits = len(value) + 1
+    wide = Cat(value, value[-1])
+    total, low = wide & code[0].replicate(bits), []
+    for bit in code[1:]:
+        low.append(total[0])
+        shifted = Cat(total[1:], total[-1])
+        total = carry_sum(m, platform, shifted, _and, wide, bit.replicate(bits), Const(0, bits))
+    return Cat(*low, total).as_signed()
+
+
+def _and(b, c, d):
+    return b & c
+
+
 def _amount(shift: Value) -> Value:
     """Right shift, 0..63, of a product that was shifted left by 24 already.
 
@@ -115,22 +134,3 @@ def _amount(shift: Value) -> Value:
     above = shift + MAXIMUM_LEFT_SHIFT
     limit = (1 << _AMOUNT_BITS) - 1
     return Mux(above < 0, 0, Mux(above > limit, limit, above))[:_AMOUNT_BITS]
-
-
-def _rounded(m: Module, doubled: Value, amount: Value, name: str) -> Value:
-    """doubled * 2**-(amount + 1) rounded half up, two cycles later, wide enough to saturate.
-
-    First by a multiple of 8, of which a window of the low bits remains, then by the rest.
-    """
-    coarse, sign = amount[_FINE_BITS:], doubled[-1]
-    beyond = Const(0, 1)
-    for k in range(1 << len(coarse)):
-        group = doubled[_WINDOW_BITS - 1 + (k << _FINE_BITS) :][: 1 << _FINE_BITS]
-        if len(group):
-            beyond = beyond | ((coarse <= k) & Mux(sign, ~group.all(), group.any()))
-    low = (doubled >> Cat(Const(0, _FINE_BITS), coarse))[: _WINDOW_BITS - 1]
-    window = Cat(low[:-1], Mux(beyond, ~sign, low[-1]), sign).as_signed()
-    fine = _register(m, window, f"{name}_window") >> _register(
-        m, amount[:_FINE_BITS], f"{name}_fine"
-    )
-    return _register(m, ((fine + 1) >> 1)[:_WINDOW_BITS].as_signed(), f"{name}_rounded")

@@ -1,13 +1,18 @@
-"""Products as sums of shifted copies, cut where a pipeline wants its registers.
+"""Products as sums of shifted copies, for a pipeline: digits first, then rows of carry chains."""
 
-`hdl.lib.arithmetic.modulate` is one combinational block; these parts allow a register between the
-partial sums and their join, and never negate a copy with a carry chain of its own.
-"""
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from amaranth.hdl import Cat, Const, Mux, Value
+from hdl.lib.ecp5 import carry_sum
+from hdl.units.pipeline import delayed
+from isa.formats import TRIGONOMETRIC, VECTOR
 
 Digit = tuple[Value, Value, Value]
-"""A signed radix-4 digit -2..2: (size 1, size 2, negative)."""
+"""A signed radix-4 digit -2..2: (not 0, size 2, negative)."""
+
+CODE_BITS = TRIGONOMETRIC.bits  # the widest factor that is given in digits
+PRODUCT_BITS = VECTOR.bits + CODE_BITS
 
 
 def as_signed(value: Value) -> Value:
@@ -16,8 +21,8 @@ def as_signed(value: Value) -> Value:
     return value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()
 
 
-def digits(code: Value) -> list[Digit]:
-    """Signed radix-4 digits of a signed or unsigned number, lowest first."""
+def digits(code: Value, negate: Value | int = 0) -> list[Digit]:
+    """Signed radix-4 digits of a signed or unsigned number, or of its negative; lowest first."""
     code = as_signed(code)
     bits = [code[i] for i in range(len(code))]
     if len(bits) % 2:
@@ -25,54 +30,68 @@ def digits(code: Value) -> list[Digit]:
     below: Value = Const(0, 1)
     result = []
     for low, high in zip(bits[::2], bits[1::2], strict=True):
+        one = low ^ below
         two = (high & ~low & ~below) | (~high & low & below)
-        result.append((low ^ below, two, high))
+        result.append((one | two, two, (one | two) & (high ^ negate)[:1]))
         below = high
     return result
 
 
-def gather(value: Value, code_digits: list[Digit]) -> tuple[Value, Value]:
-    """(total, carry) of n digits: sum(digit[k] * value * 4**k) = total + carry * 4**(n - 1).
-
-    A negative copy is added as its one's complement. The one that is missing goes into the free
-    low bits of the next copy, the last one to the caller. It is 0 for an unsigned code of an odd
-    number of bits.
+def add_rows(
+    m: Module, platform, value: Value, some: list[Digit], total: Value | None = None
+) -> tuple[Value, Value]:
+    """(low, total) of total + sum(digit[k] * value * 4**k): the number is Cat(low, total), with two
+    bits of `low` for each digit; total has len(value) + 2 bits. A row takes a look-up table a bit
+    for the copy's size and one in the carry chain for its sign.
     """
     value = as_signed(value)
-    width = len(value) + 2 * len(code_digits)
-    # One width for all copies, a machine word's where that will do: simulators are quicker.
-    word = 32 if width <= 32 else width
-    value = Cat(value, value[-1].replicate(word - len(value)))
-    total, carry = Const(0, word), Const(0, 1)
-    for k, (one, two, negative) in enumerate(code_digits):
-        size = Mux(two, value << 1, Mux(one, value, 0))[:word]
-        copy = size ^ negative.replicate(word)
-        if k == 0:
-            total = copy
-        else:
-            total = (total + Cat(Const(0, 2 * k - 2), carry, Const(0, 1), copy)[:word])[:word]
-        carry = negative
-    return total[:width].as_signed(), carry
+    bits = len(value) + 2
+    wide = Cat(value, value[-1].replicate(2))
+    low = []
+    total = Const(0, bits) if total is None else total
+    for nonzero, two, negative in some:
+        size = Mux(two, wide << 1, wide)[:bits]
+        ones = negative.replicate(bits)
+        total = carry_sum(
+            m, platform, total, _copy, size, ones, nonzero.replicate(bits), negative
+        )
+        low.append(total[:2])
+        total = Cat(total[2:], total[-1].replicate(2))
+    return Cat(*low), total[: bits - 2].as_signed()
 
 
-def join(low: Value, carry: Value, high: Value, low_digits: int) -> Value:
-    """low + carry * 4**(low_digits - 1) + high * 4**low_digits, in one addition."""
-    copies = Cat(Const(0, 2 * low_digits - 2), carry, Const(0, 1), high).as_signed()
-    return low + copies
+def _copy(size, negative, nonzero):
+    return nonzero & (size ^ negative)
 
 
-def round_saturate(doubled: Value, bits: int) -> tuple[Value, Value]:
-    """(doubled / 2 rounded half up and clipped to +-(2**(bits-1) - 1), whether it was clipped).
+class Products(wiring.Component):
+    """value * code, or value * -code with `negate`, in every lane. Latency 3 cycles."""
 
-    The comparisons do not wait for the rounding.
-    """
-    doubled = as_signed(doubled)
-    maximum = (1 << (bits - 1)) - 1
-    high = doubled >= 2 * maximum + 1
-    low = doubled < -2 * maximum - 1
-    rounded = ((doubled + 1) >> 1)[:bits].as_signed()
-    clipped = Mux(high, maximum, Mux(low, -maximum, rounded))
-    return clipped[:bits].as_signed(), high | low
+    def __init__(self, lanes: int):
+        super().__init__(
+            {
+                "value": In(signed(VECTOR.bits)).array(lanes),
+                "code": In(signed(CODE_BITS)).array(lanes),
+                "negate": In(1).array(lanes),
+                "product": Out(signed(PRODUCT_BITS)).array(lanes),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        half = CODE_BITS // 4  # digits before the register that cuts a product in two
+        for value, code, negate, product in zip(
+            self.value, self.code, self.negate, self.product, strict=True
+        ):
+            held = [tuple(delayed(m, bit) for bit in digit) for digit in digits(code, negate)]
+            first = delayed(m, value)
+            low, total = add_rows(m, platform, first, held[:half])
+            low, total = delayed(m, low), delayed(m, total)
+            rest = [tuple(delayed(m, bit) for bit in digit) for digit in held[half:]]
+            begun = Cat(total, total[-1].replicate(2))
+            high, total = add_rows(m, platform, delayed(m, first), rest, begun)
+            m.d.comb += product.eq(delayed(m, Cat(low, high, total)))
+        return m
 
 
 def bit_length(value: Value) -> Value:

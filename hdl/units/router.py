@@ -32,7 +32,8 @@ class Router(wiring.Component):
     events[g] gives one event a cycle. Each core has a queue of router_depth steps; steps without
     spikes for a core take no room in its queue, and a tile's end reaches every core after all its
     spikes. With place.ring the row is settings.row_ring_base | (row & settings.row_ring_mask).
-    Steps are taken while every queue has room. Latency 3 cycles: queue, unpacking, output.
+    Steps are taken while every queue has room, which is known a cycle late: two entries stay free
+    for the steps meanwhile. Latency 3 cycles: queue, unpacking, output.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -57,7 +58,8 @@ class Router(wiring.Component):
             m.submodules[f"queue_{core}"] = queue
             queues.append(queue)
         room = Signal()
-        m.d.comb += [room.eq(Cat(queue.w_rdy for queue in queues).all()), self.steps.ready.eq(room)]
+        m.d.sync += room.eq(Cat(queue.level <= c.router_depth - 2 for queue in queues).all())
+        m.d.comb += self.steps.ready.eq(room)
         for core, queue in enumerate(queues):
             put = Signal(layout, name=f"put_{core}")
             m.d.comb += [

@@ -4,10 +4,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.shapes import scalar_layout, table_write
 from hdl.units.functions import EXP2_ARGUMENT_BITS, SUM_BITS, Exp2, Inverse
 from hdl.units.pipeline import delayed
+from hdl.units.scaler import AMOUNT_BITS, MAXIMUM_LEFT
 from isa.contents import EMPTY, Contents
 from isa.formats import EXPONENT, VECTOR
 
@@ -18,14 +18,16 @@ _SCALAR_CYCLES = 4  # from the last sum of a word to the scalar
 
 
 class Softmax(wiring.Component):
-    """Words of scores in, words of aligned weights out; after the last, one scalar.
+    """Words of scores in, words of weights out; after the last, one scalar.
 
-    p = 2**-(maximum - score) where `present`, else 0; aligned = p >> min(alignment - exponent, 31),
-    rounded half up; scalar = 1/sum(p) * 2**alignment. The sum must stay below 2**32. With `gate`
-    p = max(score, 0) instead, and every element that is present counts 1 in the sum. `valid` marks
-    a word, `last` with it the last one. The rest is constant while words come.
+    weight = p = 2**-(maximum - score) where `present`, else 0; the Scaler aligns it by `amount`,
+    which makes p >> min(alignment - exponent, 31), rounded half up; scalar = 1/sum(p) *
+    2**alignment. The sum must stay below 2**32. With `gate` p = max(score, 0) instead, and every
+    element that is present counts 1 in the sum. `valid` marks a word, `last` with it the last one.
+    The rest is constant while words come.
 
-    Latency: aligned 4 cycles, then combinational; scalar_valid 9 cycles after the last word.
+    Latency: weight and amount 4 cycles, then combinational; scalar_valid 9 cycles after the last
+    word.
     """
 
     def __init__(self, lanes: int, contents: Contents = EMPTY):
@@ -40,7 +42,8 @@ class Softmax(wiring.Component):
                 "gate": In(1),
                 "maximum": In(signed(VECTOR.bits)),
                 "alignment": In(signed(EXPONENT.bits)),
-                "aligned": Out(unsigned(_WEIGHT_BITS)).array(lanes),
+                "weight": Out(unsigned(_WEIGHT_BITS)).array(lanes),
+                "amount": Out(unsigned(AMOUNT_BITS)).array(lanes),
                 "scalar": Out(scalar_layout()),
                 "scalar_valid": Out(1),
                 "tables": In(table_write()),
@@ -64,14 +67,15 @@ class Softmax(wiring.Component):
             argument = delayed(m, argument, shape=EXP2_ARGUMENT_BITS)
             weight = delayed(m, argument[:_WEIGHT_BITS], _ALIGN_CYCLES - 1)
             distance = self.alignment - self.exponents[lane]
-            away = Mux(distance > _MAXIMUM_ALIGNMENT, _MAXIMUM_ALIGNMENT, distance)
-            away = delayed(m, away, _ALIGN_CYCLES, shape=range(_MAXIMUM_ALIGNMENT + 1))
+            far = distance > _MAXIMUM_ALIGNMENT
+            amount = MAXIMUM_LEFT + Mux(far, _MAXIMUM_ALIGNMENT, distance)
+            amount = delayed(m, amount, _ALIGN_CYCLES, shape=AMOUNT_BITS)
             present = delayed(m, self.present[lane], _ALIGN_CYCLES)
-            value = Mux(present, Mux(self.gate, weight, exp2.value[lane]), 0)
             counts.append(Mux(present, Mux(self.gate, 1, exp2.value[lane]), 0))
             m.d.comb += [
                 exp2.argument[lane].eq(argument),
-                self.aligned[lane].eq(round_shift_right(value, away, _MAXIMUM_ALIGNMENT)),
+                self.weight[lane].eq(Mux(present, Mux(self.gate, weight, exp2.value[lane]), 0)),
+                self.amount[lane].eq(amount),
             ]
 
         while len(counts) > 1:

@@ -25,8 +25,8 @@ class SynapseCore(wiring.Component):
 
     A negative event adds the complement of its term, which is one too little; `correction` is the
     number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
-    lane V * read_word + j without its correction, one cycle after read_word; correction holds from
-    one cycle after `full`. The four cycles after `free` still read the old tile.
+    lane V * read_word + j without its correction, in the same cycle as read_word; correction holds
+    from one cycle after `full`. The four cycles after `free` still read the old tile.
 
     row_enable, row_address -> row_data (P bytes) READ_LATENCY = 2 cycles later.
     """
@@ -92,7 +92,7 @@ class SynapseCore(wiring.Component):
         m.d.sync += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
             chosen = select(m, platform, shadows[lane :: c.vector_lanes], self.read_word)
-            m.d.sync += self.word[lane].eq(chosen.as_signed())
+            m.d.comb += self.word[lane].eq(chosen.as_signed())
         return m
 
     def _lanes(self, m: Module, platform, lanes: range, add, end, negative, amplitude) -> list:

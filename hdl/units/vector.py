@@ -24,8 +24,9 @@ from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.modulator import LENGTH_BITS, Modulator
 from hdl.units.pipeline import delayed
-from hdl.units.products import bit_length
+from hdl.units.products import Products, bit_length
 from hdl.units.rotate import Rotator
+from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
 from hdl.units.store import ROW_BITS, RowWriter
 from hdl.units.word_queue import WordQueue
@@ -38,9 +39,12 @@ from isa.instructions import Operation
 _QUEUE_DEPTH = 16  # words under way; the pipeline itself holds 8
 # Cycles after a word's address is on the ports.
 _REGISTERED = 2  # source, operand and the rest are in registers
+_FACTORS = 3  # factors of the products (a rotation's first ones a cycle before)
 _CODED = 4
-_COMPUTED = 6  # every operation's result, to be registered
-_OUT = 7
+_PRODUCTS = 6
+_SLOWEST = 9  # every result but these is in registers by now: the queue takes it
+_SILU = 8
+_STORED = _CODED + 1
 
 
 def vector_write_layout(c: Configuration) -> StructLayout:
@@ -52,10 +56,11 @@ class VectorUnit(wiring.Component):
     """Executes VECTOR instructions one after another, as golden/units/attention.py has them.
 
     An instruction is taken when nothing is under way; `done` pulses once for each, in order, when
-    a read in the next cycle sees all that it wrote. Without stalls `done` comes count + 8 cycles
-    after the instruction was taken (store key: count * V / G + 8; rotate and modulate, which read
-    two words for each: 2 * count + 8), or words + 12 for softmax and gate, if every read is granted
-    at once; the next instruction is taken in the cycle of `done`. `position`, `rotation_base`
+    a read in the next cycle sees all that it wrote. Without stalls, and if every read is granted
+    at once, `done` comes so many cycles after the instruction was taken: rotate and modulate, which
+    read two words for each, 2 * count + 10; SiLU count + 9; store value count + 6, store key
+    count * V / G + 6; softmax and gate words + 12. The next instruction is taken in the cycle of
+    `done`. `position`, `rotation_base`
     (first rotation word of the position), `key_row_offset` (rows from row_base to this position's
     keys) and `settings` are constant while an instruction is under way. A destination may be the
     source or the operand itself, but must not overlap it at another offset, nor may magnitude_in's
@@ -99,8 +104,10 @@ class VectorUnit(wiring.Component):
         lane_bits = V.bit_length() - 1
         new = self.instruction.payload
 
+        m.submodules.products = products = Products(V)
         m.submodules.rotator = rotator = Rotator(V)
         m.submodules.modulator = modulator = Modulator(V)
+        m.submodules.scaler = scaler = Scaler(V)
         m.submodules.silu = silu = Silu(V, self._contents)
         m.submodules.softmax = softmax = Softmax(V, self._contents)
         m.submodules.queue = queue = WordQueue(V * VECTOR.bits, _QUEUE_DEPTH)
@@ -200,7 +207,21 @@ class VectorUnit(wiring.Component):
                 m.d.sync += chain[k].eq(chain[k - 1])
             return chain
 
-        valid, ends, lasts = tags(issue, _OUT), tags(segment_end, _OUT), tags(last, _REGISTERED)
+        valid = tags(issue, _PRODUCTS)
+        ends, lasts = tags(segment_end, _REGISTERED), tags(last, _REGISTERED)
+        # What has fewer cycles to go enters its chain later: all leave at the end, so that nothing
+        # is left on the way when the next instruction comes.
+        out, out_end = Signal(_SLOWEST), Signal(_SLOWEST)
+        enters = Signal(_SLOWEST)
+        m.d.comb += [
+            enters[0].eq(two | weighs),
+            enters[_SLOWEST - _SILU].eq(op[Operation.SILU]),
+            enters[_SLOWEST - _STORED].eq(store),
+        ]
+        m.d.sync += [
+            out.eq(out << 1 | Mux(issue, enters, 0)),
+            out_end.eq(out_end << 1 | Mux(issue & segment_end, enters, 0)),
+        ]
 
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
         magnitude = delayed(m, self.magnitude_in.data)
@@ -214,24 +235,54 @@ class VectorUnit(wiring.Component):
             m.d.sync += operand.eq(self.memory.data)
             with m.If(op[Operation.ROTATE]):
                 m.d.sync += operand.eq(rotations)
-        rotation = [
-            operand.as_value().word_select(lane, TRIGONOMETRIC.bits).as_signed()
-            for lane in range(V)
-        ]
+        late = delayed(m, operand)
+        rotation, late_rotation = (
+            [
+                word.as_value().word_select(lane, TRIGONOMETRIC.bits).as_signed()
+                for lane in range(V)
+            ]
+            for word in (operand, late)
+        )
         for lane in range(V):
-            source = delayed(m, self.memory.data[lane])
+            source = Signal(signed(VECTOR.bits), reset_less=True)
+            with m.If(valid[1]):  # a rotation needs it for two cycles
+                m.d.sync += source.eq(self.memory.data[lane])
             present = ~lasts[_REGISTERED] | (self.position[:lane_bits] >= lane)
             m.d.comb += [
-                rotator.source[lane].eq(source),
-                rotator.rotation[lane].eq(rotation[lane]),
                 modulator.source[lane].eq(source),
-                modulator.operand[lane].eq(operand[lane]),
                 silu.argument[lane].eq(source),
                 softmax.scores[lane].eq(source),
                 softmax.present[lane].eq(present),
                 softmax.exponents[lane].eq(delayed(m, self.value_exponents.data[lane])),
             ]
+            with m.If(op[Operation.ROTATE]):
+                m.d.comb += [
+                    products.value[lane].eq(source),
+                    products.code[lane].eq(
+                        Mux(valid[_FACTORS], late_rotation[lane ^ 1], rotation[lane])
+                    ),
+                ]
+            with m.Elif(op[Operation.SILU]):
+                m.d.comb += [
+                    products.value[lane].eq(silu.delta[lane]),
+                    products.code[lane].eq(silu.slope[lane]),
+                ]
+            with m.Else():
+                m.d.comb += [
+                    products.value[lane].eq(late[lane]),
+                    products.code[lane].eq(modulator.size[lane]),
+                    products.negate[lane].eq(modulator.negative[lane]),
+                ]
+            m.d.comb += [
+                rotator.product[lane].eq(products.product[lane]),
+                silu.product[lane].eq(products.product[lane]),
+                scaler.value[lane].eq(
+                    Mux(weighs, softmax.weight[lane], products.product[lane][:VALUE_BITS])
+                ),
+                scaler.amount[lane].eq(Mux(weighs, softmax.amount[lane], modulator.amount)),
+            ]
         m.d.comb += [
+            rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
             modulator.product_shift.eq(self.settings.product_shift),
             silu.widen.eq(self.settings.silu_widen),
@@ -249,20 +300,17 @@ class VectorUnit(wiring.Component):
         saturates = op[Operation.ROTATE] | op[Operation.MODULATE]
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
-            code = delayed(m, modulator.codes[lane], _COMPUTED - _CODED)
             result = Signal(signed(VECTOR.bits), reset_less=True)
-            flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], modulator.clipped[lane])
-            m.d.sync += clipped[lane].eq(flag & saturates & valid[_COMPUTED])
+            flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], scaler.clipped[lane])
+            m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
             with m.If(op[Operation.ROTATE]):
                 m.d.sync += result.eq(rotator.result[lane])
-            with m.Elif(weighs):
-                m.d.sync += result.eq(softmax.aligned[lane])
             with m.Elif(op[Operation.SILU]):
                 m.d.sync += result.eq(silu.value[lane])
-            with m.Elif(op[Operation.MODULATE]):
-                m.d.sync += result.eq(modulator.result[lane])
+            with m.Elif(store):
+                m.d.sync += result.eq(modulator.codes[lane])
             with m.Else():
-                m.d.sync += result.eq(code)
+                m.d.sync += result.eq(scaler.result[lane])
             at = lane * VECTOR.bits
             m.d.comb += [
                 value.eq(result),
@@ -272,15 +320,15 @@ class VectorUnit(wiring.Component):
         m.d.sync += self.saturations.eq(sum(clipped))
         write = self.vector_write.payload
         m.d.comb += [
-            queue.push.eq(valid[_OUT]),
+            queue.push.eq(out[-1]),
             queue.output.ready.eq(Mux(store, rows.words.ready, self.vector_write.ready)),
             self.vector_write.valid.eq(queue.output.valid & ~store),
             write.address.eq(destination_at),
             write.data.as_value().eq(queue.output.payload),
             magnitudes.start.eq(accept),
             magnitudes.register.eq(new.magnitude_out),
-            magnitudes.valid.eq(valid[_OUT] & ~store),
-            magnitudes.end.eq(ends[_OUT]),
+            magnitudes.valid.eq(out[-1] & ~store),
+            magnitudes.end.eq(out_end[-1]),
         ]
 
         # Stores.

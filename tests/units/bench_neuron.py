@@ -113,13 +113,17 @@ class Expected:
             "squares": int(squares), "exponent": exponent, "place": place,
         })  # fmt: skip
         spikes, total = fire(codes, self.schedule), 0
+        steps = self.schedule.steps[self.schedule.start[bits] :]
+        stops = 0 < len(spikes) < len(steps)  # as all potentials are zero, which the core sees late
         for number, spike in enumerate(spikes):
-            last = end and number == len(spikes) - 1
+            last = end and number == len(spikes) - 1 and not stops
             self.send(spike.sign, spike.amplitude, place, last)
             total += int(np.sum(spike.sign * (codes << spike.amplitude)))
-        if not spikes and end:
-            self.send(np.zeros_like(codes), 0, place, True)
-        self.cycles += len(spikes) + int(end and not spikes)
+        if end and (stops or not spikes):
+            amplitude = steps[len(spikes)].amplitude if stops else 0
+            self.send(np.zeros_like(codes), amplitude, place, True)
+        if spikes or end:  # the core takes a group every other cycle
+            self.cycles += max(2, len(spikes) + 2 * stops)
         return total
 
     def direct(self) -> None:
@@ -132,7 +136,7 @@ class Expected:
             "direct": 1, "squares": 0, "exponent": 0, "place": place,
         })  # fmt: skip
         self.send(codes, 0, place, True)
-        self.cycles += 1
+        self.cycles += 2
 
     def send(self, sign: np.ndarray, amplitude: int, place: dict, end: bool) -> None:
         if not sign.any() and not end:

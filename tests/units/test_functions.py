@@ -4,13 +4,12 @@
 import cocotb
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
 from golden.units.fixed import bit_length as golden_bit_length
-from golden.units.fixed import rshift, saturate
 from golden.units.functions import (
     Tables,
     default_tables,
@@ -21,13 +20,13 @@ from golden.units.functions import (
 )
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS
 from hdl.units.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
-from hdl.units.products import bit_length, digits, gather, join, round_saturate
+from hdl.units.products import Products, add_rows, bit_length, digits
 from isa.formats import SILU_FRACTION, VECTOR
 from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 from tests.units.tables import load_tables, random_tables
 
 LANES = 8
-LATENCY = {"exp2": 3, "silu": 4, "reciprocal": 3, "rsqrt": 3, "parts": 0}
+LATENCY = {"exp2": 3, "silu": 5, "reciprocal": 3, "rsqrt": 3, "parts": 0}
 
 
 class Parts(wiring.Component):
@@ -36,28 +35,50 @@ class Parts(wiring.Component):
     value: In(signed(13))
     code: In(signed(8))
     size: In(unsigned(7))
+    negate: In(1)
     signed_product: Out(signed(21))
     unsigned_product: Out(signed(21))
-    rounded: Out(signed(6))
-    clipped: Out(1)
     length: Out(4)
 
     def elaborate(self, platform):
         m = Module()
-        parts = digits(self.code)
-        low, low_carry = gather(self.value, parts[:2])
-        high, carry = gather(self.value, parts[2:])
-        total, none = gather(self.value, digits(self.size))
         unused = Signal()  # gives the simulator a clock
         m.d.sync += unused.eq(~unused)
-        rounded, clipped = round_saturate(self.code, 6)
+        parts = digits(self.code)
+        low, total = add_rows(m, platform, self.value, parts[:2])
+        more, total = add_rows(
+            m, platform, self.value, parts[2:], Cat(total, total[-1].replicate(2))
+        )
+        whole = add_rows(m, platform, self.value, digits(self.size, self.negate))
         m.d.comb += [
-            self.signed_product.eq(join(low, low_carry, high, 2) + (carry << 6)),
-            self.unsigned_product.eq(total + none),
-            self.rounded.eq(rounded),
-            self.clipped.eq(clipped),
+            self.signed_product.eq(Cat(low, more, total).as_signed()),
+            self.unsigned_product.eq(Cat(*whole).as_signed()),
             self.length.eq(bit_length(self.value.as_unsigned()[:12])),
         ]
+        return m
+
+
+class SiluAndProducts(wiring.Component):
+    """Silu with the multiplication that it shares in the vector unit."""
+
+    def __init__(self):
+        members = Silu(LANES).signature.members
+        super().__init__({n: members[n] for n in ("argument", "widen", "value", "tables")})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.silu = inner = Silu(LANES)
+        m.submodules.products = products = Products(LANES)
+        wiring.connect(m, wiring.flipped(self.tables), inner.tables)
+        m.d.comb += inner.widen.eq(self.widen)
+        for lane in range(LANES):
+            m.d.comb += [
+                inner.argument[lane].eq(self.argument[lane]),
+                products.value[lane].eq(inner.delta[lane]),
+                products.code[lane].eq(inner.slope[lane]),
+                inner.product[lane].eq(products.product[lane]),
+                self.value[lane].eq(inner.value[lane]),
+            ]
         return m
 
 
@@ -65,7 +86,7 @@ class Parts(wiring.Component):
 def test_function(name):
     component = {
         "exp2": lambda: Exp2(LANES),
-        "silu": lambda: Silu(LANES),
+        "silu": SiluAndProducts,
         "reciprocal": lambda: Inverse(),
         "rsqrt": lambda: Inverse(root=True),
         "parts": Parts,
@@ -176,11 +197,11 @@ async def check_parts(dut):
     for code in range(-128, 128):
         for value in (top, -top - 1, 0, 1, -1, *(rng.randint(-top, top) for _ in range(12))):
             size = code & 127
+            negate = rng.getrandbits(1)
             dut.code.value, dut.value.value, dut.size.value = code, value, size
+            dut.negate.value = negate
             await RisingEdge(dut.clk)
-            rounded, clipped = saturate(rshift(code, 1), 6)
             assert dut.signed_product.value.to_signed() == value * code, (value, code)
-            assert dut.unsigned_product.value.to_signed() == value * size, (value, size)
-            assert dut.rounded.value.to_signed() == rounded, code
-            assert int(dut.clipped.value) == clipped, code
+            expected = -value * size if negate else value * size
+            assert dut.unsigned_product.value.to_signed() == expected, (value, size, negate)
             assert int(dut.length.value) == golden_bit_length(value & 0xFFF), value

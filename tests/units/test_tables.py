@@ -102,7 +102,8 @@ def test_parameter_memory(name):
     run_cocotb(component, __name__, f"pairs_{name}", {"configuration": name}, testcase="pairs")
 
 
-def test_exponent_memory():
-    component = ExponentMemory(configuration("tiny"))
-    values = {"configuration": "tiny"}
-    run_cocotb(component, __name__, "exponents_tiny", values, testcase="exponents")
+@pytest.mark.parametrize("name", ["tiny", "large"])  # of look-up tables, of block RAM
+def test_exponent_memory(name):
+    component = ExponentMemory(configuration(name))
+    values = {"configuration": name}
+    run_cocotb(component, __name__, f"exponents_{name}", values, testcase="exponents")

@@ -77,14 +77,14 @@ class VectorModel:
             result, clipped = rotate(self.read(f["source"] + at, words), turn[0::2], turn[1::2])
             self._write(done, f, at, result, f["magnitude_out"] + h)
             done.saturations += clipped
-        done.cycles = 2 * f["count"] + 8
+        done.cycles = 2 * f["count"] + 10
 
     def _silu(self, done: Effects, f: dict) -> None:
         fraction = SILU_FRACTION - self.settings["silu_widen"]
         for h, (at, words) in enumerate(self._heads(f)):
             result = silu(self.read(f["source"] + at, words), fraction, self.tables)
             self._write(done, f, at, result, f["magnitude_out"] + h)
-        done.cycles = f["count"] + 8
+        done.cycles = f["count"] + 9
 
     def _modulate(self, done: Effects, f: dict) -> None:
         for h, (at, words) in enumerate(self._heads(f)):
@@ -95,7 +95,7 @@ class VectorModel:
             )  # fmt: skip
             self._write(done, f, at, result, f["magnitude_out"] + h)
             done.saturations += clipped
-        done.cycles = 2 * f["count"] + 8
+        done.cycles = 2 * f["count"] + 10
 
     def _softmax(self, done: Effects, f: dict) -> None:
         self._weights(done, f, softmax)
@@ -140,7 +140,7 @@ class VectorModel:
         for i, code in enumerate(codes):
             done.rows[i % c.cores, row + i // c.cores, self.position % c.lanes] = int(code)
         done.row_writes = len(codes) // c.cores
-        done.cycles = done.row_writes + 8
+        done.cycles = done.row_writes + 6
 
     def _store_value(self, done: Effects, f: dict) -> None:
         c = self.c
@@ -156,4 +156,4 @@ class VectorModel:
             key = (self.position % c.cores, row + r * f["row_stride"], lane)
             done.rows[key] = int(code)
         done.row_writes = f["count"]
-        done.cycles = f["count"] + 8
+        done.cycles = f["count"] + 6

@@ -1,0 +1,42 @@
+"""The shift that modulation and attention's weights end with."""
+
+from amaranth.hdl import Cat, Const, Module, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.lib.arithmetic import round_shift_window, saturate
+from isa.formats import CODE, VECTOR
+
+SIZE_BITS = CODE.bits - 1
+VALUE_BITS = VECTOR.bits + SIZE_BITS  # of the product of an element and a code
+MAXIMUM_LEFT = VECTOR.bits - SIZE_BITS
+MAXIMUM_RIGHT = VALUE_BITS + 1  # rounds every value to 0
+AMOUNT_BITS = (MAXIMUM_LEFT + MAXIMUM_RIGHT).bit_length()
+
+
+class Scaler(wiring.Component):
+    """value * 2**(MAXIMUM_LEFT - amount), rounded half up and saturated, in every lane.
+
+    Latency: 2 cycles, then combinational.
+    """
+
+    def __init__(self, lanes: int):
+        super().__init__(
+            {
+                "value": In(signed(VALUE_BITS)).array(lanes),
+                "amount": In(unsigned(AMOUNT_BITS)).array(lanes),
+                "result": Out(signed(VECTOR.bits)).array(lanes),
+                "clipped": Out(1).array(lanes),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        for value, amount, result, clipped in zip(
+            self.value, self.amount, self.result, self.clipped, strict=True
+        ):
+            doubled = Cat(Const(0, 1 + MAXIMUM_LEFT), value).as_signed()
+            rounded = round_shift_window(m, doubled, amount, VECTOR.bits)
+            kept, beyond = saturate(rounded, VECTOR.bits)
+            m.d.comb += [result.eq(kept), clipped.eq(beyond)]
+        return m
