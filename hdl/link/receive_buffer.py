@@ -12,10 +12,10 @@ from isa.frames import SEQUENCE_BITS
 class ReceiveBuffer(Component):
     """`depth` words (a power of two), those taken over go out as a stream in their order.
 
-    Words come, at least four cycles apart, behind those of the frames that were kept. In the cycle of `end` the
-    frame is kept where `keep` is set, else forgotten; `fits` says whether all its words found room.
-    `expected` is the number of the word behind the kept ones; `ready` that half of the buffer is
-    free. `clear` empties the buffer and begins at number 0.
+    Words come behind those of the frames that were kept, at least four cycles apart. In the cycle
+    of `end` the frame is kept where `keep` is set, else forgotten; `fits` says whether all words
+    found room. `expected` is the number of the word behind the kept ones; `ready` that half of the
+    buffer is free. `clear` empties the buffer and begins at number 0.
     """
 
     def __init__(self, depth: int, block: bool) -> None:

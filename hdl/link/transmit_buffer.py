@@ -84,13 +84,16 @@ class TransmitBuffer(Component):
         patience = Signal(range(patient_cycles))
         news, acknowledge = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
         heard, missing = Signal(), Signal()
+        # A cycle late: words that a frame took just now cannot be acknowledged yet.
+        late_held, late_gone = Signal.like(held), Signal.like(gone)
         m.d.sync += [
+            late_held.eq(held), late_gone.eq(gone),
             heard.eq(self.heard), missing.eq(self.missing), acknowledge.eq(self.acknowledge),
             news.eq(self.acknowledge - first),
         ]  # fmt: skip
         with m.If((gone == 0) | self.take):
             m.d.sync += patience.eq(0)
-        with m.Elif((tries != DEVICE_RESEND_LIMIT) & ~heard):
+        with m.Elif((tries != DEVICE_RESEND_LIMIT) & ~heard & ~self.heard):
             m.d.sync += patience.eq(patience + 1)
             with m.If(patience == patient_cycles - 1):
                 m.d.sync += [
@@ -98,10 +101,10 @@ class TransmitBuffer(Component):
                 ]
         with m.If(heard):
             m.d.sync += tries.eq(0)
-            with m.If(news <= held):
+            with m.If(news <= late_held):
                 with m.If(news != 0):
                     m.d.sync += [first.eq(acknowledge), patience.eq(0)]
-                with m.If(missing | (news > gone)):
+                with m.If(missing | (news > late_gone)):
                     m.d.sync += following.eq(acknowledge)
         with m.If(self.clear):
             m.d.sync += [
