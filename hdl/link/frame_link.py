@@ -192,7 +192,7 @@ class FrameLink(Component):
     def _device(self, m: Module, arrived: ReceiveBuffer, departing: TransmitBuffer, reset) -> None:
         """Words to and from the device behind the link; none while it is reset."""
         m.d.sync += self.reset_device.eq(reset)
-        blocked = reset | self.reset_device | ~self.open
+        blocked = self.reset_device | ~self.open
         m.d.comb += [
             self.words_to_device.payload.eq(arrived.words.payload),
             self.words_to_device.valid.eq(arrived.words.valid & ~blocked),

@@ -17,7 +17,7 @@ def request_layout() -> StructLayout:
 class FrameTransmitter(Component):
     """One frame at a time; takes a request when the last byte of the frame before is gone.
 
-    `index` is the number of the payload word that `word` has to show from the next cycle on.
+    `index` is the number of the payload word that `word` has to show three cycles later.
     `session` may change only while `request.ready`.
     """
 

@@ -12,10 +12,10 @@ from isa.frames import SEQUENCE_BITS
 class ReceiveBuffer(Component):
     """`depth` words (a power of two), those taken over go out as a stream in their order.
 
-    Words come one by one behind those of the frames that were kept. In the cycle of `end` the
-    frame is kept where `keep` is set, else forgotten; `fits` says whether all its words found room.
-    `expected` is the number of the word behind the kept ones; `ready` that half of the buffer is
-    free. `clear` empties the buffer and begins at number 0.
+    Words come behind those of the frames that were kept, at least four cycles apart. In the cycle
+    of `end` the frame is kept where `keep` is set, else forgotten; `fits` says whether all words
+    found room. `expected` is the number of the word behind the kept ones; `ready` that half of the
+    buffer is free. `clear` empties the buffer and begins at number 0.
     """
 
     def __init__(self, depth: int, block: bool) -> None:
@@ -43,8 +43,10 @@ class ReceiveBuffer(Component):
         write, read = memory.write_port(), memory.read_port()
         # Word numbers; their low bits are addresses.
         expected, following, taken = (Signal(SEQUENCE_BITS) for _ in range(3))
-        overflow, fetched = Signal(), Signal()
-        room = (following - taken)[:SEQUENCE_BITS] != depth
+        overflow, fetched, room = Signal(), Signal(), Signal(init=1)
+        reading, data = Signal(), Signal(32)
+        # A cycle late: words come four bytes apart, and what is taken meanwhile only makes room.
+        m.d.sync += room.eq((following - taken)[:SEQUENCE_BITS] != depth)
         m.d.comb += [
             self.expected.eq(expected),
             self.fits.eq(~overflow),
@@ -53,7 +55,7 @@ class ReceiveBuffer(Component):
             write.data.eq(self.word),
             write.en.eq(self.word_valid & room),
             read.addr.eq(taken),
-            self.words.payload.eq(read.data),
+            self.words.payload.eq(data),
             self.words.valid.eq(fetched),
         ]
         with m.If(self.word_valid):
@@ -65,12 +67,16 @@ class ReceiveBuffer(Component):
             with m.Else():
                 m.d.sync += following.eq(expected)
 
-        # A word is read, offered until it is taken, and the next one read: two cycles each.
+        # A word is read, held in a register (block RAM is slow to show it), offered until it is
+        # taken, and the next one read: three cycles each.
+        m.d.sync += reading.eq(0)
         with m.If(fetched):
             with m.If(self.words.ready):
                 m.d.sync += [fetched.eq(0), taken.eq(taken + 1)]
+        with m.Elif(reading):
+            m.d.sync += [data.eq(read.data), fetched.eq(1)]
         with m.Else():
-            m.d.sync += fetched.eq(taken != expected)
+            m.d.sync += reading.eq(taken != expected)
         with m.If(self.clear):
-            m.d.sync += [expected.eq(0), following.eq(0), taken.eq(0), fetched.eq(0)]
+            m.d.sync += [expected.eq(0), following.eq(0), taken.eq(0), fetched.eq(0), reading.eq(0)]
         return m

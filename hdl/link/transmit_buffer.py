@@ -20,7 +20,7 @@ class TransmitBuffer(Component):
     """`depth` words (a power of two): the next frame's are those from `sequence` on.
 
     `length` of them can go now, when `due`; `take` says that a frame of them begins. `address` is
-    the number of the word that `data` shows a cycle later.
+    the number of the word that `data` shows two cycles later.
 
     `heard` is set for a cycle with the `acknowledge` of a good frame, and `missing` with it when
     the host misses words: the buffer goes back to the first that is not acknowledged. It also does
@@ -56,16 +56,17 @@ class TransmitBuffer(Component):
         # Word numbers: first not acknowledged, next to send, next to come.
         first, following, end = (Signal(SEQUENCE_BITS) for _ in range(3))
         held, waiting, gone = (Signal(range(depth + 1)) for _ in range(3))
+        room = Signal()
+        m.d.sync += [room.eq(held < depth - 1), self.data.eq(read.data)]  # a cycle late
         m.d.comb += [
             held.eq(end - first),
             waiting.eq(end - following),
             gone.eq(following - first),
-            self.words.ready.eq(held != depth),
+            self.words.ready.eq(room),
             write.addr.eq(end),
             write.data.eq(self.words.payload),
             write.en.eq(self.words.valid & self.words.ready),
             read.addr.eq(self.address),
-            self.data.eq(read.data),
             self.sequence.eq(following),
             self.length.eq(Mux(waiting > longest, longest, waiting)),
         ]
@@ -81,26 +82,33 @@ class TransmitBuffer(Component):
         tries = Signal(range(DEVICE_RESEND_LIMIT + 1))
         patient_cycles = round(self.clock_hz * DEVICE_RESEND_SECONDS)
         patience = Signal(range(patient_cycles))
-        news = Signal(SEQUENCE_BITS)
-        m.d.comb += news.eq(self.acknowledge - first)
+        news, acknowledge = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
+        heard, missing = Signal(), Signal()
+        # A cycle late: words that a frame took just now cannot be acknowledged yet.
+        late_held, late_gone = Signal.like(held), Signal.like(gone)
+        m.d.sync += [
+            late_held.eq(held), late_gone.eq(gone),
+            heard.eq(self.heard), missing.eq(self.missing), acknowledge.eq(self.acknowledge),
+            news.eq(self.acknowledge - first),
+        ]  # fmt: skip
         with m.If((gone == 0) | self.take):
             m.d.sync += patience.eq(0)
-        with m.Elif((tries != DEVICE_RESEND_LIMIT) & ~self.heard):
+        with m.Elif((tries != DEVICE_RESEND_LIMIT) & ~heard & ~self.heard):
             m.d.sync += patience.eq(patience + 1)
             with m.If(patience == patient_cycles - 1):
                 m.d.sync += [
                     patience.eq(0), tries.eq(tries + 1), following.eq(first),
                 ]
-        with m.If(self.heard):
+        with m.If(heard):
             m.d.sync += tries.eq(0)
-            with m.If(news <= held):
+            with m.If(news <= late_held):
                 with m.If(news != 0):
-                    m.d.sync += [first.eq(self.acknowledge), patience.eq(0)]
-                with m.If(self.missing | (news > gone)):
-                    m.d.sync += following.eq(self.acknowledge)
+                    m.d.sync += [first.eq(acknowledge), patience.eq(0)]
+                with m.If(missing | (news > late_gone)):
+                    m.d.sync += following.eq(acknowledge)
         with m.If(self.clear):
             m.d.sync += [
                 first.eq(0), following.eq(0), end.eq(0), tries.eq(0),
-                patience.eq(0),
+                patience.eq(0), heard.eq(0),
             ]  # fmt: skip
         return m
