@@ -77,8 +77,8 @@ class DeviceLink:
         if not self.session:
             return 0
         before = len(self._held)
-        self._held.extend(word for word, _ in zip(words, range(self.transmit_words - before),
-                                                  strict=False))
+        room = range(self.transmit_words - before)
+        self._held.extend(word for _, word in zip(room, words, strict=False))
         return len(self._held) - before
 
     # --- the line --------------------------------------------------------------------------------

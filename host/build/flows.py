@@ -41,22 +41,30 @@ class Flow:
         return (tools.YOSYS, self.placer, self.packer)
 
 
-def _synth_ecp5(clock_hz: float) -> str:
+# Nothing reads a word in the cycle in which it is written, so no port needs a bypass. Amaranth's
+# ports ask for the old data there; those with transparency keep it.
+_NO_BYPASS = ("setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i "
+              "r:TRANSPARENCY_MASK=1'0 %i; ")
+
+
+def _slack(clock_hz: float) -> str:
     # ABC9 maps for the least delay unless it is given one; with slack it saves half of the look-up
-    # tables. Its delays are without most of the wires: half of a period. No memory is read where
-    # it is being written, so no port needs a bypass.
-    return (f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
-            f"synth_ecp5 -no-rw-check -top {TOP}")
+    # tables. Its delays are without most of the wires: half of a period.
+    return f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
+
+
+def _synth_ecp5(clock_hz: float) -> str:
+    return f"{_NO_BYPASS}{_slack(clock_hz)}synth_ecp5 -no-rw-check -top {TOP}"
 
 
 def _synth_gowin(clock_hz: float) -> str:
-    return (f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
-            f"synth_gowin -family gw2a -no-rw-check -top {TOP}")
+    return (f"{_NO_BYPASS}{_slack(clock_hz)}synth_gowin -family gw2a -no-rw-check -top {TOP}")
 
 
 def _synth_ice40(clock_hz: float) -> str:
     # There is no RAM in look-up tables: memories that ask for it become block RAM.
-    return f"setattr -unset ram_style */m:*; synth_ice40 -device u -no-rw-check -top {TOP}"
+    return (f"{_NO_BYPASS}setattr -unset ram_style */m:*; "
+            f"synth_ice40 -device u -no-rw-check -top {TOP}")
 
 
 def _command(plan: BuildPlan, number: int) -> list[str]:

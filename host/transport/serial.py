@@ -87,6 +87,9 @@ class SerialTransport(Transport):
             self._closing = True
             self.session.fail("the transport was closed")
             self._changed.notify_all()
+        for cancel in ("cancel_read", "cancel_write"):  # not every platform has them
+            with contextlib.suppress(AttributeError, OSError, TypeError):
+                getattr(self._port, cancel)()
         for thread in self._threads:
             thread.join()
         with contextlib.suppress(OSError):

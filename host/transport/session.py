@@ -308,7 +308,7 @@ class Session:
         news = (acknowledge - self._segments[0].sequence) % _NUMBERS
         if not 0 < news <= self._flight_words:
             return False
-        while news > 0:
+        while self._segments and news >= len(self._segments[0].payload) // 4:
             segment = self._segments.popleft()
             news -= len(segment.payload) // 4
             self._out = max(self._out - 1, 0)

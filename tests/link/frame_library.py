@@ -71,6 +71,7 @@ class FrameLinkModel:
         self._library = _library(clock_hz, hello, receive_words, transmit_words, block)
         self._link = self._library.link_new(seed)
         self.idle, self.stall, self.gap, self.cycles = idle, stall, gap, cycles
+        self.block = block
         self.offered: list[int] = []
         self.reset_cycles = 0
         self._taken: list[int] = []

@@ -70,6 +70,25 @@ def test_word_numbers_wrap(pair):
     exchange(pair, generator("wrap"), 70_000)
 
 
+@pytest.mark.parametrize("direction", ["to the device", "to the host"])
+def test_words_fill_the_line(pair, direction):
+    """The share of the line's bytes that are words; the rest is frames, stuffing, waiting."""
+    rng = generator("share")
+    count = 20_000
+    data = [rng.getrandbits(32) for _ in range(count)]
+    began = pair.now
+    if direction == "to the device":
+        pair.send(data)
+        pair.run(lambda: len(pair.taken) >= count)
+    else:
+        pair.offered += data
+        pair.run(lambda: pair.session.received_words >= count)
+    share = 4 * count / (300_000 * (pair.now - began))
+    print(f"{direction}: {100 * share:.1f} % of the line, {75_000 * share:.0f} words a second")
+    assert share > (0.95 if pair.device.block else 0.80)
+    assert not pair.session.resent
+
+
 @pytest.mark.parametrize("rate, count", [(0.0002, 20_000), (0.001, 10_000), (0.004, 3000)])
 def test_faults_are_mended(pair, rate, count):
     rng = generator(f"faults {rate}")

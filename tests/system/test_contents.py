@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from golden.model.config import ModelConfig
+from host.build.speed import measure
 from host.compiler import compile_model
 from host.driver import Driver
 from host.link import Link
@@ -54,6 +55,20 @@ def test_a_preloaded_device_generates_without_loading() -> None:
             if section.space is Space.ROW:
                 found = Link(device).read(Space.ROW, section.address, section.words.size)
                 assert np.array_equal(found, section.words)
+
+
+def test_cycles_of_a_token_for_the_derived_speed() -> None:
+    """Of the token at position 64, or of the context's last, with its head."""
+    model = image()
+    with SimulatedTransport(C) as device:
+        speed = measure(model, device)
+        driver = Driver(device, model)
+        prompt = [n % TINY.vocab for n in range(1, speed.position + 1)]
+        one, two = (driver.generate(prompt, n).counters for n in (1, 2))
+    assert speed.position == min(64, model.context - 1) and speed.streamed_words == 0
+    assert two["tokens"] == one["tokens"] + 1 == speed.position + 1
+    assert speed.cycles == two["cycles"] - one["cycles"]
+    assert one["cycles"] / one["tokens"] < 2 * speed.cycles  # of the size of any other token
 
 
 def test_another_model_is_loaded_over_a_preloaded_one() -> None:
