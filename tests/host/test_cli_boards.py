@@ -22,8 +22,9 @@ def port():
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """A busy machine simulates slowly: more patience than a board needs."""
-    monkeypatch.setattr(SerialTransport.__init__, "__kwdefaults__",
-                        {"patience": PATIENCE, "answer_seconds": 600.0})
+    slow = {"patience": PATIENCE, "answer_seconds": 600.0}
+    usual = SerialTransport.__init__.__kwdefaults__
+    monkeypatch.setattr(SerialTransport.__init__, "__kwdefaults__", usual | slow)
 
 
 def test_generate_gives_the_golden_text(run, folder, port):
@@ -48,7 +49,7 @@ def test_eval_on_the_board(run, folder, port, tmp_path):
 
 
 def test_devices(run, port, tmp_path):
-    result = run("devices", port, tmp_path / "nothing")
+    result = run("devices", port, tmp_path / "nothing", "--seconds", PATIENCE)
     assert result.status == 0
     words = " ".join(result.out.split())
     assert re.search(r"named Spikelet, configuration tiny, contract \d+, no model in it, 25 MHz",
