@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -98,6 +99,10 @@ def test_board_sim_as_a_process(tmp_path):
             process.send_signal(signal.SIGUSR2)
             with pytest.raises(SpikeletError, match="the serial port is gone"):
                 transport.receive(1)
+        end = time.monotonic() + PATIENCE
+        while not name.is_symlink():  # the cable is out for a moment
+            assert time.monotonic() < end
+            time.sleep(0.01)
         with SerialTransport(str(name), patience=PATIENCE) as transport:
             process.send_signal(signal.SIGUSR1)
             with pytest.raises(SpikeletError, match="was reset"):
