@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -22,8 +23,9 @@ def port():
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """A busy machine simulates slowly: more patience than a board needs."""
-    monkeypatch.setattr(SerialTransport.__init__, "__kwdefaults__",
-                        {"patience": PATIENCE, "answer_seconds": 600.0})
+    slow = {"patience": PATIENCE, "answer_seconds": 600.0}
+    usual = SerialTransport.__init__.__kwdefaults__
+    monkeypatch.setattr(SerialTransport.__init__, "__kwdefaults__", usual | slow)
 
 
 def test_generate_gives_the_golden_text(run, folder, port):
@@ -48,7 +50,7 @@ def test_eval_on_the_board(run, folder, port, tmp_path):
 
 
 def test_devices(run, port, tmp_path):
-    result = run("devices", port, tmp_path / "nothing")
+    result = run("devices", port, tmp_path / "nothing", "--seconds", PATIENCE)
     assert result.status == 0
     words = " ".join(result.out.split())
     assert re.search(r"named Spikelet, configuration tiny, contract \d+, no model in it, 25 MHz",
@@ -97,6 +99,10 @@ def test_board_sim_as_a_process(tmp_path):
             process.send_signal(signal.SIGUSR2)
             with pytest.raises(SpikeletError, match="the serial port is gone"):
                 transport.receive(1)
+        end = time.monotonic() + PATIENCE
+        while not name.is_symlink():  # the cable is out for a moment
+            assert time.monotonic() < end
+            time.sleep(0.01)
         with SerialTransport(str(name), patience=PATIENCE) as transport:
             process.send_signal(signal.SIGUSR1)
             with pytest.raises(SpikeletError, match="was reset"):
