@@ -1,7 +1,7 @@
 // ECP5 block RAM (EBR): what one holds and how its two ports behave. The cells DP16KD and PDPW16KD
-// (ecp5_block_ram_cells.v) are views of it. Written after Lattice FPGA-TN-02204 (ECP5 memory usage
-// guide); where the guide leaves a question open, the vendor's simulation library decided, and for
-// INITVAL also what nextpnr writes into the bitstream.
+// (ecp5_block_ram_cells.v) are views of it. The facts are those of the vendor's simulation
+// library (the guide to it is Lattice FPGA-TN-02204), of Yosys' mapping onto these cells, and for
+// INITVAL of what nextpnr writes into the bitstream.
 //
 // Contents: 512 words of 36 bits, four 9-bit bytes. A port of width 9, 18 or 36 sees all bits, one
 // of width 1, 2 or 4 the low eight of each byte. Address pins count bits: width 36 begins at AD5,
