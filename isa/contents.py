@@ -84,6 +84,10 @@ def contents(image: Image, c: Configuration) -> Contents:
     if Space.REGISTER in words or Space.VECTOR in words:
         raise SpikeletError("the image loads registers or vectors as sections, which a bitstream "
                             "cannot hold: compile the model again")
+    if Space.EXTERNAL in words:
+        raise SpikeletError("the image's weights lie in external memory, which a bitstream cannot "
+                            "hold: compile the model with --weights resident, or load the image "
+                            "over the link")
     entries = {}
     for space, memory in words.items():
         raw, size = memory.tobytes(), 4 * entry_words(space, c)

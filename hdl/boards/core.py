@@ -1,10 +1,13 @@
 """What is behind a board's pins, whatever the board: the serial link and the device."""
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.device import Device
 from hdl.link.serial import SerialLink
+from hdl.memory.sdram import sdram_signature
+from hdl.memory.sdram_timing import SDRAM_32MB
+from hdl.sdram_device import SdramDevice
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from isa.frames import Hello
@@ -17,21 +20,31 @@ class BoardCore(Component):
     """A device of `configuration` behind a UART of `baud`, in one clock domain of `clock_hz`.
 
     rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 a session is open, 2 the host talks.
-    `contents`: what the memories hold at power-on.
+    `contents`: what the memories hold at power-on. sdram: the chip's signals before the registers
+    at its pins, where the configuration has external memory.
     """
 
     def __init__(self, configuration: Configuration, clock_hz: int, baud: int,
                  contents: Contents = EMPTY) -> None:
         self.configuration, self.clock_hz, self.baud = configuration, clock_hz, baud
         self.contents = contents
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(LEDS)})
+        ports = {"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(LEDS)}
+        if configuration.external_words:
+            ports["sdram"] = Out(sdram_signature(SDRAM_32MB))
+        super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
         hello = Hello(self.configuration.identity, image=self.contents.identity)
         m.submodules.link = link = SerialLink(self.clock_hz, self.baud, hello)
         device = Device(self.configuration, self.contents)
-        m.submodules.device = ResetInserter(link.reset_device)(device)
+        if self.configuration.external_words:
+            device = SdramDevice(self.configuration, SDRAM_32MB, self.clock_hz, device)
+            connect(m, device.sdram, flipped(self.sdram))
+            m.d.comb += device.reset_device.eq(link.reset_device)
+            m.submodules.device = device
+        else:
+            m.submodules.device = ResetInserter(link.reset_device)(device)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),

@@ -100,10 +100,17 @@ def core_clock(board: Board, wanted_hz: int | None = None) -> tuple[PLL | None, 
     return pll, round(pll.output_hz)
 
 
-def ecp5_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal) -> Instance:
+def ecp5_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal,
+             late_out: Signal | None = None) -> Instance:
     """An EHXPLLL: CLKOP, the oscillator divided by `multiplier`, is compared with the input, and
-    CLKOS is the output. The filter's attributes are those of Lattice's own tool."""
+    CLKOS is the output. The filter's attributes are those of Lattice's own tool. `late_out`: a
+    clock that is three quarters of a cycle late, for the chip of an SDRAM."""
     feedback = Signal(name="pll_feedback")
+    late = {} if late_out is None else dict(
+        p_CLKOS2_ENABLE="ENABLED", p_CLKOS2_DIV=pll.post,
+        p_CLKOS2_CPHASE=pll.post - 1 + 3 * pll.post // 4, p_CLKOS2_FPHASE=3 * pll.post % 4 * 2,
+        i_ENCLKOS2=0, o_CLKOS2=late_out,
+    )  # fmt: skip
     return Instance(
         "EHXPLLL",
         a_FREQUENCY_PIN_CLKI=f"{pll.input_hz / 1e6:.6f}",
@@ -122,7 +129,7 @@ def ecp5_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal) -> I
         i_CLKI=clock_in, i_CLKFB=feedback, i_RST=0, i_STDBY=0,
         i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0, i_PHASESTEP=0, i_PHASELOADREG=0,
         i_PLLWAKESYNC=0, i_ENCLKOP=0, i_ENCLKOS=0,
-        o_CLKOP=feedback, o_CLKOS=clock_out, o_LOCK=locked,
+        o_CLKOP=feedback, o_CLKOS=clock_out, o_LOCK=locked, **late,
     )  # fmt: skip
 
 

@@ -4,12 +4,15 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
-from amaranth.lib.wiring import Component
+from amaranth.lib.wiring import Component, connect
 
 from hdl.boards import pll
 from hdl.boards.board import Board
 from hdl.boards.core import LEDS, BoardCore
 from hdl.emit import convert
+from hdl.memory.sdram import sdram_signature
+from hdl.memory.sdram_pins import SUBSIGNALS, PinRegisters, SdramPins
+from hdl.memory.sdram_timing import SDRAM_32MB
 from isa.configurations import Configuration, configuration
 from isa.contents import EMPTY, Contents
 
@@ -35,6 +38,11 @@ class BoardTop(Elaboratable):
         self.clock, self.rx, self.tx = (
             Signal(name=n) for n in (board.clock, f"{name}_rx", f"{name}_tx"))
         self.leds = Signal(board.leds, name="led")
+        self.sdram = {}
+        if self.configuration.external_words:
+            members = sdram_signature(SDRAM_32MB).members
+            self.sdram = {name: Signal(member.shape, name=f"sdram_{name}")
+                          for name, member in members.items()}  # fmt: skip
 
     @property
     def pins(self) -> dict[str, tuple]:
@@ -44,6 +52,8 @@ class BoardTop(Elaboratable):
             self.rx.name: (self.rx, PortDirection.Input),
             self.tx.name: (self.tx, PortDirection.Output),
             **({"led": (self.leds, PortDirection.Output)} if self.board.leds else {}),
+            **{signal.name: (signal, PortDirection.Input if name == "data_in"
+                             else PortDirection.Output) for name, signal in self.sdram.items()},
         }
 
     def core(self) -> Component:
@@ -60,7 +70,22 @@ class BoardTop(Elaboratable):
         else:
             self._pins(m, platform)
             self._clock(m, platform)
+        if self.sdram:
+            self._sdram(m, platform, core)
         return m
+
+    def _sdram(self, m: Module, platform, core: BoardCore) -> None:
+        """The chip's pins; without a platform its registers, before plain signals."""
+        if platform is not None:
+            port = platform.request("sdram", dir=dict.fromkeys(SUBSIGNALS, "-"))
+            m.submodules.sdram_pins = pins = SdramPins(port)
+            connect(m, core.sdram, pins.controller)
+            return
+        m.submodules.sdram_registers = registers = PinRegisters(SDRAM_32MB)
+        connect(m, core.sdram, registers.controller)
+        for name, signal in self.sdram.items():
+            inside = getattr(registers.chip, name)
+            m.d.comb += inside.eq(signal) if name == "data_in" else signal.eq(inside)
 
     def _pins(self, m: Module, platform) -> None:
         board = self.board
@@ -77,11 +102,17 @@ class BoardTop(Elaboratable):
 
     def _clock(self, m: Module, platform) -> None:
         locked = Signal()
+        late = {}
+        if self.sdram:
+            m.domains.sdram = ClockDomain(reset_less=True)
+            late["late_out"] = ClockSignal("sdram")
         if self.pll is None:
             m.d.comb += [ClockSignal().eq(self.clock), locked.eq(1)]
+            m.d.comb += [clock.eq(~self.clock) for clock in late.values()]
         else:
             clock = Signal(name="core_clock")
-            m.submodules.pll = pll.CELLS[self.board.family](self.pll, self.clock, clock, locked)
+            cell = pll.CELLS[self.board.family]
+            m.submodules.pll = cell(self.pll, self.clock, clock, locked, **late)
             platform.add_clock_constraint(clock, self.core_hz)
             m.d.comb += ClockSignal().eq(clock)
         m.submodules.reset = ResetSynchronizer(~locked)
