@@ -32,7 +32,7 @@ from isa.formats import VECTOR
 from isa.instructions import FIRE
 
 _OPEN_TILES = 8
-SUMS_LATENCY = 2
+SUMS_LATENCY = 3
 
 
 def fire_counters_layout(c: Configuration) -> StructLayout:
@@ -65,7 +65,7 @@ class Fire(wiring.Component):
     nothing is executed only.
 
     tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
-    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 2 cycles later. A read in
+    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 3 cycles later. A read in
     the cycle of the transfer is still of that tile.
 
     counters: increments. Events and synaptic operations are counted when the neurons fire.

@@ -45,6 +45,7 @@ class Post(Component):
     tiles            popped two cycles after the tile's last word was asked for
     residual         is never refused (its grant is not looked at)
     read_word, sums  the sums come two cycles after the word's number
+    next_word        read_word of the next cycle
     parameter_*      the parameter ring: offset of the next word that was not taken, how many
                      have arrived and were not taken; take removes words, seen in the next cycle
     logits           elements of a to_host instruction, when send_logits is set as it is accepted;
@@ -65,6 +66,7 @@ class Post(Component):
                 "settings": In(settings_layout()),
                 "tiles": In(stream.Signature(tile_layout())),
                 "read_word": Out(range(c.lanes // c.vector_lanes)),
+                "next_word": Out(range(c.lanes // c.vector_lanes)),
                 "sums": In(sums_layout(c)),
                 "parameters": Out(read_port(ADDRESS_BITS, parameter_layout(c))),
                 "parameter_pointer": In(ADDRESS_BITS),
@@ -109,6 +111,7 @@ class Post(Component):
             issue.parameter_pointer.eq(self.parameter_pointer),
             issue.parameter_available.eq(self.parameter_available),
             self.read_word.eq(issue.read_word),
+            self.next_word.eq(issue.next_word),
             self.parameters.address.eq(issue.parameter_address),
             self.parameter_take.eq(issue.parameter_take),
             self.parameter_take_words.eq(issue.parameter_take_words),

@@ -66,6 +66,7 @@ class PostIssue(Component):
                 "tiles": In(stream.Signature(tile_layout())),
                 "tile_taken": In(1),
                 "read_word": Out(range(self.tile_words)),
+                "next_word": Out(range(self.tile_words)),  # read_word of the next cycle
                 "parameter_address": Out(ADDRESS_BITS),
                 "parameter_pointer": In(ADDRESS_BITS),
                 "parameter_available": In(ADDRESS_BITS),
@@ -156,11 +157,13 @@ class PostIssue(Component):
                     self.settings.parameter_ring_base | (self.parameter_pointer & ring_mask)
                 )
 
+        m.d.sync += self.read_word.eq(self.next_word)
+        m.d.comb += self.next_word.eq(self.read_word)
         with m.If(issue):
+            m.d.comb += self.next_word.eq(Mux(tile_last, context.lane_offset, self.read_word + 1))
             m.d.sync += [
                 fresh.eq(0),
                 words_left.eq(words_left - 1),
-                self.read_word.eq(Mux(tile_last, context.lane_offset, self.read_word + 1)),
                 popping.eq(tile_last),
                 exhausted.eq(last),
             ]
@@ -179,12 +182,12 @@ class PostIssue(Component):
         with m.If(self.sent):
             m.d.sync += self.sends.eq(0)
         with m.If(self.accepted):
+            m.d.comb += self.next_word.eq(offered.lane_offset)
             m.d.sync += [
                 context.eq(offered),
                 context.use_bias.eq(offered.use_bias & offered.use_parameters),
                 self.last_index.eq(last_index),
                 words_left.eq(last_index >> lane_bits),
-                self.read_word.eq(offered.lane_offset),
                 address.eq(offered.parameters),
                 self.sends.eq(offered.to_host & self.send_logits),
                 self.active.eq(1),

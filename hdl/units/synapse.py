@@ -25,8 +25,8 @@ class SynapseCore(wiring.Component):
 
     A negative event adds the complement of its term, which is one too little; `correction` is the
     number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
-    lane V * read_word + j without its correction, in the same cycle as read_word; correction holds
-    from one cycle after `full`. The four cycles after `free` still read the old tile.
+    lane V * read_word + j without its correction, a cycle after read_word; correction holds from
+    one cycle after `full`. The three cycles after `free` still read the old tile.
 
     row_enable, row_address -> row_data (P bytes) READ_LATENCY = 2 cycles later.
     """
@@ -91,7 +91,8 @@ class SynapseCore(wiring.Component):
                 m.d.sync += self.full.eq(0)
         m.d.sync += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
-            chosen = select(m, platform, shadows[lane :: c.vector_lanes], self.read_word)
+            index = _copy(m, self.read_word, f"index_{lane}")
+            chosen = select(m, platform, shadows[lane :: c.vector_lanes], index)
             m.d.comb += self.word[lane].eq(chosen.as_signed())
         return m
 
@@ -100,9 +101,7 @@ class SynapseCore(wiring.Component):
         term, and by four more on its way into the adder, whose tables have room for that."""
 
         def control(value, name: str) -> Signal:
-            copy = Signal.like(value, name=f"{name}_{lanes[0]}", attrs={"keep": 1})
-            m.d.sync += copy.eq(value)
-            return copy
+            return _copy(m, value, f"{name}_{lanes[0]}")
 
         bits = self.c.accumulator_bits
         inverted, shift = control(negative, "inverted"), control(amplitude, "shift")
@@ -127,6 +126,13 @@ class SynapseCore(wiring.Component):
                 m.d.sync += total.eq(following)
             shadows.append(shadow)
         return shadows
+
+
+def _copy(m: Module, value, name: str) -> Signal:
+    """A register that synthesis does not share with others of the same value."""
+    copy = Signal.like(value, name=name, attrs={"keep": 1})
+    m.d.sync += copy.eq(value)
+    return copy
 
 
 def _shifted(value, amount: int, enable, fill) -> Value:

@@ -74,8 +74,8 @@ async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
             raise AssertionError(f"tile {number} does not come")
         order = rng.sample(range(words), words)
         got = np.zeros(c.lanes, np.int64)
-        # After `free` four more reads are of this tile.
-        free_at = rng.randint(max(0, words - 5), words - 1)
+        # After `free` three more reads are of this tile.
+        free_at = rng.randint(max(0, words - 4), words - 1)
         for step in range(words + 2):
             if step < words and hasattr(dut, "read_word"):
                 dut.read_word.value = order[step]

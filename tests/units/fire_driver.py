@@ -9,7 +9,7 @@ from golden.units.neuron import total
 from golden.units.norm import NormConstants, scalar_of_squares
 from golden.units.synapse import gather
 from hdl.lib.shapes import row_write_layout, settings_layout, sums_layout, tile_layout, word_layout
-from hdl.units.fire import fire_counters_layout
+from hdl.units.fire import SUMS_LATENCY, fire_counters_layout
 from isa.formats import RSQRT_ENTRIES
 from isa.packets import Space
 from isa.schedule import Schedule
@@ -217,13 +217,13 @@ async def drain(bench: Bench, tiles: list, ring: Ring | None, stall: float) -> l
         sums, pending = [], []
         order = list(range(words))
         rng.shuffle(order)
-        for step in range(words + 3):
+        for step in range(words + SUMS_LATENCY + 1):
             if step < words:
                 while rng.random() < stall:
                     await collect(bench, pending, sums, tick)
                 if hasattr(dut, "read_word"):
                     dut.read_word.value = order[step]
-                pending.append(3)
+                pending.append(SUMS_LATENCY + 1)
                 dut.tiles__ready.value = int(step == words - 1)
             await collect(bench, pending, sums, tick)
             if step == words - 1:
@@ -248,7 +248,7 @@ async def drain(bench: Bench, tiles: list, ring: Ring | None, stall: float) -> l
 
 
 async def collect(bench: Bench, pending: list, sums: list, tick) -> None:
-    """One cycle; a word whose read was issued two cycles ago arrives."""
+    """One cycle; a word whose read was issued SUMS_LATENCY cycles ago arrives."""
     await tick()
     for k in range(len(pending)):
         pending[k] -= 1
