@@ -12,15 +12,20 @@ import numpy as np
 from golden.execute import Executor, Write
 from golden.memories import Memories
 from isa.configurations import Configuration
+from isa.external import PART, PART_WORDS
 from isa.instructions import INSTRUCTION_LINK_WORDS, RECORDS, Opcode
 from isa.packets import HEADER, HEADER_WORDS, Fault, Kind, RunFlag, Space
 from isa.registers import Stop
 
 ALLOWED = {
     Kind.WRITE: set(Space) - {Space.VECTOR},
-    Kind.READ: {Space.ROW, Space.VECTOR, Space.REGISTER},
+    Kind.READ: {Space.ROW, Space.VECTOR, Space.REGISTER, Space.EXTERNAL},
     Kind.STREAM: {Space.ROW, Space.PARAMETER},
 }
+IDLE_ONLY = {
+    (Kind.READ, Space.ROW), (Kind.READ, Space.VECTOR), (Kind.READ, Space.EXTERNAL),
+    (Kind.WRITE, Space.EXTERNAL),
+}  # fmt: skip
 
 
 class GoldenDevice:
@@ -86,9 +91,11 @@ class GoldenDevice:
             self._stop = True
         elif kind == Kind.RUN:
             self._start(header, words)
-        elif space not in ALLOWED[Kind(kind)]:
+        elif space not in ALLOWED[Kind(kind)] or (
+            space == Space.EXTERNAL and not self.c.external_words
+        ):
             self._emit(Kind.ERROR, Fault.UNKNOWN_SPACE)
-        elif kind == Kind.READ and space != Space.REGISTER and self._run is not None:
+        elif (kind, space) in IDLE_ONLY and self._run is not None:
             self._emit(Kind.ERROR, Fault.RUN_BUSY)
         elif kind == Kind.WRITE:
             self.memories.write(Space(space), value, words)
@@ -104,6 +111,33 @@ class GoldenDevice:
         self._ring[space].extend(entries)
         if space is Space.ROW:
             self.memories.counters["rows_streamed"] += len(entries)
+
+    def _play(self, skip_head: bool) -> None:
+        """Hands the pieces of a position to the rings (isa/external.py)."""
+        s, counters = self.executor.settings, self.memories.counters
+        each = s["external_embedding_words"]
+        pieces = [(s["external_embedding"] + self.executor.token * each, each),
+                  (s["external_body"], s["external_body_words"])]  # fmt: skip
+        if not skip_head:
+            pieces.append((s["external_head"], s["external_head_words"]))
+        for first, count in pieces:
+            words = self.memories.read(Space.EXTERNAL, first, count)
+            counters["external_words_read"] += count
+            at = 0
+            while at < count:
+                part = PART.unpack(int(words[at]))
+                at += PART_WORDS + part["length"]
+                self._part(part, words[at - part["length"] : at])
+
+    def _part(self, part: dict[str, int], words: np.ndarray) -> None:
+        c = self.c
+        if part["parameter"]:
+            self._stream(Space.PARAMETER, words)
+            return
+        each, cores = part["row_words"] + 1, 1 if part["one_core"] else c.cores
+        rows = np.zeros((len(words) // each // cores, c.cores, c.lanes // 4), dtype=np.uint32)
+        rows[:, :cores, :each] = words[: rows.shape[0] * cores * each].reshape(-1, cores, each)
+        self._stream(Space.ROW, rows.reshape(-1))
 
     def _take(self, space: Space, count: int) -> Iterator[None]:
         """Waits for `count` streamed entries, puts them where the ring is; their first index.
@@ -165,6 +199,8 @@ class GoldenDevice:
                 reason = Stop.CONTEXT_FULL
                 break
             x.token, x.position = pending.popleft(), self.position
+            if settings["external_enable"]:
+                self._play(skip_head=bool(pending))
             yield from self._token(skip_head=bool(pending))
             self.position += 1
             self.memories.counters["tokens"] += 1

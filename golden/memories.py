@@ -18,7 +18,13 @@ from isa.formats import (
 )
 from isa.instructions import INSTRUCTION_LINK_WORDS
 from isa.packets import Space
-from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY_MAGIC, SETTINGS
+from isa.registers import (
+    CONTRACT_VERSION,
+    COUNTERS,
+    EXTERNAL_SETTINGS,
+    IDENTITY_MAGIC,
+    SETTINGS,
+)
 from isa.schedule import STEP, Reset, Schedule, Step
 
 
@@ -47,6 +53,7 @@ class Memories:
             Space.RSQRT: RSQRT_ENTRIES,
             Space.RECIPROCAL: RECIPROCAL_ENTRIES,
             Space.REGISTER: 0x100,
+            Space.EXTERNAL: c.external_words,
         }
         self.link = {space: np.zeros(n, dtype=np.uint32) for space, n in words.items()}
         self.rows = self.link[Space.ROW].view(np.int8).reshape(c.row_depth, c.cores, c.lanes)
@@ -96,6 +103,8 @@ class Memories:
         values = {}
         for r in SETTINGS:
             value = int(raw[r.address]) & ((1 << r.bits) - 1)
+            if r.name in EXTERNAL_SETTINGS and not self.c.external_words:
+                value = 0
             values[r.name] = value - (1 << r.bits) if r.signed and value >> (r.bits - 1) else value
         return values
 

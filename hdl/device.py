@@ -1,12 +1,13 @@
 """The whole device: units, memories and link wired together; no logic of its own."""
 
 from amaranth.hdl import Module
-from amaranth.lib.wiring import Component, In, Out, connect
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.link.readback import ReadBack
 from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
 from hdl.link.transmitter import Transmitter
+from hdl.memory.external import ExternalMemory, address_bits, memory_port
 from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
 from hdl.memory.ring import Ring
 from hdl.memory.row_arbiter import RowArbiter
@@ -18,6 +19,7 @@ from hdl.units.post import Post
 from hdl.units.sequencer import Sequencer
 from hdl.units.vector import VectorUnit
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import VECTOR
 from isa.packets import Space
 
@@ -37,6 +39,8 @@ def _ports(c: Configuration) -> dict:
             f"trace_{writer}_address": Out(16),
             f"trace_{writer}_data": Out(VECTOR.bits * lanes),
         }
+    if c.external_words:
+        ports["external"] = Out(memory_port(address_bits(c)))
     return ports
 
 
@@ -45,25 +49,27 @@ class Device(Component):
 
     link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
     and every word of key/value codes as it is written, for simulation; a board leaves them open.
+    contents: what memories and settings hold at power-on; settings also after a reset.
+    external: the port to external memory (hdl/memory/external.py), where `c` has one.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self.contents = c, contents
         super().__init__(_ports(c))
 
     def elaborate(self, platform):
-        c = self.c
+        c, contents = self.c, self.contents
         m = Module()
         m.submodules.receiver = receiver = Receiver(c)
         m.submodules.transmitter = transmitter = Transmitter(c)
         m.submodules.readback = readback = ReadBack(c)
-        m.submodules.registers = registers = RegisterBlock(c)
-        m.submodules.sequencer = sequencer = Sequencer(c)
-        m.submodules.fire = fire = Fire(c)
+        m.submodules.registers = registers = RegisterBlock(c, contents)
+        m.submodules.sequencer = sequencer = Sequencer(c, contents.of(Space.PROGRAM))
+        m.submodules.fire = fire = Fire(c, contents=contents)
         m.submodules.post = post = Post(c)
-        m.submodules.vector = vector = VectorUnit(c)
-        m.submodules.memory = memory = VectorMemory(c)
-        m.submodules.parameters = parameters = parameter_memory(c)
+        m.submodules.vector = vector = VectorUnit(c, contents)
+        m.submodules.memory = memory = VectorMemory(c, contents.of(Space.ROTATION))
+        m.submodules.parameters = parameters = parameter_memory(c, contents.of(Space.PARAMETER))
         m.submodules.key_exponents = key_exponents = ExponentMemory(c)
         m.submodules.value_exponents = value_exponents = ExponentMemory(c)
         m.submodules.magnitudes = magnitudes = MagnitudeFile(c)
@@ -74,7 +80,12 @@ class Device(Component):
         m.submodules.row_arbiter = row_arbiter = RowArbiter(c)
 
         self._link(m, receiver, transmitter)
-        tables = receiver.tables
+        # What comes from the link, and with external memory what is played from it, goes the same
+        # way into rings, rows and tables.
+        entries = receiver
+        if c.external_words:
+            entries = self._external(m, receiver, transmitter, readback, registers, sequencer)
+        tables = entries.tables
         for user in (registers, sequencer, fire, vector, parameters, memory):
             m.d.comb += [
                 user.tables.enable.eq(tables.enable),
@@ -146,14 +157,14 @@ class Device(Component):
         # Rows: gathered tiles to the post unit, writers, the two rings of streamed weights.
         connect(m, fire.tiles, post.tiles)
         connect(m, vector.row_write, row_arbiter.first)
-        connect(m, receiver.rows, row_arbiter.second)
+        connect(m, entries.rows, row_arbiter.second)
         connect(m, row_arbiter.out, fire.row_write)
         m.d.comb += [
             fire.read_word.eq(post.read_word),
             post.sums.eq(fire.sums),
             row_ring.base.eq(registers.settings.row_ring_base),
             row_ring.mask.eq(registers.settings.row_ring_mask),
-            row_ring.write_done.eq(receiver.row_done),
+            row_ring.write_done.eq(entries.row_done),
             row_ring.take.eq(fire.ring_take),
             row_ring.take_amount.eq(fire.ring_take_rows),
             row_ring.free.eq(fire.tiles.valid & fire.tiles.ready),
@@ -164,7 +175,7 @@ class Device(Component):
             receiver.row_ready.eq(row_ring.write_ready),
             parameter_ring.base.eq(registers.settings.parameter_ring_base),
             parameter_ring.mask.eq(registers.settings.parameter_ring_mask),
-            parameter_ring.write_done.eq(receiver.parameter_done),
+            parameter_ring.write_done.eq(entries.parameter_done),
             parameter_ring.take.eq(post.parameter_take),
             parameter_ring.take_amount.eq(post.parameter_take_words),
             parameter_ring.free.eq(post.parameter_take),
@@ -185,11 +196,40 @@ class Device(Component):
             fire.readback_core.eq(readback.row_core),
             readback.row_data.eq(fire.readback_data),
             registers.address.eq(readback.register_address),
+            registers.overwritten.eq(receiver.overwrites),
             readback.register_data.eq(registers.data),
         ]
-        self._count(m, registers, sequencer, receiver, fire, post, vector)
+        self._count(m, registers, sequencer, entries, fire, post, vector)
         self._trace(m, post, vector)
         return m
+
+    def _external(
+        self, m: Module, receiver, transmitter, readback, registers, sequencer
+    ) -> ExternalMemory:
+        """Connects external memory between the receiver and what the receiver writes."""
+        m.submodules.external_memory = external = ExternalMemory(self.c)
+        connect(m, external.memory, flipped(self.external))
+        connect(m, receiver.external, external.host)
+        connect(m, receiver.rows, external.rows_in)
+        for name in receiver.tables.signature.members:
+            m.d.comb += getattr(external.tables_in, name).eq(getattr(receiver.tables, name))
+        m.d.comb += [
+            external.settings.eq(registers.settings),
+            external.begin.eq(sequencer.token_begun),
+            external.token.eq(sequencer.token),
+            external.runs_head.eq(sequencer.runs_head),
+            external.row_address.eq(receiver.row_address),
+            external.row_ready.eq(receiver.row_ready),
+            external.row_done_in.eq(receiver.row_done),
+            external.parameter_address.eq(receiver.parameter_address),
+            external.parameter_ready.eq(receiver.parameter_ready),
+            external.parameter_done_in.eq(receiver.parameter_done),
+            external.fetch.eq(transmitter.waiting & (transmitter.read_space == Space.EXTERNAL)),
+            external.fetch_address.eq(transmitter.port.address),
+            transmitter.hold.eq(external.fetch_hold),
+            readback.external_data.eq(external.fetch_data),
+        ]
+        return external
 
     def _link(self, m: Module, receiver: Receiver, transmitter: Transmitter) -> None:
         m.d.comb += [
@@ -201,7 +241,7 @@ class Device(Component):
             transmitter.link.ready.eq(self.link_out_ready),
         ]
 
-    def _count(self, m, registers, sequencer, receiver, fire, post, vector) -> None:
+    def _count(self, m, registers, sequencer, entries, fire, post, vector) -> None:
         """What each counter adds in this cycle."""
         counters = fire.counters
         increments = dict(
@@ -212,7 +252,7 @@ class Device(Component):
             events=counters.events,
             synaptic_operations=counters.synaptic_operations,
             gather_cycles=counters.gather_active,
-            rows_streamed=receiver.row_done,
+            rows_streamed=entries.row_done,
             saturations=post.saturations + vector.saturations,
             fire_wait_cycles=sequencer.fire_waiting,
             fire_stream_cycles=counters.stream_stall,
@@ -222,6 +262,9 @@ class Device(Component):
             vector_wait_cycles=sequencer.vector_waiting,
             link_stall_cycles=post.link_stall,
         )
+        if self.c.external_words:
+            increments["external_words_read"] = entries.played
+            increments["external_full_cycles"] = entries.full
         m.d.comb += [registers.increments[name].eq(value) for name, value in increments.items()]
 
     def _trace(self, m: Module, post: Post, vector: VectorUnit) -> None:

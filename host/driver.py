@@ -1,28 +1,25 @@
 """The driver: loads a model image into a device and generates tokens, whatever the transport."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from host.link import Link, packet
+from host.link import Link, device_identity, named_counters, packet, read_counters
 from host.transport import Transport
 from isa.configurations import CONFIGURATIONS
+from isa.contents import image_identity
 from isa.errors import SpikeletError
 from isa.image import Image
 from isa.packets import Kind, RunFlag, Space
-from isa.registers import (
-    CONTRACT_VERSION,
-    COUNTERS,
-    IDENTITY,
-    IDENTITY_MAGIC,
-    SETTINGS,
-    Stop,
-)
+from isa.registers import COUNTERS, SETTINGS, Stop
 
 CHUNK_WORDS = 3 << 12  # of a section in one packet: whole entries of every memory
+WATCH_SECONDS = 0.1  # between two looks at the counters during a generation
 
 OnToken = Callable[[int], bool | None]
+OnCounters = Callable[[dict[str, int]], None]
 Progress = Callable[[int, int], None]
 
 
@@ -47,8 +44,8 @@ class _New:
 class Driver:
     """A device with a model image in it.
 
-    Checks the device's identity, then loads the image. `progress` gets (link words loaded, link
-    words in all).
+    Checks the device's identity, then loads the image, unless the bitstream brought it along.
+    `progress` gets (link words loaded, link words in all).
 
     Raises:
         SpikeletError: no Spikelet device, another contract, or an image for another configuration.
@@ -58,9 +55,12 @@ class Driver:
         self, transport: Transport, image: Image, progress: Progress | None = None
     ) -> None:
         self.image = image
+        self._watch: OnCounters | None = None
+        self._watched = 0.0
         self._link = Link(transport)
-        self._check_identity()
-        self._load(progress)
+        present = self._check_identity()
+        if not present or present != image_identity(image):
+            self._load(progress)
         self._layers = self._head = np.zeros(0, dtype=np.uint32)
         if image.stream is not None:
             self._layers, self._head = (
@@ -68,22 +68,16 @@ class Driver:
                 for part in (image.stream.body, image.stream.head)
             )
 
-    def _check_identity(self) -> None:
-        first = IDENTITY[0].address
-        words = self._link.read(Space.REGISTER, first, len(IDENTITY)).tolist()
-        found = {r.name: words[r.address - first] for r in IDENTITY}
-        if found["magic"] != IDENTITY_MAGIC:
-            raise SpikeletError(f"this is no Spikelet device: its magic register reads "
-                                f"0x{found['magic']:08x}, not 0x{IDENTITY_MAGIC:08x}")
-        if found["contract"] != CONTRACT_VERSION:
-            raise SpikeletError(f"the device was built for contract {found['contract']}, this is "
-                                f"{CONTRACT_VERSION}: build the device again")
+    def _check_identity(self) -> int:
+        """The identity of the image that lies in the device since power-on, or 0."""
+        found = device_identity(self._link)
         if found["configuration"] != self.image.identity:
             known = {c.identity: c.name for c in CONFIGURATIONS.values()}
             name = known.get(found["configuration"], f"{found['configuration']:08x}")
             raise SpikeletError(f"the image was made for the configuration "
                                 f"'{self.image.configuration}', the device is '{name}': compile "
                                 "the model for that configuration")
+        return found["image"]
 
     def _load(self, progress: Progress | None) -> None:
         done, total = 0, self.image.loaded_words
@@ -107,8 +101,7 @@ class Driver:
 
     def counters(self) -> dict[str, int]:
         """The device's counters by name; they wrap at 2**32."""
-        words = self._link.read(Space.REGISTER, COUNTERS[0].address, len(COUNTERS)).tolist()
-        return {r.name: words[r.address - COUNTERS[0].address] for r in COUNTERS}
+        return read_counters(self._link)
 
     def generate(
         self,
@@ -116,6 +109,7 @@ class Driver:
         max_new_tokens: int,
         on_token: OnToken | None = None,
         sampler: Callable[[np.ndarray], int] | None = None,
+        watch: OnCounters | None = None,
     ) -> Generation:
         """Forgets the context, runs the prompt, and generates at most `max_new_tokens` tokens.
 
@@ -123,6 +117,7 @@ class Driver:
         goes from token to token by itself. With one, each token's logits come to the host and
         `sampler` maps them (vocab,) to the token.
         `on_token` gets each token as it comes; when it returns False the generation is stopped.
+        `watch` gets what the device has counted so far, after a token, every WATCH_SECONDS.
 
         Raises:
             SpikeletError: a prompt that is empty, does not fit the context, or holds a token that
@@ -136,13 +131,17 @@ class Driver:
             return on_token is None or on_token(token) is not False
 
         before = self.counters()
+
+        def since(counters: dict[str, int]) -> dict[str, int]:
+            return {name: counters[name] - before[name] & 0xFFFFFFFF for name in counters}
+
+        self._watch = None if watch is None else lambda counters: watch(since(counters))
         if sampler is None and self.image.stream is None:
             stop = self._run(prompt, max_new_tokens, RunFlag.RESET, lambda new: took(new.token))
         else:
             stop = self._token_by_token(prompt, max_new_tokens, took, sampler)
-        after = self.counters()
-        counted = {name: after[name] - before[name] & 0xFFFFFFFF for name in after}
-        return Generation(tokens, stop, counted)
+        self._watch = None
+        return Generation(tokens, stop, since(self.counters()))
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """(vocab,) int64 logits after the last of `tokens`, from an empty context."""
@@ -180,11 +179,17 @@ class Driver:
         """One RUN: hands each token to `took`, stops when that is False; the reason of DONE."""
         self._link.send(packet(Kind.RUN, flags=flags, value=count, payload=np.array(prompt)))
         self._feed(prompt)
-        logits, stopping = None, False
+        logits, stopping, reading = None, False, False
         while True:
             answer = self._link.receive()
             if answer.kind is Kind.DONE and answer.value in tuple(Stop):
+                if reading:
+                    self._watch(named_counters(self._link.expect(Kind.DATA).payload))
                 return Stop(answer.value)
+            if answer.kind is Kind.DATA and reading:
+                self._watch(named_counters(answer.payload))
+                reading = False
+                continue
             if answer.kind is Kind.LOGITS:
                 logits = answer.payload[: answer.value].astype(np.int32).astype(np.int64)
             elif answer.kind is Kind.TOKEN:
@@ -192,9 +197,20 @@ class Driver:
                 if not stopping and not took(_New(answer.value, answer.flags, logits)):
                     stopping = True
                     self._link.send(packet(Kind.STOP))
+                reading = reading or self._ask()
             else:
                 raise SpikeletError(f"the device sent {answer.kind.name} during a run: the link is "
                                     "out of step; restart the device")
+
+    def _ask(self) -> bool:
+        """Asks for the counters if somebody watches them and it is time."""
+        now = time.monotonic()
+        if self._watch is None or now - self._watched < WATCH_SECONDS:
+            return False
+        self._watched = now
+        self._link.send(packet(Kind.READ, space=Space.REGISTER, value=COUNTERS[0].address,
+                               length=len(COUNTERS)))
+        return True
 
     def _feed(self, prompt: Sequence[int]) -> None:
         """Sends the streamed weights of every position, those of the head for the last only."""

@@ -7,6 +7,7 @@ import numpy as np
 from host.transport import Transport
 from isa.errors import SpikeletError
 from isa.packets import HEADER, HEADER_WORDS, Fault, Kind, Space
+from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC
 
 _FAULTS = {
     Fault.UNKNOWN_KIND: "it does not know the packet's kind",
@@ -94,3 +95,31 @@ class Link:
             raise SpikeletError(f"the device answered a read of {count} words with "
                                 f"{answer.payload.size}: restart the device")
         return answer.payload
+
+
+def device_identity(link: Link) -> dict[str, int]:
+    """The identity registers by name.
+
+    Raises:
+        SpikeletError: no Spikelet device, or one of another contract.
+    """
+    first = IDENTITY[0].address
+    words = link.read(Space.REGISTER, first, len(IDENTITY)).tolist()
+    found = {r.name: words[r.address - first] for r in IDENTITY}
+    if found["magic"] != IDENTITY_MAGIC:
+        raise SpikeletError(f"this is no Spikelet device: its magic register reads "
+                            f"0x{found['magic']:08x}, not 0x{IDENTITY_MAGIC:08x}")
+    if found["contract"] != CONTRACT_VERSION:
+        raise SpikeletError(f"the device was built for contract {found['contract']}, this is "
+                            f"{CONTRACT_VERSION}: build the device again")
+    return found
+
+
+def named_counters(words: np.ndarray) -> dict[str, int]:
+    """The counters by name, from the words that were read of them."""
+    return {r.name: int(words[r.address - COUNTERS[0].address]) for r in COUNTERS}
+
+
+def read_counters(link: Link) -> dict[str, int]:
+    """The device's counters by name; they wrap at 2**32."""
+    return named_counters(link.read(Space.REGISTER, COUNTERS[0].address, len(COUNTERS)))

@@ -29,6 +29,8 @@ class Configuration:
     maxima: int = 16
     scalars: int = 16
     router_depth: int = 16  # entries of each core's event queue
+    spare_blocks: bool = False  # rows leave block RAM over: all deep memories take it
+    external_words: int = 0  # 32-bit words of external memory, a power of two; 0: none
 
     def __post_init__(self) -> None:
         for field in ("cores", "lanes", "vector_lanes", "neuron_lanes"):
@@ -39,6 +41,8 @@ class Configuration:
             raise ValueError("neuron_lanes must be a multiple of cores and of vector_lanes")
         if self.vector_lanes % self.cores or self.lanes % self.vector_lanes:
             raise ValueError("vector_lanes must be a multiple of cores and divide lanes")
+        if self.external_words & (self.external_words - 1) or self.external_words > 1 << 26:
+            raise ValueError(f"external_words = {self.external_words} is no power of two to 2**26")
         if self.vector_lanes < 4:
             raise ValueError("vector_lanes must be at least 4: a link word holds four weights")
 
@@ -46,7 +50,7 @@ class Configuration:
     def identity(self) -> int:
         """CRC-32 of the sizes: the host refuses an image made for another device."""
         sizes = asdict(self)
-        del sizes["description"]
+        del sizes["description"], sizes["spare_blocks"]
         return zlib.crc32(repr(sorted(sizes.items())).encode())
 
 
@@ -66,6 +70,18 @@ CONFIGURATIONS = {
             program_depth=1024, exponent_depth=1024, alignments=64,
         ),
         Configuration(
+            "minimal", "the smallest that is possible, for small boards: 1 core x 4 lanes",
+            cores=1, lanes=4, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=32,
+            row_depth=1024, vector_depth=256, parameter_depth=256, rotation_depth=64,
+            program_depth=256, exponent_depth=64, alignments=16,
+        ),
+        Configuration(
+            "ulx3s_25f", "ECP5-25F: 2 cores x 16 lanes, weights streamed",
+            cores=2, lanes=16, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=128,
+            row_depth=1536, vector_depth=512, parameter_depth=512, rotation_depth=512,
+            program_depth=512, exponent_depth=1024, alignments=32, spare_blocks=True,
+        ),
+        Configuration(
             "ulx3s", "ULX3S-85F: 4 cores x 64 lanes, stories260K resident in block RAM",
             cores=4, lanes=64, vector_lanes=8, neuron_lanes=16, accumulator_bits=24, context=224,
             row_depth=1536, vector_depth=256, parameter_depth=512, rotation_depth=512,
@@ -76,6 +92,24 @@ CONFIGURATIONS = {
             cores=4, lanes=64, vector_lanes=8, neuron_lanes=16, accumulator_bits=26, context=512,
             row_depth=65536, vector_depth=4096, parameter_depth=16384, rotation_depth=4096,
             program_depth=4096, exponent_depth=16384, alignments=256,
+        ),
+        Configuration(
+            "tiny_sdram", "tests of external memory: 2 cores x 8 lanes, 256 KB of it",
+            cores=2, lanes=8, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=32,
+            row_depth=512, vector_depth=256, parameter_depth=64, rotation_depth=64,
+            program_depth=256, exponent_depth=64, alignments=16, external_words=1 << 16,
+        ),
+        Configuration(
+            "ulx3s_sdram", "ULX3S-85F: 2 cores x 32 lanes, weights in 32 MB of SDRAM",
+            cores=2, lanes=32, vector_lanes=8, neuron_lanes=8, accumulator_bits=24, context=256,
+            row_depth=4096, vector_depth=512, parameter_depth=512, rotation_depth=1024,
+            program_depth=1024, exponent_depth=1024, alignments=64, external_words=1 << 23,
+        ),
+        Configuration(
+            "sdram_25f", "ECP5-25F: 2 cores x 16 lanes, weights in 32 MB of SDRAM",
+            cores=2, lanes=16, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=128,
+            row_depth=2048, vector_depth=256, parameter_depth=256, rotation_depth=256,
+            program_depth=512, exponent_depth=512, alignments=32, external_words=1 << 23,
         ),
     )
 }  # fmt: skip

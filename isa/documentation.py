@@ -10,7 +10,7 @@ from dataclasses import fields
 from enum import IntEnum
 from pathlib import Path
 
-from isa import formats, image, instructions, packets, registers, schedule
+from isa import external, formats, frames, image, instructions, packets, registers, schedule
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.formats import IntegerFormat
 from isa.record import Record
@@ -44,11 +44,17 @@ _SPACES = {
     "RECIPROCAL": "mantissas",
     "VECTOR": "vector memory; elements sign-extended to a link word",
     "REGISTER": "settings, identity, counters",
+    "EXTERNAL": "pieces of weights, see below; only where the device has external memory",
 }  # fmt: skip
 
 _SPACE_WORDS = {"ROW": "P / 4", "PARAMETER": "V / 2", "ROTATION": "V / 2", "VECTOR": "V",
                 "PROGRAM": str(instructions.INSTRUCTION_LINK_WORDS)}
 
+
+_FRAME_CONSTANTS = (
+    "FRAME_VERSION", "MARK", "ESCAPE", "ESCAPE_XOR", "MAXIMUM_WORDS", "HOST_WINDOW_WORDS", "BAUD",
+    "DEVICE_RESEND_SECONDS", "DEVICE_RESEND_LIMIT",
+)  # fmt: skip
 
 _MEANINGS = {
     packets.Kind: {
@@ -66,7 +72,8 @@ _MEANINGS = {
     packets.Fault: {
         "UNKNOWN_KIND": "a packet of a kind that the device does not take",
         "UNKNOWN_SPACE": "no such memory, or not one for this kind of packet",
-        "RUN_BUSY": "RUN, or READ of ROW or VECTOR, while a run goes on",
+        "RUN_BUSY": "RUN, READ of ROW, VECTOR or EXTERNAL, or WRITE of EXTERNAL, while a run "
+                    "goes on",
         "PROMPT_TOO_LONG": "a prompt longer than the prompt memory (the context)",
     },
     registers.Stop: {
@@ -74,6 +81,16 @@ _MEANINGS = {
         "END_TOKEN": "the end token came out",
         "CONTEXT_FULL": "no position is left",
         "STOPPED": "the host sent STOP",
+    },
+    frames.FrameType: {
+        "HELLO": "from the host: FRAME_VERSION, then a session number that is not 0",
+        "WELCOME": "from the device: the words below",
+        "LOST": "from the device: no session is open",
+        "DATA": "words, 1 to MAXIMUM_WORDS",
+        "ACK": "answer to DATA or POLL",
+        "NAK": "the same, and words are missing before those that came; or a frame was damaged",
+        "BUSY": "from the device: the same, and there was no room; NAK follows when there is some",
+        "POLL": "from the host: answer at once",
     },
     instructions.Opcode: {
         "END": "the position is done",
@@ -161,7 +178,8 @@ def _packets() -> list[str]:
         "after n tokens, after the end token, when the context is full, or after STOP. The last",
         "token is not run: a RUN that continues begins with it.", "",
         "With streamed weights the host sends, for every position, the rows of its token, then the",
-        "rows and parameters of the layers, then those of the head where the head runs.", "",
+        "rows and parameters of the layers, then those of the head where the head runs. With",
+        "external weights the device reads them itself.", "",
     ]  # fmt: skip
     lines += _enumeration("Reasons of DONE", registers.Stop)
     rows = [(f"0x{int(space):02X}", f"`{space.name}`", _SPACE_WORDS.get(space.name, "1"),
@@ -172,6 +190,25 @@ def _packets() -> list[str]:
         "P: lanes, G: cores, V: vector lanes of the configuration.", "",
         *table(("code", "space", "words an entry", "contents"), rows),
     ]  # fmt: skip
+
+
+def _frames() -> list[str]:
+    lines = ["## Frames on a serial line", "", *_docstring(frames)]
+    lines += _record(frames.HEADER, "Header of a frame")
+    lines += _enumeration("Types of frames", frames.FrameType)
+    lines += ["### Words of WELCOME", "", *table(("word", "name", "meaning"), (
+        (i, f"`{name}`", meaning) for i, (name, meaning) in enumerate(frames.WELCOME_FIELDS)))]
+    rows = []
+    for name in _FRAME_CONSTANTS:
+        value = getattr(frames, name)
+        in_bytes = name in ("MARK", "ESCAPE", "ESCAPE_XOR")
+        rows.append((f"`{name}`", f"0x{value:02X}" if in_bytes else value))
+    return lines + ["### Limits and times", "", *table(("constant", "value"), rows)]
+
+
+def _external() -> list[str]:
+    return ["## External memory", "", *_docstring(external),
+            *_record(external.PART, "Header of a part")]
 
 
 def _schedule() -> list[str]:
@@ -215,12 +252,12 @@ def text() -> str:
         "# The contract", "",
         "Generated from `isa/` by `python -m isa.documentation`; a test keeps it current.", "",
         f"Contract version: {registers.CONTRACT_VERSION}.", "",
-        *_number_formats(), *_instructions(), *_packets(),
+        *_number_formats(), *_instructions(), *_packets(), *_frames(),
         "## Registers", "", *_docstring(registers),
         *_registers("Settings", registers.SETTINGS),
         *_registers("Identity", registers.IDENTITY),
         *_registers("Counters", registers.COUNTERS),
-        *_schedule(), *_image(), *_configurations(),
+        *_external(), *_schedule(), *_image(), *_configurations(),
     ]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
 

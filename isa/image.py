@@ -69,8 +69,8 @@ class Image:
     """A model compiled for one configuration.
 
     `model` is what people and tools want to know: dim, hidden, layers, heads, kv_heads, head_dim,
-    vocab, context, fraction, weights ("resident" or "streamed"), schedule. `settings` holds the
-    value of every register of isa.registers.SETTINGS that is not 0.
+    vocab, context, fraction, weights ("resident", "streamed" or "external"), schedule. `settings`
+    holds the value of every register of isa.registers.SETTINGS that is not 0.
     """
 
     configuration: str

@@ -48,8 +48,9 @@ class Space(IntEnum):
     PARAMETER: V / 2 words, lane 0 in the lowest 16 bits: gain (8), drop (8); or half of a bias.
     ROTATION: V / 2 words: for each pair, cosine (16 bits, signed) then sine.
     PROGRAM: 8 words, low first, the last two 0. VECTOR: V words, sign-extended, READ only.
-    The others: one word each. READ works on REGISTER, and while no run goes on
-    on ROW and VECTOR.
+    EXTERNAL: one word (isa/external.py), where there is such a memory. The others: one word each.
+    READ works on REGISTER, and while no run goes on on ROW, VECTOR and EXTERNAL. WRITE of EXTERNAL
+    works while no run goes on.
     """
 
     ROW = 0
@@ -63,10 +64,11 @@ class Space(IntEnum):
     RECIPROCAL = 8
     VECTOR = 9
     REGISTER = 10
+    EXTERNAL = 11
 
 
 class Fault(IntEnum):
     UNKNOWN_KIND = 1
     UNKNOWN_SPACE = 2  # or one that this kind of packet does not work on
-    RUN_BUSY = 3  # RUN, or READ of ROW or VECTOR, while a run goes on
+    RUN_BUSY = 3  # RUN, READ of ROW, VECTOR or EXTERNAL, or WRITE of EXTERNAL, while one goes on
     PROMPT_TOO_LONG = 4  # longer than the prompt memory (the context)

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from isa.formats import CODE
 
-CONTRACT_VERSION = 2  # raised whenever instructions, packets, formats or the image change
+CONTRACT_VERSION = 3  # raised whenever instructions, packets, formats or the image change
 IDENTITY_MAGIC = 0x53504B4C  # "SPKL"
 
 
@@ -47,13 +47,24 @@ SETTINGS = _numbered(
     *((f"start_{b}", 7, f"schedule: first step of a group whose codes have {b} bits, counted from "
                         "the first_step of FIRE")
       for b in range(CODE.bits)),
+    ("external_enable", 1, "1: weights come from external memory"),
+    ("external_embedding", 26, "external memory word where token 0's piece begins"),
+    ("external_embedding_words", 26, "words of a token's piece; the next token's follows it"),
+    ("external_body", 26, "external memory word where the body begins"),
+    ("external_body_words", 26, "words of the body"),
+    ("external_head", 26, "external memory word where the head begins"),
+    ("external_head_words", 26, "words of the head"),
 )  # fmt: skip
+EXTERNAL_SETTINGS = frozenset(r.name for r in SETTINGS if r.name.startswith("external_"))
+"""Settings that read 0, whatever is written, where the device has no external memory."""
 
 IDENTITY = _numbered(
     0x40,
     ("magic", 32, "0x53504B4C, 'SPKL'"),
     ("contract", 32, "version of this contract"),
     ("configuration", 32, "CRC-32 of the configuration's canonical text"),
+    ("image", 32, "CRC-32 of the model image in the memories since power-on; 0: none, or a memory "
+                  "was written since"),
 )
 
 COUNTERS = _numbered(
@@ -65,7 +76,7 @@ COUNTERS = _numbered(
     ("events", 32, "address events gathered, all cores: rows read"),
     ("synaptic_operations", 32, "additions of weights: events times the tile's outputs"),
     ("gather_cycles", 32, "cycles in which a FIRE instruction is being executed"),
-    ("rows_streamed", 32, "rows that arrived over the link for the row ring"),
+    ("rows_streamed", 32, "rows that arrived for the row ring"),
     ("saturations", 32, "results that were clipped, all units"),
     ("fire_wait_cycles", 32, "FIRE at the head of its queue waits for another unit"),
     ("fire_stream_cycles", 32, "FIRE waits for streamed rows"),
@@ -74,6 +85,8 @@ COUNTERS = _numbered(
     ("post_stream_cycles", 32, "POST waits for streamed parameters"),
     ("vector_wait_cycles", 32, "VECTOR at the head of its queue waits for another unit"),
     ("link_stall_cycles", 32, "POST waits for the host to take logits"),
+    ("external_words_read", 32, "words of external memory that were played, headers included"),
+    ("external_full_cycles", 32, "a word of external memory waits for room in its ring"),
 )
 
 REGISTERS = {r.name: r for r in (*SETTINGS, *IDENTITY, *COUNTERS)}

@@ -1,10 +1,11 @@
-"""Builds the device as a shared library with the C interface of harness.cc, cached by content."""
+"""Builds a Verilated top as a shared library with a harness's C interface, cached by content."""
 
 import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -16,10 +17,29 @@ from sim.toolchain import find_compiler, find_verilator, verilator_version
 TOP = "spikelet_device"
 """The Verilog module that the harness drives."""
 
+
+@dataclass(frozen=True)
+class Harness:
+    """A C++ file that drives the Verilated module `top`; `kind` names its folder in the cache.
+
+    It may include the headers, which lie beside it.
+    """
+
+    kind: str
+    top: str
+    source: Path
+    headers: tuple[Path, ...] = ()
+
+    @property
+    def library(self) -> str:
+        return f"lib{self.top}.so"
+
+
+DEVICE = Harness("device", TOP, Path(__file__).with_name("harness.cc"),
+                 (Path(__file__).with_name("sdram.h"),))
+
 _STARTED = time.time()
 _ROOT = Path(__file__).resolve().parents[1]
-_HARNESS = Path(__file__).with_name("harness.cc")
-_LIBRARY = "libspikelet_device.so"
 _VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "0", "--noassert")
 _VERILATOR_FLAGS += ("--threads", "1", "--output-split", "5000")
 _GROUP_BYTES = 400_000
@@ -35,14 +55,35 @@ def build_library(
     *,
     identity: str | None = None,
     waves: bool = False,
+    definitions: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The path of the shared library of a device, from the cache or built.
+    """The path of the shared library of a device: `build_simulator` with the device's harness.
 
-    `source` is the Verilog of the module `spikelet_device`, or a function that makes it. Making
+    `vector_lanes` is V of the trace ports. `definitions` are more macros (sim.memory).
+    """
+    macros = {"SPIKELET_VECTOR_LANES": str(vector_lanes), **(definitions or {})}
+    defines = tuple(f"-D{name}={value}" for name, value in macros.items())
+    return build_simulator(
+        DEVICE, source, defines, identity=identity, waves=waves, progress=progress
+    )
+
+
+def build_simulator(
+    harness: Harness,
+    source: str | Callable[[], str],
+    defines: tuple[str, ...] = (),
+    *,
+    identity: str | None = None,
+    waves: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """The path of the shared library of a Verilated top, from the cache or built.
+
+    `source` is the Verilog of the module `harness.top`, or a function that makes it. Making
     it takes seconds for a large device: with `identity`, which together with the sources of hdl/
     and isa/ must determine the text (repr(configuration) does), a cached library is found without
-    calling `source`. `vector_lanes` is V of the trace ports. `waves` builds one that can write a
+    calling `source`. `defines` are flags for the harness. `waves` builds one that can write a
     VCD and is slower.
 
     `progress(stage, fraction)` is called as the build goes on, with the stages elaborate,
@@ -50,36 +91,39 @@ def build_library(
     when a tool is missing or fails; the message then names the log, and nothing is left behind.
     """
     tell = progress or (lambda stage, fraction: None)
-    pointer = _pointer(identity, vector_lanes, waves)
+    pointer = _pointer(harness, identity, defines, waves)
     if pointer is not None:
         with contextlib.suppress(OSError):
-            entry = lookup("device", pointer.read_text())
+            entry = lookup(harness.kind, pointer.read_text())
             if entry is not None:
-                return entry / _LIBRARY
+                return entry / harness.library
     if not isinstance(source, str):
         find_compiler()  # before the user waits
         tell("elaborate", 0.0)
         source = source()
-    key = content_key(source, *_build_inputs(vector_lanes, waves))
+    key = content_key(source, *_build_inputs(harness, defines, waves))
 
     def build(folder: Path, log: Path) -> None:
-        _build(source, vector_lanes, waves, folder, log, tell)
+        _build(harness, source, defines, waves, folder, log, tell)
 
-    library = cached("device", key, build) / _LIBRARY
-    if pointer is not None and pointer == _pointer(identity, vector_lanes, waves):
+    library = cached(harness.kind, key, build) / harness.library
+    if pointer is not None and pointer == _pointer(harness, identity, defines, waves):
         with atomic_file(pointer) as temporary:
             temporary.write_text(key)
     return library
 
 
-def _build_inputs(vector_lanes: int, waves: bool) -> list[str | Path]:
+def _build_inputs(harness: Harness, defines: tuple[str, ...], waves: bool) -> list[str | Path]:
     """Everything that determines a library, but its Verilog."""
-    flags = [*_VERILATOR_FLAGS, _FAST, _SLOW, str(vector_lanes), str(waves)]
-    files = [_HARNESS, *(Path(part.__file__) for part in (compiler, transform)), Path(__file__)]
+    flags = [*_VERILATOR_FLAGS, _FAST, _SLOW, harness.top, *defines, str(waves)]
+    files = [harness.source, *harness.headers, Path(__file__)]
+    files += [Path(part.__file__) for part in (compiler, transform)]
     return [*flags, verilator_version(), *os.uname()[::4], *files]
 
 
-def _pointer(identity: str | None, vector_lanes: int, waves: bool) -> Path | None:
+def _pointer(
+    harness: Harness, identity: str | None, defines: tuple[str, ...], waves: bool
+) -> Path | None:
     """The file that holds the content key of what `identity` elaborates to.
 
     None when a source was edited after this process began: what it imported may be older.
@@ -88,29 +132,30 @@ def _pointer(identity: str | None, vector_lanes: int, waves: bool) -> Path | Non
     if identity is None or any(path.stat().st_mtime > _STARTED for path in sources):
         return None
     key = content_key(
-        identity, metadata.version("amaranth"), *_build_inputs(vector_lanes, waves),
+        identity, metadata.version("amaranth"), *_build_inputs(harness, defines, waves),
         *(str(path.relative_to(_ROOT)) for path in sources), *sources,
-        Path(__file__).with_name("verilog.py"),
+        *(Path(__file__).with_name(name) for name in ("verilog.py", "device.py", "memory.py")),
     )
-    return cache_root() / "device" / f"{key}.entry"
+    return cache_root() / harness.kind / f"{key}.entry"
 
 
 def _build(
-    source: str, vector_lanes: int, waves: bool, folder: Path, log: Path, tell: Progress
-) -> None:
+    harness: Harness, source: str, defines: tuple[str, ...], waves: bool,
+    folder: Path, log: Path, tell: Progress,
+) -> None:  # fmt: skip
     tool = find_verilator()
-    verilog = folder / f"{TOP}.v"
-    verilog.write_text(transform.for_speed(source, TOP))
+    verilog = folder / f"{harness.top}.v"
+    verilog.write_text(transform.for_speed(source, harness.top))
     work = folder / "work"
     work.mkdir()
     tell("verilate", _ELABORATED)
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else [])]
-    sources = compiler.verilate([verilog], TOP, work, flags, log)
+    sources = compiler.verilate([verilog], harness.top, work, flags, log)
 
     common = [*compiler.model_flags(tool, trace=waves), f"-I{work}"]
     slow = [path for path in sources if "__Slow" in path.name]
     fast = [path for path in sources if path not in slow]
-    units = [(_HARNESS, [*common, f"-DSPIKELET_VECTOR_LANES={vector_lanes}", _FAST])]
+    units = [(harness.source, [*common, f"-I{harness.source.parent}", *defines, _FAST])]
     for name, members, level in (("fast", fast, _FAST), ("slow", slow, _SLOW)):
         merged = compiler.merge_sources(members, work, name, _GROUP_BYTES)
         units += [(path, [*common, level]) for path in merged]
@@ -122,7 +167,7 @@ def _build(
     objects = compiler.compile_objects(units, work, log, compiling)
     objects += compiler.runtime_objects(trace=waves)
     tell("link", _COMPILED)
-    command = [find_compiler(), "-shared", "-Wl,-Bsymbolic", "-o", folder / _LIBRARY, *objects]
-    compiler.run_logged([*command, "-pthread"], log, "linker")
+    command = [find_compiler(), "-shared", "-Wl,-Bsymbolic", "-pthread"]
+    compiler.run_logged([*command, "-o", folder / harness.library, *objects], log, "linker")
     shutil.rmtree(work)
     tell("link", 1.0)

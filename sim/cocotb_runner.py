@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -15,16 +16,20 @@ from amaranth.lib import wiring
 from isa.errors import SpikeletError
 from sim import compiler
 from sim.cache import cache_root, cached, content_key
+from sim.netlist import ECP5, Netlist, cell_models, to_netlist
 from sim.toolchain import find_compiler, find_verilator, verilator_version
 from sim.verilog import to_verilog
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LOG_TAIL = 60
 _GROUP_BYTES = 200_000
+_PORT = re.compile(r"^ *(?:input|output) .*?(\w+);", re.MULTILINE)
+TARGETS = ("rtl", "netlist")
+"""What a bench can run on: the Verilog of a component, or its gates after synth_ecp5."""
 
 
 def run_cocotb(
-    component: wiring.Component,
+    component: wiring.Component | Netlist,
     test_module: str,
     name: str,
     parameters: Mapping[str, object] | None = None,
@@ -33,8 +38,17 @@ def run_cocotb(
     waves: bool | None = None,
     public: bool = False,
     optimise: bool = False,
+    target: str = "rtl",
+    sources: Sequence[Path] = (),
+    platform: object = None,
 ) -> None:
     """Builds `component` as the Verilog module `name` and runs the cocotb tests of a module on it.
+
+    With `target` "netlist" the same tests run on what synth_ecp5 makes of the component, in
+    simulation models of its cells (`sim.netlist`); there is no `public` then. A `Netlist` (of this
+    name, perhaps with a fault) runs as it is. `platform` is handed to elaborate, by default
+    None for Verilog and `sim.netlist.ECP5` for the netlist. `sources` are Verilog files of cells
+    that the component instantiates by itself.
 
     `test_module` is an import path (`__name__` of the calling test file will do: a cocotb test
     whose name does not begin with test_ is not collected by pytest). `parameters` is anything JSON
@@ -52,7 +66,16 @@ def run_cocotb(
 
     if waves is None:
         waves = os.environ.get("SPIKELET_WAVES", "") not in ("", "0")
-    folder = _build(to_verilog(component, name), name, waves, public, optimise)
+    if isinstance(component, Netlist):
+        text, sources = component.verilog, [*cell_models(), *sources]
+    elif target == "netlist":
+        text = to_netlist(component, name, platform or ECP5).verilog
+        sources = [*cell_models(), *sources]
+    elif target == "rtl":
+        text = to_verilog(component, name, platform)
+    else:
+        raise ValueError(f"target {target!r} is none of {TARGETS}")
+    folder = _build(text, name, waves, public, optimise, sources)
     runner = get_runner("verilator")
     if str(_ROOT) not in sys.path:
         sys.path.insert(0, str(_ROOT))  # cocotb hands sys.path on to the simulator process
@@ -108,7 +131,9 @@ def _problem(results: Path, log: str) -> str | None:
     return "\n".join(messages) or None
 
 
-def _build(text: str, name: str, waves: bool, public: bool, optimise: bool) -> Path:
+def _build(
+    text: str, name: str, waves: bool, public: bool, optimise: bool, models: Sequence[Path]
+) -> Path:
     """The folder with the simulator `name`, from the cache or built."""
     try:
         import cocotb
@@ -126,16 +151,25 @@ def _build(text: str, name: str, waves: bool, public: bool, optimise: bool) -> P
         verilog = folder / f"{name}.v"
         verilog.write_text(text)
         visible = folder / "visible.vlt"
-        visible.write_text(
-            f'`verilator_config\npublic_flat_rw -module "{name}" -var "*"\n'
-        )
+        # In a flat netlist every wire is in the top module: only its ports are public.
+        ports = _PORT.findall(text[text.index(f"module {name}(") :].split("endmodule")[0])
+        lines = [f'public_flat_rw -module "{name}" -var "{port}"' for port in ports]
+        visible.write_text("\n".join(["`verilator_config", *lines, ""]))
         work = folder / "work"
         work.mkdir()
-        sources = compiler.verilate([visible, verilog], name, work, flags, log)
-        merged = compiler.merge_sources(sources, work, "model", _GROUP_BYTES)
+        paths = [f"-I{include}" for include in sorted({model.parent for model in models})]
+        files = [visible, *models, verilog]
+        sources = compiler.verilate(files, name, work, [*flags, *paths], log)
+        once = [path for path in sources if "__Slow" in path.name]
+        often = [path for path in sources if path not in once]
+        merged = [
+            (path, option)
+            for name, members, option in (("fast", often, level), ("slow", once, "-O0"))
+            for path in compiler.merge_sources(members, work, name, _GROUP_BYTES)
+        ]
         main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
         options = [*compiler.model_flags(find_verilator(), vpi=True, trace=waves), f"-I{work}"]
-        units = [(path, [*options, level]) for path in (*merged, main)]
+        units = [(path, [*options, wanted]) for path, wanted in (*merged, (main, level))]
         objects = compiler.compile_objects(units, work, log)
         objects += compiler.runtime_objects(vpi=True, trace=waves)
         command = [find_compiler(), "-o", folder / name, *objects, f"-L{config.libs_dir}"]
@@ -145,6 +179,6 @@ def _build(text: str, name: str, waves: bool, public: bool, optimise: bool) -> P
 
     key = content_key(
         text, name, *flags, level, verilator_version(), cocotb.__version__, str(config.libs_dir),
-        *os.uname()[::4], Path(__file__), Path(compiler.__file__),
+        *os.uname()[::4], Path(__file__), Path(compiler.__file__), *models,
     )
     return cached("cocotb", f"{name}-{key}", build)

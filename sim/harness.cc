@@ -3,14 +3,20 @@
 // Compiled with -DSPIKELET_VECTOR_LANES=V. One record of the trace is packed as
 //   u64 cycle, u16 address, u8 kind, i8 exponent, i32 data[V]
 // where kind is the position in the list of writers below, and is read by sim/shared_library.py.
+// External memory: -DSPIKELET_MEMORY_WORDS=n puts one of n words behind the device's port,
+// -DSPIKELET_SDRAM=... the chip of sdram.h, with these parameters, behind the pins (sim/memory.py).
 
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "Vtop.h"
 #include "verilated.h"
+#ifdef SPIKELET_SDRAM
+#include "sdram.h"
+#endif
 #if VM_TRACE
 #include "verilated_vcd_c.h"
 #endif
@@ -58,6 +64,61 @@ struct Stall {  // true with a probability; xorshift64*
     }
 };
 
+#if defined(SPIKELET_SDRAM)
+struct Memory {  // the chip behind the pins
+    Sdram chip{SdramParameters{SPIKELET_SDRAM}};
+    uint16_t driven = 0;
+    void stalls(double, uint64_t) {}
+    void reset() { chip.power_cycle(); }
+    void before(Vtop& top) { top.sdram_data_in = driven; }
+    void after(Vtop& top) {
+        driven = chip.step({top.sdram_cke, top.sdram_ras_n, top.sdram_cas_n, top.sdram_we_n,
+                            top.sdram_bank, top.sdram_address, top.sdram_dqm, top.sdram_data_out,
+                            top.sdram_data_enable});
+    }
+    const char* error() const { return chip.error().c_str(); }
+};
+#elif defined(SPIKELET_MEMORY_WORDS)
+struct Memory {  // words behind the device's port; one burst at a time
+    std::vector<uint32_t> words = std::vector<uint32_t>(SPIKELET_MEMORY_WORDS);
+    Stall stall;
+    uint32_t address = 0, left = 0;
+    bool writing = false, offered = false;
+    std::string broken;
+    void stalls(double probability, uint64_t seed) { stall.set(probability, seed); }
+    void reset() { left = 0, offered = false; }
+    void before(Vtop& top) {
+        top.memory_request_ready = left == 0 && !stall();
+        offered = left && !writing && (offered || !stall());
+        top.memory_read_valid = offered;
+        top.memory_read_payload = offered ? words[address] : 0;
+        top.memory_write_ready = left && writing && !stall();
+    }
+    void after(Vtop& top) {
+        if (top.memory_request_valid && top.memory_request_ready) {
+            address = top.memory_address, left = top.memory_length, writing = top.memory_write;
+            if (left == 0 || uint64_t(address) + left > SPIKELET_MEMORY_WORDS) {
+                broken = "a burst of no words or beyond the memory";
+                left = 0;
+            }
+            return;
+        }
+        if (top.memory_read_valid && top.memory_read_ready) ++address, --left, offered = false;
+        if (top.memory_write_valid && top.memory_write_ready)
+            words[address++] = top.memory_write_payload, --left;
+    }
+    const char* error() const { return broken.c_str(); }
+};
+#else
+struct Memory {
+    void stalls(double, uint64_t) {}
+    void reset() {}
+    void before(Vtop&) {}
+    void after(Vtop&) {}
+    const char* error() const { return ""; }
+};
+#endif
+
 }  // namespace
 
 struct Device {
@@ -66,6 +127,7 @@ struct Device {
     uint64_t cycles = 0;
     bool offered = false;  // a word was offered and is not yet taken: it must stay
     Stall input_stall, output_stall;
+    Memory memory;
     bool tracing = false;
     std::vector<uint8_t> trace;
 #if VM_TRACE
@@ -96,6 +158,17 @@ struct Device {
 #if VM_TRACE
         if (cycles >= vcd_from && cycles < vcd_to && vcd.isOpen()) vcd.dump(2 * cycles + clk);
 #endif
+    }
+
+    // The two halves of a cycle around what looks at the outputs; memory sees the rising edge.
+    void low() {
+        memory.before(*top);
+        half_cycle(0);
+    }
+    void high() {
+        memory.after(*top);
+        half_cycle(1);
+        ++cycles;
     }
 
     void put(const void* bytes, size_t count) {
@@ -142,12 +215,19 @@ EXPORT void spikelet_reset(Device* device, uint32_t cycles) {
     device->offered = false;
     top.link_in_valid = 0;
     top.link_out_ready = 0;
+    device->memory.reset();
     for (uint32_t i = 0; i <= cycles; ++i) {  // it acts a cycle late: see sim/transform.py
         top.rst = i < cycles;
-        device->half_cycle(0);
-        device->half_cycle(1);
-        ++device->cycles;
+        device->low();
+        device->high();
     }
+}
+
+// What external memory has to complain about; empty when nothing.
+EXPORT const char* spikelet_memory_error(const Device* device) { return device->memory.error(); }
+
+EXPORT void spikelet_memory_stalls(Device* device, double probability, uint64_t seed) {
+    device->memory.stalls(probability, seed);
 }
 
 EXPORT void spikelet_stalls(Device* device, double input, double output, uint64_t seed) {
@@ -171,15 +251,14 @@ EXPORT uint64_t spikelet_run(Device* device, const uint32_t* words, size_t count
         top.link_in_valid = device->offered;
         top.link_in_payload = device->offered ? words[in] : 0;
         top.link_out_ready = !device->output_stall();
-        device->half_cycle(0);
+        device->low();
         if (device->offered && top.link_in_ready) {
             ++in;
             device->offered = false;
         }
         if (top.link_out_ready && top.link_out_valid) output[out++] = top.link_out_payload;
         if (device->tracing) device->sample_trace();
-        device->half_cycle(1);
-        ++device->cycles;
+        device->high();
     }
     *consumed = in;
     *produced = out;

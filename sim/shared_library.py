@@ -31,6 +31,10 @@ class DeviceTimeoutError(SpikeletError):
     """The device did not take or give in time the words it should."""
 
 
+class MemoryRuleError(AssertionError):
+    """The device broke a rule of its external memory: a bug of the hardware."""
+
+
 class SimulatedDevice:
     """One instance of a device; reset when made. A context manager; `close` frees its memory."""
 
@@ -81,6 +85,13 @@ class SimulatedDevice:
                 raise ValueError(f"the stall probability {probability} is not in 0 <= p < 1")
         self._library.spikelet_stalls(self._open(), input_probability, output_probability, seed)
 
+    def memory_stalls(self, probability: float, seed: int = 1) -> None:
+        """From now on external memory makes the device wait, by chance in each cycle; an SDRAM's
+        chip has nothing to stall with."""
+        if not 0.0 <= probability < 1.0:
+            raise ValueError(f"the stall probability {probability} is not in 0 <= p < 1")
+        self._library.spikelet_memory_stalls(self._open(), probability, seed)
+
     def run(
         self, words: np.ndarray, capacity: int, wanted: int, max_cycles: int
     ) -> tuple[int, np.ndarray, int]:
@@ -88,7 +99,7 @@ class SimulatedDevice:
 
         Ends when `wanted` words came, or, with `wanted` 0, when all `words` were taken; at the
         latest after `max_cycles` or when `capacity` words came. Words not taken must come first
-        in the next call; `write`, `read` and `flush` see to it.
+        in the next call; `write`, `read` and `flush` see to it. Raises MemoryRuleError.
         """
         words = np.ascontiguousarray(words, np.uint32)
         output = np.empty(capacity, np.uint32)
@@ -97,6 +108,9 @@ class SimulatedDevice:
             self._open(), words.ctypes.data, len(words), ctypes.byref(consumed),
             output.ctypes.data, capacity, ctypes.byref(produced), wanted, max_cycles,
         )
+        error = self._library.spikelet_memory_error(self._open()).decode()
+        if error:
+            raise MemoryRuleError(f"external memory: {error}")
         return consumed.value, output[: produced.value], cycles
 
     def write(self, words: np.ndarray) -> None:
@@ -200,6 +214,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "cycles": (count, [device]),
         "reset": (None, [device, ctypes.c_uint32]),
         "stalls": (None, [device, ctypes.c_double, ctypes.c_double, count]),
+        "memory_error": (ctypes.c_char_p, [device]),
+        "memory_stalls": (None, [device, ctypes.c_double, count]),
         "run": (count, [device, pointer, size, pointer, pointer, size, pointer, size, count]),
         "trace_enable": (None, [device, flag]),
         "trace_bytes": (size, [device]),

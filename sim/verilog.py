@@ -1,15 +1,14 @@
-"""An Amaranth component as Verilog text."""
+"""An Amaranth component as Verilog text, or as RTLIL for synthesis."""
 
-import contextlib
-from collections.abc import Iterator
-
-from amaranth.back import rtlil, verilog
+from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Const, Module, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
+from hdl.emit import convert
 
-def to_verilog(component: wiring.Component, name: str) -> str:
+
+def to_verilog(component: wiring.Component, name: str, platform: object = None) -> str:
     """Verilog of `component` as the module `name`.
 
     Ports: clk and rst (always, also of a combinational component), then one for each member of
@@ -17,6 +16,17 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     i__ready, the stream [1] of an array `o` has o__1__payload and so on. A payload is one vector
     whatever its layout; constants (always_ready) and members of no width have no port.
     """
+    top, ports = _top(component, name)
+    return convert(top, name, ports, platform)
+
+
+def to_rtlil(component: wiring.Component, name: str, platform: object = None) -> str:
+    """RTLIL of `component` with the same ports, and with every initial value of its memories."""
+    top, ports = _top(component, name)
+    return rtlil.convert(top, name=name, ports=ports, emit_src=False, platform=platform)
+
+
+def _top(component: wiring.Component, name: str) -> tuple[Module, dict]:
     ports = {}
     for path, member, value in component.signature.flatten(component):
         value = Value.cast(value)
@@ -32,28 +42,4 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     top = Module()
     top.domains.sync = sync
     top.submodules.dut = component
-    with _zero_memories_unsaid():
-        # Source locations would change the text, and so every cache key, with each moved line.
-        return verilog.convert(
-            top, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
-        )
-
-
-@contextlib.contextmanager
-def _zero_memories_unsaid() -> Iterator[None]:
-    """Inside, memories whose rows are all zero are written without initial values.
-
-    The simulator starts them at zero anyway (--x-initial 0), while Amaranth 0.5 makes an object a
-    bit and yosys a statement a row: minutes, and gigabytes, for the memories of large devices.
-    """
-    original = rtlil.ModuleEmitter.emit_memory
-
-    def emit_memory(self: rtlil.ModuleEmitter, cell_index: int, cell: object) -> None:
-        if any(cell.init):
-            original(self, cell_index, cell)
-
-    rtlil.ModuleEmitter.emit_memory = emit_memory
-    try:
-        yield
-    finally:
-        rtlil.ModuleEmitter.emit_memory = original
+    return top, ports

@@ -29,6 +29,8 @@ from isa.formats import (
 Tensor = torch.Tensor
 Shift = Tensor | int
 
+HALF = {kind: torch.tensor(0.5, dtype=kind) for kind in (torch.float32, torch.float64)}
+
 # Non-zero digits of the non-adjacent form of q: the bits in which 3 q and q differ.
 SPIKES_OF_CODE = torch.tensor([((3 * q) ^ q).bit_count() for q in range(CODE.maximum + 1)])
 
@@ -52,13 +54,27 @@ def real(value: Tensor) -> Tensor:
 
 
 def power(exponent: Shift) -> Tensor | float:
-    """2**exponent, exactly."""
-    return torch.exp2(real(exponent)) if isinstance(exponent, Tensor) else 2.0**exponent
+    """2**exponent, exactly.
+
+    A number for each position or head is little work, and NumPy's calls cost a third of PyTorch's:
+    so here and in what else is done position by position.
+    """
+    if isinstance(exponent, Tensor):
+        return torch.from_numpy(np.exp2(real(exponent).numpy()))
+    return 2.0**exponent
 
 
 def half_up_(value: Tensor) -> Tensor:
     """Rounds to integers in place, halves upwards."""
     return value.add_(0.5).floor_()
+
+
+def product_half_up_(value: Tensor, columns: Tensor) -> Tensor:
+    """value (..., n) * columns (n or 1, n) rounded to integers in place, halves upwards.
+
+    One pass less than apart; a factor for each row is better multiplied in first.
+    """
+    return torch.addcmul(HALF[value.dtype], value, columns, out=value).floor_()
 
 
 def rshift(value: Tensor, shift: Shift) -> Tensor:
@@ -96,22 +112,31 @@ def code_exponent(values: Tensor) -> Tensor:
 
 def exponent_of(largest: Tensor) -> Tensor:
     """Spike codes' exponent where the largest magnitude is known."""
-    return bit_length(largest) - (CODE.bits - 1)
+    length = np.frexp(real(largest).numpy())[1]
+    return torch.from_numpy(length - (CODE.bits - 1.0))
 
 
 def encode(values: Tensor, exponent: Shift) -> Tensor:
     """Spike codes round(v / 2**exponent), half away from zero, at most 127; float32.
 
-    Values have 24 bits, and 2**exponent is at most a 64th of the largest: exact in float32.
+    Values have 24 bits. `round_` takes ties to even; a little more than the power keeps them off.
     """
-    scaled = values.to(torch.float32) * power(-exponent).to(torch.float32)
-    scaled.add_(scaled.sign(), alpha=0.5).clamp_(-CODE.maximum, CODE.maximum)
-    return scaled.to(torch.int32).to(torch.float32)                      # cuts the fraction off
+    scaled = values.to(torch.float64) * (power(-exponent) * (1 + 2.0**-40))
+    return scaled.round_().to(torch.float32).clamp_(-CODE.maximum, CODE.maximum)
+
+
+def code(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(spike codes, their exponent) of vectors (..., n); exponents are (..., 1)."""
+    exponent = code_exponent(values)
+    return encode(values, exponent), exponent
 
 
 def factor(mantissa: Shift, shift: Shift) -> Tensor | float:
     """mantissa * 2**-shift."""
-    return (real(mantissa) if isinstance(mantissa, Tensor) else mantissa) * power(-shift)
+    if not isinstance(shift, Tensor):
+        return (real(mantissa) if isinstance(mantissa, Tensor) else mantissa) * power(-shift)
+    whole = real(mantissa).numpy() if isinstance(mantissa, Tensor) else mantissa
+    return torch.from_numpy(whole * np.exp2(-real(shift).numpy()))
 
 
 def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift: Shift,
@@ -157,22 +182,24 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.to(torch.int32).flatten()).view(index.shape)
 
 
-def _top8(value: Tensor) -> tuple[Tensor, Tensor]:
-    """(the highest 8 bits, bit length) of positive integers, int32."""
-    fraction, length = torch.frexp(real(value))
-    return (fraction * 256).to(torch.int32), length
+def _top8(value: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(the highest 8 bits, bit length) of positive integers, int32; less than 1 counts as 1."""
+    fraction, length = np.frexp(np.maximum(real(value).numpy(), 1.0))
+    return (fraction * 256).astype(np.int32), length
 
 
 def rsqrt(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/sqrt(value), 1 <= value < 2**32; 0 counts as 1."""
-    top, length = _top8(value.clamp(min=1))
-    return look_up(tables.rsqrt, top >> (length & 1)), -7 - (length + 1 >> 1)
+    top, length = _top8(value)
+    mantissa = tables.rsqrt.numpy()[top >> (length & 1)]
+    return torch.from_numpy(mantissa), torch.from_numpy(-7 - (length + 1 >> 1))
 
 
 def reciprocal(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/value, 1 <= value < 2**32; 0 counts as 1."""
-    top, length = _top8(value.clamp(min=1))
-    return look_up(tables.reciprocal, top - RECIPROCAL_ENTRIES), -7 - length
+    top, length = _top8(value)
+    mantissa = tables.reciprocal.numpy()[top - RECIPROCAL_ENTRIES]
+    return torch.from_numpy(mantissa), torch.from_numpy(-7 - length)
 
 
 def exp2(t: Tensor, tables: Tables) -> Tensor:
@@ -200,18 +227,22 @@ def silu_values(fraction: int, tables: Tables) -> Tensor:
 
 def silu_at_once(g: Tensor, values: Tensor) -> Tensor:
     """`silu` looked up in its `silu_values`; float32."""
-    limit, g = len(values) // 2 - 1, g.to(torch.float32)
-    inside = look_up(values, g.clamp(-limit - 1, limit).add_(limit + 1))
-    return inside.add_((g - limit).clamp_(min=0))
+    limit = len(values) // 2 - 1
+    lowest, highest = g.aminmax()
+    if lowest.item() >= -limit and highest.item() <= limit:              # as almost always
+        return look_up(values, g + (limit + 1))
+    inside = look_up(values, g.clamp(-limit - 1, limit) + (limit + 1))
+    return inside.add_((g.to(torch.float32) - limit).clamp_(min=0))
 
 
 def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,
                 tables: Tables) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) of 1/rms from sums of squared codes and their exponents."""
-    mean = squares.to(torch.float64) * factor(constants.mean_mantissa, constants.mean_shift)
-    shift = (constants.epsilon_shift + 2 * exponent).clamp(min=-MAXIMUM_LEFT_SHIFT)
-    epsilon = half_up_(constants.epsilon_mantissa * power(-shift))
-    return rsqrt(half_up_(mean).add_(epsilon).clamp_(max=2**32 - 1), tables)
+    mean = real(squares).numpy().astype(np.float64)
+    mean = np.floor(mean * factor(constants.mean_mantissa, constants.mean_shift) + 0.5)
+    shift = np.maximum(constants.epsilon_shift + 2 * real(exponent).numpy(), -MAXIMUM_LEFT_SHIFT)
+    epsilon = np.floor(constants.epsilon_mantissa * np.exp2(-shift) + 0.5)
+    return rsqrt(torch.from_numpy(np.minimum(mean + epsilon, 2**32 - 1)), tables)
 
 
 def rotate(head: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, int]:

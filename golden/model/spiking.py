@@ -19,7 +19,7 @@ from golden.model.activity import Counters, Fired
 from golden.model.arithmetic import Shift, Tensor
 from golden.model.config import Attention
 from golden.model.quantise import Layer, QuantisedModel, Synapses
-from golden.model.spiking_time import AtOnce, InTime, gathering_type, population_of
+from golden.model.spiking_time import AtOnce, InTime, Volley, gathering_type, population_of
 from isa.errors import SpikeletError
 from isa.formats import (
     ARRIVED_MAXIMUM,
@@ -34,6 +34,8 @@ from isa.schedule import Population, Schedule
 
 Record = dict[str, Tensor]
 ROWS = 128  # queries whose scores are formed at a time: what is after the last of them is left out
+CAUSAL = torch.ones(ROWS, ROWS).tril()
+AFTER = torch.full((ROWS, ROWS), -torch.inf).triu(1)  # added to scores of positions after a query's
 LAYER_MAPS = tuple(f.name for f in fields(Layer))
 # Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
 # for each of the leading axes) and how many of the codes are neurons (None: all). An operator may
@@ -130,7 +132,7 @@ class SpikingModel:
         keep(record, "embedding", x)
         for n in range(c.layers):
             x = self.layer(x, n, record)
-        logits = self.logits(x).to(torch.int64)                          # (T, vocab)
+        logits = self.logits(x).to(torch.int32).to(torch.int64)          # (T, vocab); 24 bits
         keep(record, "logits", logits)
         return logits
 
@@ -172,29 +174,31 @@ class SpikingModel:
         return self._counted(name, a.post_scaled(a.half_up_(rows.weight[ids] * rows.gain),
                                                  UNITY_MANTISSA, self.model.embedding_shift()))
 
-    def _linear(self, name: str, rows: Rows, codes: Tensor, mantissa: Shift, shift: Shift,
-                residual: Tensor | None = None) -> Tensor:
+    def _linear(self, name: str, rows: Rows, codes: Tensor, fired: Tensor | Volley,
+                mantissa: Shift, shift: Shift, residual: Tensor | None = None) -> Tensor:
         self._fired(name, codes, len(rows.gain))
-        sums = self.gathers.rows(codes, rows.weight, population_of(name))
         # The quantiser chooses drops so that nothing saturates here.
-        y = a.half_up_(sums.to(torch.float64).mul_(rows.gain))
+        sums = self.gathers.rows(fired, rows.weight).to(torch.float64)
+        y = a.product_half_up_(sums, rows.gain)
         return self._counted(name, a.post_scaled(y, mantissa, shift, rows.bias, residual))
 
     def _normed(self, x: Tensor, *names: str) -> list[Tensor]:
         """RMSNorm then linear maps: x (T, n) is coded first, 1/rms modulates the sums."""
-        exponent = a.code_exponent(x)                                    # (T, 1)
-        codes = a.encode(x, exponent)
-        squares = self.gathers.modulate(codes, codes, population_of(names[0])).sum(
+        codes, exponent = a.code(x)                                      # (T, n), (T, 1)
+        fired = self.gathers.fire(codes, population_of(names[0]))
+        squares = self.gathers.modulate(fired, codes).sum(
             -1, keepdim=True, dtype=gathering_type(codes))
         mantissa, e = a.norm_scalar(squares, exponent, self.model.norm, self.tables)
         maps = [(name, self.rows[name]) for name in names]
-        return [self._linear(name, rows, codes, mantissa, self.model.norm_shift(rows.outline) - e)
+        return [self._linear(name, rows, codes, fired, mantissa,
+                             self.model.norm_shift(rows.outline) - e)
                 for name, rows in maps]
 
     def _residual(self, vector: Tensor, name: str, rows: Rows, residual: Tensor) -> Tensor:
         """A linear map of `vector` added to the residual stream."""
-        exponent = a.code_exponent(vector)
-        return self._linear(name, rows, a.encode(vector, exponent), UNITY_MANTISSA,
+        codes, exponent = a.code(vector)
+        fired = self.gathers.fire(codes, population_of(name))
+        return self._linear(name, rows, codes, fired, UNITY_MANTISSA,
                             self.model.residual_shift(rows.outline) - exponent, residual)
 
     def _attention(self, x: Tensor, name: str, record: Record | None) -> Tensor:
@@ -204,10 +208,8 @@ class SpikingModel:
         heads = qkv.view(T, H + 2 * K, hd).transpose(0, 1)               # (H + 2 K, T, hd)
         rotated = self._counted(f"{name}.rotated", a.rotate(heads[:H + K], self.cosine[:T],
                                                             self.sine[:T]))
-        exponent = a.code_exponent(rotated)
-        (q, k), (q_e, k_e) = (z.split((H, K)) for z in (a.encode(rotated, exponent), exponent))
-        v_e = a.code_exponent(heads[H + K:])                             # (K, T, 1)
-        v = a.encode(heads[H + K:], v_e)
+        (q, k), (q_e, k_e) = (z.split((H, K)) for z in a.code(rotated))
+        v, v_e = a.code(heads[H + K:])                                   # (K, T, hd), (K, T, 1)
         alignment = v_e.cummax(1).values                                 # causal: over 0..p
         keep(record, f"{name}.qkv", qkv)
         for part, value in (("rotated", rotated), ("key", k), ("value", v), ("key_exponent", k_e),
@@ -233,37 +235,36 @@ class SpikingModel:
         m = self.model
         whole, part = divmod(m.score_gain, 1 << m.score_drop)
         kind = a.exact_type(hd * ARRIVED_MAXIMUM * CODE.maximum << m.score_drop)
-        k = k.to(kind).mT.contiguous()                                   # (H, hd, T)
+        k, half = k.to(kind).mT.contiguous(), a.HALF[kind]            # (H, hd, T)
         q_power = a.power(q_e - m.score_shift + UNITY_SHIFT).to(torch.float32)    # (H, T, 1)
         k_power = a.power(k_e).to(torch.float32).mT                               # (H, 1, T)
         clips = bool(VECTOR.maximum * q_power.max() * k_power.max() > VECTOR.maximum)
         down, up = a.power(-alignment).to(torch.float32), a.power(v_e).to(torch.float32).mT
         # Softmax leaves out what comes after a query anyway; the gate, counts and records do not.
         masked = clips or record is not None or self.config.attention is Attention.gate
-        causal = torch.ones(ROWS, ROWS).tril()
-        after = torch.full((ROWS, ROWS), -torch.inf).triu(1)
         sums, exponents, totals = [], [], []
         for first in range(0, T, ROWS):
             at, seen = slice(first, first + ROWS), slice(0, first + ROWS)
-            acc = self.gathers.rows(q[:, at], k[..., seen], Population.attention)
-            score = a.half_up_(acc * (part * 2.0**-m.score_drop)).add_(acc, alpha=whole)
-            score = score.to(torch.float32).mul_(q_power[:, at]).mul_(k_power[..., seen])
+            queries = self.gathers.fire(q[:, at], Population.attention)
+            acc = self.gathers.rows(queries, k[..., seen])
+            score = torch.add(half, acc, alpha=part * 2.0**-m.score_drop).floor_()
+            score = score.add_(acc, alpha=whole).to(torch.float32).mul_(q_power[:, at])
+            score = a.product_half_up_(score, k_power[..., seen])
             if masked:
                 own = score[..., at]                                     # (H, rows, rows)
-                own.mul_(causal[:own.shape[1], :own.shape[1]])           # what is not there is 0
-            a.half_up_(score)
+                own.mul_(CAUSAL[:own.shape[1], :own.shape[1]])           # what is not there is 0
             if clips:
                 score = self._counted(f"{name}.score", a.saturate(score))
             keep_rows(record, f"{name}.score", score, first, T)
-            p, total = self._weights(score, reach[at], after)
-            p = a.half_up_(p.mul_(down[:, at]).mul_(up[..., seen]))      # 2**(v_e - alignment)
+            p, total = self._weights(score, reach[at])
+            p = a.product_half_up_(p.mul_(down[:, at]), up[..., seen])   # 2**(v_e - alignment)
             keep_rows(record, f"{name}.probability", p, first, T)
             p_e = a.exponent_of(p.amax(-1, keepdim=True))
-            codes = p.mul_(a.power(-p_e).to(torch.float32)).add_(0.5).to(torch.uint8)
+            codes = a.half_up_(p.mul_(a.power(-p_e).to(torch.float32)))
             codes.clamp_(max=CODE.maximum)
             self._fired(f"{name}.mixed", codes, hd, H * int(reach[at].sum()))
-            sums.append(self.gathers.rows(codes.to(torch.float32), v[:, seen],
-                                          Population.attention))         # (H, rows, hd)
+            weights = self.gathers.fire(codes, Population.attention)
+            sums.append(self.gathers.rows(weights, v[:, seen]))          # (H, rows, hd)
             exponents.append(p_e)
             totals.append(total)
         mantissa, e = a.reciprocal(torch.cat(totals, 1), self.tables)    # (H, T, 1)
@@ -274,16 +275,15 @@ class SpikingModel:
             keep(record, f"{name}.mixed.{h}", mixed[h])
         return mixed
 
-    def _weights(self, score: Tensor, reach: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, score: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of scores (H, rows, n), not divided, and what each query's are divided by.
 
-        Of the last `rows` positions the queries see those up to their own; `after` is -inf at the
-        others.
+        Of the last `rows` positions the queries see those up to their own.
         """
         if self.config.attention is Attention.gate:
             return score.clamp_(min=0), reach[:, None].expand(len(score), -1, 1)
         rows = len(reach)
-        score[..., -rows:].add_(after[:rows, :rows])
+        score[..., -rows:].add_(AFTER[:rows, :rows])
         t = torch.sub(score.amax(-1, keepdim=True), score, out=score)
         p = a.look_up(self.tables.exp2, t.clamp_(max=EXP2_CLAMP))
         return p, p.sum(-1, keepdim=True, dtype=a.exact_type(p.shape[-1] << EXP2_FRACTION))
@@ -292,9 +292,10 @@ class SpikingModel:
         F = self.model.fraction
         gate, up = self._normed(x, f"{name}.gate", f"{name}.up")         # (T, hidden)
         silu = a.silu_at_once(gate, self.silu)
-        exponent = a.code_exponent(silu)
+        codes, exponent = a.code(silu)
+        gates = self.gathers.fire(codes, None)
         product = self._counted(f"{name}.product", a.scale(
-            self.gathers.modulate(a.encode(silu, exponent), up, None), F - exponent))
+            self.gathers.modulate(gates, up), F - exponent))
         down = self._residual(product, f"{name}.down", self.rows[f"{name}.down"], x)
         for part, value in (("gate", gate), ("up", up), ("silu", silu), ("product", product),
                             ("down", down)):

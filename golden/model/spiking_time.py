@@ -2,10 +2,12 @@
 
 `AtOnce` multiplies codes, which is what the sum of all spikes comes to. `InTime` runs the EI-IF
 neurons of a schedule step by step and adds or subtracts a row for every spike, as the device does.
-Both give the same integers; tests compare them on whole models.
+Both `fire` codes first; what was fired goes into `rows`, or onto operands (`modulate`), any number
+of times. Both give the same integers; tests compare them on whole models.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
@@ -60,22 +62,32 @@ class AtOnce:
         self.arrives = {p: torch.tensor(spike_response(s)[0], dtype=torch.float32)
                         for p, s in (schedules or {}).items()}
 
-    def arrived(self, codes: Tensor, population: Population | None) -> Tensor:
-        """What of codes arrives at synapses: the sum of each neuron's weighted spikes."""
+    def fire(self, codes: Tensor, population: Population | None) -> Tensor:
+        """What of codes (..., n) in +-127 arrives at synapses: each neuron's weighted spikes.
+
+        None: all of it arrives.
+        """
         table = self.arrives.get(population)
         return codes if table is None else look_up(table, codes + CODE.maximum)
 
-    def rows(self, codes: Tensor, rows: Tensor, population: Population | None = None) -> Tensor:
-        """codes (..., n) in +-127 fired into rows (..., n, outputs) -> (..., outputs), floating.
+    def rows(self, fired: Tensor, rows: Tensor) -> Tensor:
+        """What was fired (..., n) into rows (..., n, outputs) -> (..., outputs), floating.
 
         Rows are in +-127, or of a type that is exact for sums of theirs.
         """
-        kind = torch.promote_types(rows.dtype, gathering_type(codes))
-        return self.arrived(codes, population).to(kind) @ rows.to(kind)
+        kind = torch.promote_types(rows.dtype, gathering_type(fired))
+        return fired.to(kind) @ rows.to(kind)
 
-    def modulate(self, codes: Tensor, operand: Tensor, population: Population | None) -> Tensor:
-        """codes fired onto operands of the vector format, one by one; None: all arrives."""
-        return (codes if population is None else self.arrived(codes, population)) * operand
+    def modulate(self, fired: Tensor, operand: Tensor) -> Tensor:
+        """What was fired onto operands of the vector format, one by one."""
+        return fired * operand
+
+
+class Volley(NamedTuple):
+    """Codes and the spikes that they became: signs (-1, 0, 1) and amplitude of each step."""
+
+    codes: Tensor
+    steps: list[tuple[Tensor, int]]
 
 
 class InTime:
@@ -90,26 +102,29 @@ class InTime:
                  schedules: Mapping[Population, Schedule] | None = None) -> None:
         self.schedule, self.schedules, self.fired = schedule, schedules or {}, 0
 
-    def _steps(self, codes: Tensor, population: Population | None):
+    def fire(self, codes: Tensor, population: Population | None) -> Volley:
+        """The spikes of codes (..., n), by step."""
         codes = potential = codes.to(torch.int64)
+        volley = Volley(codes, [])
         for entry in self.schedules.get(population, self.schedule).steps:
             potential, sign = neuron_step(potential, codes, entry)
             if sign.any():                      # a silent step adds nothing
                 self.fired += int(torch.count_nonzero(sign))
-                yield sign, entry.amplitude
+                volley.steps.append((sign, entry.amplitude))
+        return volley
 
-    def rows(self, codes: Tensor, rows: Tensor, population: Population) -> Tensor:
+    def rows(self, fired: Volley, rows: Tensor) -> Tensor:
         """As `AtOnce.rows`: each step adds and subtracts rows, shifted by its amplitude."""
-        kind = torch.promote_types(rows.dtype, gathering_type(codes))
-        total = torch.zeros((*codes.shape[:-1], rows.shape[-1]), dtype=kind)
-        for sign, amplitude in self._steps(codes, population):
+        kind = torch.promote_types(rows.dtype, gathering_type(fired.codes))
+        total = torch.zeros((*fired.codes.shape[:-1], rows.shape[-1]), dtype=kind)
+        for sign, amplitude in fired.steps:
             total += (sign.to(kind) @ rows.to(kind)) * 2**amplitude
         return total
 
-    def modulate(self, codes: Tensor, operand: Tensor, population: Population | None) -> Tensor:
+    def modulate(self, fired: Volley, operand: Tensor) -> Tensor:
         """As `AtOnce.modulate`: each spike adds or subtracts a shifted copy of its operand."""
-        total = torch.zeros_like(codes * operand)
-        for sign, amplitude in self._steps(codes, population):
+        total = torch.zeros_like(fired.codes * operand)
+        for sign, amplitude in fired.steps:
             spikes = torch.where(sign > 0, operand, torch.where(sign < 0, -operand, 0))
             total += spikes * 2**amplitude
         return total

@@ -6,7 +6,7 @@ first spikes, gated by tags. G, the global signal, says how well the task goes.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -83,6 +83,14 @@ def mean_over_projections(fired: Sequence[Fired], value: str = "spikes") -> torc
     return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
 
+def shares(fired: Sequence[Fired], populations: Iterable[Population]) -> list[float]:
+    """Projections that each population fires into, over their mean by population."""
+    counts = dict.fromkeys(populations, 0)
+    for f in fired:
+        counts[f.population] += PROJECTIONS[f.population]
+    return [len(counts) * count / sum(counts.values()) for count in counts.values()]
+
+
 def penalty(rules: Rules, fired: Sequence[Fired], model: QuantisedNetwork) -> torch.Tensor:
     """The loss terms beside the task."""
     total = torch.zeros((), device=fired[0].spikes.device)
@@ -111,13 +119,16 @@ def synapses(model: QuantisedNetwork) -> list[tuple[str, nn.Parameter]]:
 def neuron_rule(rules: Rules, fired: Sequence[Fired], model: QuantisedNetwork, G: float) -> None:
     """theta_base and alpha of each population move towards S_target and V_target.
 
-    d theta_base = eta_theta G (mean S - S_target), with S the mean over all projections; the paper
-    prints the difference the other way round, with which a neuron that fires too often would fire
-    more often still (docs/training.md has the measurement).
+    d theta_base = eta_theta G (mean S - S_target) share, with S the mean over all projections and
+    share the population's part of the projections (1 where all have the same): the head's neurons
+    are few and their spikes worth most. The paper prints the difference the other way round, with
+    which a neuron that fires too often would fire more often still, and has no shares
+    (docs/training.md has the measurement).
     """
     spikes = float(mean_over_projections(fired))
     r = model.responses
-    r.base += rules.eta_theta * G * (spikes - rules.S_target)
+    step = rules.eta_theta * G * (spikes - rules.S_target)
+    r.base += step * torch.tensor(shares(fired, r.index), device=r.base.device)
     if rules.eta_alpha:
         left = float(mean_over_projections(fired, "potential"))
         r.alpha += rules.eta_alpha * G * (rules.V_target - left) / CODE.maximum

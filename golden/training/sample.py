@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,15 @@ class Teacher:
 _teacher: Teacher | None = None  # of a worker process
 
 
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
+
+
 def _hire(*arguments) -> None:
     global _teacher
+    # A parent that is killed ends nobody: its workers would go on.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _teacher = Teacher(*arguments)
 

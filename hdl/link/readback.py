@@ -1,4 +1,4 @@
-"""Read-back: one link word out of row memory, vector memory or the register block."""
+"""Read-back: one link word out of row, vector or external memory or the register block."""
 
 from amaranth.hdl import Array, Module, unsigned
 from amaranth.lib.wiring import Component, In, Out
@@ -28,6 +28,7 @@ class ReadBack(Component):
                 "vector": Out(read_port(16, word_layout(c))),
                 "register_address": Out(8),
                 "register_data": In(32),
+                "external_data": In(32),
             }
         )
 
@@ -52,6 +53,8 @@ class ReadBack(Component):
                 lanes = Array(self.vector.data[i] for i in range(c.vector_lanes))
                 with m.If(address < c.vector_depth << lane_bits):
                     m.d.comb += self.port.data.eq(lanes[address[:lane_bits]])
+            with m.Case(Space.EXTERNAL):
+                m.d.comb += self.port.data.eq(self.external_data)
             with m.Default():
                 with m.If(address < 1 << len(self.register_address)):
                     m.d.comb += self.port.data.eq(self.register_data)

@@ -6,11 +6,12 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import TOKEN_BITS, row_write_layout, table_write
+from hdl.memory.external import address_bits, word_write_layout
 from isa.configurations import Configuration
 from isa.packets import Fault, Kind, RunFlag, Space
 
 READABLE = (Space.ROW, Space.VECTOR, Space.REGISTER)
-WRITABLE = tuple(s for s in Space if s is not Space.VECTOR)
+WRITABLE = tuple(s for s in Space if s not in (Space.VECTOR, Space.EXTERNAL))
 STREAMED = (Space.ROW, Space.PARAMETER)
 
 
@@ -19,13 +20,18 @@ def read_request_layout() -> StructLayout:
     return StructLayout({"space": unsigned(8), "address": unsigned(32), "length": unsigned(32)})
 
 
+def _external(c: Configuration) -> dict:
+    bits = address_bits(c)
+    return {"external": Out(stream.Signature(word_write_layout(bits)))} if bits else {}
+
+
 class Receiver(Component):
     """Takes link words, one a cycle, except where a ring is full or a read is in progress.
 
     A packet takes four cycles, one a payload word and one more (a prompt, rows, tables alike).
-    rows: writes of four lanes of one core; tables: every other memory, `tables.address` counted in
-    link words. Words beyond what these addresses reach are dropped here; a memory drops what is
-    beyond its own end.
+    rows: writes of four lanes of one core; external: words for external memory, where there is one;
+    tables: every other memory, `tables.address` counted in link words. Words beyond what these
+    addresses reach are dropped here; a memory drops what is beyond its own end.
 
     Ring entries (STREAM) go where `row_address` / `parameter_address` say, while `row_ready` /
     `parameter_ready`; `row_done` / `parameter_done` are set in the cycle in which an entry's last
@@ -35,6 +41,8 @@ class Receiver(Component):
     `start` is a pulse once the whole prompt is in the queue; `reset_position`, `send_logits` and
     `generate` then belong to this run. `stop` stays set from STOP to the next RUN.
 
+    `overwrites` is set while a WRITE to anything but registers goes on.
+
     READ and a fault wait for the transmitter. Between the STREAM packets of one position a host
     therefore must not READ: logits on their way could need the rows that wait behind it.
     """
@@ -43,6 +51,7 @@ class Receiver(Component):
         self.c = c
         super().__init__(
             {
+                **_external(c),
                 "link": In(stream.Signature(unsigned(32))),
                 "rows": Out(stream.Signature(row_write_layout(c))),
                 "tables": Out(table_write()),
@@ -62,6 +71,7 @@ class Receiver(Component):
                 "send_logits": Out(1),
                 "generate": Out(32),
                 "stop": Out(1),
+                "overwrites": Out(1),
             }
         )
 
@@ -128,7 +138,10 @@ class Receiver(Component):
             m.d.sync += fault.eq(reason)
             m.next = "FAULT"
 
+        has_external = bool(c.external_words)
+
         def known(spaces) -> Signal:
+            spaces += (Space.EXTERNAL,) if has_external and spaces is not STREAMED else ()
             return Cat(space == s for s in spaces).any()
 
         with m.FSM():
@@ -153,6 +166,9 @@ class Receiver(Component):
                         m.next = "WRITE"
                         with m.If(~known(WRITABLE)):
                             fail(Fault.UNKNOWN_SPACE)
+                        if has_external:
+                            with m.Elif((space == Space.EXTERNAL) & self.running):
+                                fail(Fault.RUN_BUSY)
                     with m.Case(Kind.STREAM):
                         m.d.sync += address.eq(0)
                         m.next = "STREAM"
@@ -195,8 +211,12 @@ class Receiver(Component):
                     with m.If(self.link.valid):
                         m.d.sync += left.eq(left - 1)
             with m.State("WRITE"):
+                m.d.comb += self.overwrites.eq(space != Space.REGISTER)
                 with m.If(left == 0):
                     m.next = "KIND"
+                if has_external:
+                    with m.Elif(space == Space.EXTERNAL):
+                        self._write_external(m, address)
                 with m.Elif(beyond):
                     m.d.comb += self.link.ready.eq(1)
                 with m.Elif(space == Space.ROW):
@@ -242,3 +262,13 @@ class Receiver(Component):
                     m.d.comb += self.start.eq(1)
                     m.next = "KIND"
         return m
+
+    def _write_external(self, m: Module, address) -> None:
+        word = self.external.payload
+        inside = (address >> len(word.address)) == 0
+        m.d.comb += [
+            word.address.eq(address),
+            word.data.eq(self.link.payload),
+            self.external.valid.eq(self.link.valid & inside),
+            self.link.ready.eq(self.external.ready | ~inside),
+        ]

@@ -1,13 +1,21 @@
 """The register block: settings that the host writes, identity and counters that it reads."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import settings_layout, table_write
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.packets import Space
-from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC, SETTINGS
+from isa.registers import (
+    CONTRACT_VERSION,
+    COUNTERS,
+    EXTERNAL_SETTINGS,
+    IDENTITY,
+    IDENTITY_MAGIC,
+    SETTINGS,
+)
 
 INCREMENT_BITS = 16  # largest increment of a counter in one cycle
 
@@ -22,16 +30,18 @@ class RegisterBlock(Component):
     `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
 
     Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
-    value to a counter's address clears it.
+    value to a counter's address clears it. Settings begin with those of `contents`,
+    whose identity is that of the image until `overwritten`.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self.contents = c, contents
         super().__init__(
             {
                 "tables": In(table_write()),
-                "settings": Out(settings_layout()),
+                "settings": Out(settings_layout(), init=dict(contents.settings)),
                 "increments": In(increments_layout()),
+                "overwritten": In(1),
                 "address": In(8),
                 "data": Out(32),
             }
@@ -41,9 +51,10 @@ class RegisterBlock(Component):
         m = Module()
         write = Signal()
         m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
+        present = [r for r in SETTINGS if r.name not in EXTERNAL_SETTINGS or self.c.external_words]
         with m.If(write):
             with m.Switch(self.tables.address):
-                for r in SETTINGS:
+                for r in present:
                     with m.Case(r.address):
                         m.d.sync += self.settings[r.name].eq(self.tables.data)
         counts = {r.name: Signal(32, name=f"count_{r.name}") for r in COUNTERS}
@@ -56,12 +67,18 @@ class RegisterBlock(Component):
             ]
             with m.If(write & (self.tables.address == r.address)):
                 m.d.sync += counts[r.name].eq(0)
+        kept = Signal(init=1, reset_less=True)  # a reset does not bring memories back
+        with m.If(self.overwritten):
+            m.d.sync += kept.eq(0)
         fixed = dict(
-            magic=IDENTITY_MAGIC, contract=CONTRACT_VERSION, configuration=self.c.identity
+            magic=IDENTITY_MAGIC,
+            contract=CONTRACT_VERSION,
+            configuration=self.c.identity,
+            image=Mux(kept, self.contents.identity, 0) if self.contents.identity else 0,
         )
         values = {r.address: fixed[r.name] for r in IDENTITY}
         values |= {r.address: counts[r.name] for r in COUNTERS}
-        for r in SETTINGS:
+        for r in present:
             extended = Signal(signed(32) if r.signed else unsigned(32), name=f"read_{r.name}")
             m.d.comb += extended.eq(self.settings[r.name])
             values[r.address] = extended

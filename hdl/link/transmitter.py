@@ -18,7 +18,8 @@ class Transmitter(Component):
     """One packet at a time; logits go before the token, the token before the end of the run.
 
     Reads are slow and rare: each word waits out the slowest memory. `read_space` and
-    `read_address` (link word) are stable for READ_LATENCY cycles before `read_data` is taken.
+    `read_address` (link word) are stable for READ_LATENCY cycles before `read_data` is taken, and
+    until `hold` is 0.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -35,6 +36,8 @@ class Transmitter(Component):
                 "read": In(stream.Signature(read_request_layout())),
                 "read_space": Out(8),
                 "reading": Out(1),
+                "waiting": Out(1),  # for the word at port.address
+                "hold": In(1),
                 "port": Out(read_port(32, unsigned(32))),
             }
         )
@@ -103,11 +106,12 @@ class Transmitter(Component):
                     with m.If(left == 1):
                         m.next = "END"
             with m.State("WAIT"):
-                m.d.comb += self.reading.eq(1)
-                m.d.sync += wait.eq(wait + 1)
+                m.d.comb += [self.reading.eq(1), self.waiting.eq(left != 0)]
+                with m.If(wait != READ_LATENCY):
+                    m.d.sync += wait.eq(wait + 1)
                 with m.If(left == 0):
                     m.next = "END"
-                with m.Elif(wait == READ_LATENCY):
+                with m.Elif((wait == READ_LATENCY) & ~self.hold):
                     m.d.sync += data.eq(self.port.data)  # a counter may move on while it waits
                     m.next = "DATA"
             with m.State("DATA"):

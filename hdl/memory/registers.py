@@ -1,9 +1,12 @@
 """Register files between the units: magnitudes, maxima, scalars."""
 
-from amaranth.hdl import Array, Module, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
+from hdl.lib.ecp5 import select
 from hdl.lib.shapes import register_read, scalar_layout, write_port
+from hdl.memory.style import style
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 
@@ -30,16 +33,38 @@ class MagnitudeFile(Component):
 
     def elaborate(self, platform):
         m = Module()
-        registers = Array(Signal(VECTOR.bits, name=f"magnitude_{i}") for i in range(self.depth))
-        for i, register in enumerate(registers):
-            for port, join in ((self.post_write, self.post_join), (self.vector_write, 0)):
-                with m.If(port.enable & (port.address == i)):
-                    m.d.sync += register.eq(port.data)
-                    with m.If(join):
-                        m.d.sync += register.eq(port.data | register)
-        for port in (self.fire, self.vector):
-            m.d.comb += port.data.eq(registers[port.address])
+        joined = register_read(8, unsigned(VECTOR.bits)).create()
+        m.d.comb += joined.address.eq(self.post_write.address)
+        readers = {"fire": self.fire, "vector": self.vector, "join": joined}
+        word = self.post_write.data | Mux(self.post_join, joined.data, 0)
+        # Each writer has memories of its own, one a reader; a bit tells who wrote a register last.
+        by_vector = Array(Signal(name=f"by_vector_{i}") for i in range(self.depth))
+        writers = {"post": (self.post_write, word), "vector": (self.vector_write, None)}
+        for name, (port, _) in writers.items():
+            with m.If(port.enable):
+                m.d.sync += by_vector[port.address].eq(name == "vector")
+        for reader, read in readers.items():
+            found = {}
+            for name, (port, data) in writers.items():
+                found[name] = _copy(m, f"{name}_{reader}", self.depth, port, data, read.address)
+            recent = select(m, platform, by_vector, read.address)
+            m.d.comb += read.data.eq(Mux(recent, found["vector"], found["post"]))
         return m
+
+
+def _copy(m: Module, name: str, depth: int, write, data, address):
+    """What a memory that follows `write` (with other data if given) holds at `address`."""
+    m.submodules[name] = memory = Memory(
+        shape=Value.cast(write.data).shape(), depth=depth, init=[], attrs=style(depth)
+    )
+    port, read = memory.write_port(), memory.read_port(domain="comb")
+    m.d.comb += [
+        port.en.eq(write.enable),
+        port.addr.eq(write.address),
+        port.data.eq(write.data if data is None else data),
+        read.addr.eq(address),
+    ]
+    return read.data
 
 
 class _OneWriter(Component):
@@ -56,11 +81,8 @@ class _OneWriter(Component):
 
     def elaborate(self, platform):
         m = Module()
-        registers = Array(Signal(self.shape, name=f"register_{i}") for i in range(self.depth))
-        for i, register in enumerate(registers):
-            with m.If(self.write.enable & (self.write.address == i)):
-                m.d.sync += register.eq(self.write.data)
-        m.d.comb += self.read.data.eq(registers[self.read.address])
+        found = _copy(m, "registers", self.depth, self.write, None, self.read.address)
+        m.d.comb += Value.cast(self.read.data).eq(found)
         return m
 
 

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.shapes import row_write_layout
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 
 ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
@@ -36,8 +37,9 @@ class RowMemory(wiring.Component):
     chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (for simulation only).
     """
 
-    def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, bank_rows: int | None = None,
+                 contents: Contents = EMPTY) -> None:
+        self.c, self._contents = c, contents
         fits = c.row_depth <= MAXIMUM_BANKS * ECP5_BANK_ROWS
         self.bank_rows = bank_rows or (ECP5_BANK_ROWS if fits else c.row_depth)
         if self.bank_rows < c.row_depth and self.bank_rows & (self.bank_rows - 1):
@@ -84,11 +86,13 @@ class RowMemory(wiring.Component):
                 enable.eq(Mux(self.readback_enable, owned, self.enable[core])),
             ]
             outputs = []
+            initial = self._contents.rows(core, c.cores)
             for bank in range(banks):
+                first = bank * bank_rows
                 memory = Memory(
                     shape=unsigned(c.lanes * WEIGHT_BITS),
-                    depth=min(bank_rows, c.row_depth - bank * bank_rows),
-                    init=[],
+                    depth=min(bank_rows, c.row_depth - first),
+                    init=initial[first : first + bank_rows],
                 )
                 m.submodules[f"core_{core}_bank_{bank}"] = memory
                 write_port = memory.write_port(granularity=WEIGHT_BITS)

@@ -1,5 +1,7 @@
 """Memories with one writer and one reader: parameters, exponents."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
@@ -18,22 +20,31 @@ class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
     tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
-    latency one cycle; what is read in the cycle of a write to the same word is not defined.
+    latency one cycle; what is read in the cycle of a write to the same word is not defined. `init`:
+    entries (isa.contents) at power-on.
     """
 
     def __init__(
-        self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool
+        self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool,
+        init: Sequence[int] = (),
     ) -> None:
         self.space, self.depth, self.layout = space, depth, layout
         self.attributes = style(depth, block)
+        self.init = [self._kept(entry) for entry in init]
         super().__init__({"tables": In(table_write()), "read": In(read_port(address_bits, layout))})
+
+    def _kept(self, entry: int) -> int:
+        """The low bits of each 16 of an entry."""
+        bits, lanes = self.layout.elem_shape.width, self.layout.length
+        mask = (1 << bits) - 1
+        return sum((entry >> 16 * lane & mask) << bits * lane for lane in range(lanes))
 
     def elaborate(self, platform):
         m = Module()
         bits, lanes = self.layout.elem_shape.width, self.layout.length
         pairs = lanes // 2
         m.submodules.memory = memory = Memory(
-            shape=unsigned(bits * lanes), depth=self.depth, init=[], attrs=self.attributes
+            shape=unsigned(bits * lanes), depth=self.depth, init=self.init, attrs=self.attributes
         )
         write = memory.write_port(granularity=2 * bits)
         read = memory.read_port()
@@ -52,9 +63,9 @@ class PairMemory(Component):
         return m
 
 
-def parameter_memory(c: Configuration) -> PairMemory:
+def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
     """Gain and drop (or half of a bias) of V outputs a word."""
-    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True)
+    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True, init)
 
 
 class ExponentMemory(Component):
@@ -80,7 +91,7 @@ class ExponentMemory(Component):
         m = Module()
         lanes = self.c.vector_lanes
         depth = self.c.exponent_depth
-        attributes = style(depth)
+        attributes = style(depth, self.c.spare_blocks)
         # A look-up table's memory is four bits wide with one enable: the top bits of all lanes go
         # together, and are read to be written.
         together = bool(attributes)

@@ -1,5 +1,7 @@
 """Vector memory: words of V elements, and the rotation table behind them."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
@@ -27,8 +29,8 @@ class VectorMemory(Component):
     it, a pair at a time, while nothing runs; a write beyond the end is dropped.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, rotation: Sequence[int] = ()) -> None:
+        self.c, self._rotation = c, rotation
         port = shared_read(16, word_layout(c))
         super().__init__(
             {
@@ -43,13 +45,26 @@ class VectorMemory(Component):
             }
         )
 
+    def _init(self) -> list[int]:
+        """The memory at power-on: zeros, then `rotation` (entries of isa.contents), if any."""
+        half = self.c.vector_lanes // 2
+        bits = TRIGONOMETRIC.bits
+        low = (1 << bits) - 1
+        pairs = [entry >> 32 * n & 0xFFFFFFFF for entry in self._rotation for n in range(half)]
+        pairs = [pair & low | (pair >> 16 & low) << bits for pair in pairs]
+        words = [
+            sum(pair << VECTOR.bits * n for n, pair in enumerate(pairs[at : at + 2 * half]))
+            for at in range(0, len(pairs), 2 * half)
+        ]
+        return [0] * self.c.vector_depth + words if words else []
+
     def elaborate(self, platform):
         m = Module()
         c = self.c
         lanes = c.vector_lanes
         width = VECTOR.bits * lanes
         depth = c.vector_depth + -(-c.rotation_depth // 2)
-        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=self._init())
         write, read = memory.write_port(granularity=VECTOR.bits), memory.read_port()
 
         m.d.comb += [

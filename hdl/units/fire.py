@@ -26,6 +26,7 @@ from hdl.units.norm import Norm
 from hdl.units.router import Router
 from hdl.units.synapse import SynapseCore
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import VECTOR
 from isa.instructions import FIRE
 
@@ -71,8 +72,9 @@ class Fire(wiring.Component):
     bank_rows: see hdl.memory.rows.RowMemory.
     """
 
-    def __init__(self, c: Configuration, bank_rows: int | None = None) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, bank_rows: int | None = None,
+                 contents: Contents = EMPTY) -> None:
+        self.c, self._contents = c, contents
         self.bank_rows = bank_rows
         super().__init__(
             {
@@ -104,10 +106,10 @@ class Fire(wiring.Component):
         c = self.c
         m = Module()
         m.submodules.fetch = fetch = Fetch(c)
-        m.submodules.neurons = neurons = NeuronCore(c)
+        m.submodules.neurons = neurons = NeuronCore(c, self._contents)
         m.submodules.router = router = Router(c)
-        m.submodules.norm = norm = Norm()
-        m.submodules.rows = rows = RowMemory(c, self.bank_rows)
+        m.submodules.norm = norm = Norm(self._contents)
+        m.submodules.rows = rows = RowMemory(c, self.bank_rows, self._contents)
         cores = [SynapseCore(c) for _ in range(c.cores)]
 
         for name in ("instruction", "source", "magnitude"):

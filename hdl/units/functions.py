@@ -15,6 +15,7 @@ from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.memory.style import style
 from hdl.units.pipeline import delayed
 from hdl.units.products import add_rows, bit_length, digits
+from isa.contents import EMPTY, Contents
 from isa.formats import (
     EXP2_CLAMP,
     EXP2_PIECES,
@@ -39,10 +40,12 @@ SILU_DELTA_BITS = _SILU_LIMIT_BITS + 1 - (SILU_PIECES - 1).bit_length()
 _WHOLE_MAXIMUM = EXP2_CLAMP >> SCORE_FRACTION
 
 
-def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int) -> list:
+def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int,
+           contents: Contents) -> list:
     """Read ports (address in, data in the same cycle) of a table that the loader's bus fills."""
     m.submodules.table = memory = Memory(
-        shape=unsigned(bits), depth=depth, init=[], attrs=style(depth)
+        shape=unsigned(bits), depth=depth, attrs=style(depth),
+        init=[entry & ((1 << bits) - 1) for entry in contents.of(space)],
     )
     write = memory.write_port()
     m.d.comb += [
@@ -65,7 +68,8 @@ class Exp2(wiring.Component):
     in 0 .. 2**17 - 1.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, contents: Contents = EMPTY):
+        self._contents = contents
         super().__init__(
             {
                 "argument": In(unsigned(EXP2_ARGUMENT_BITS)).array(lanes),
@@ -78,7 +82,8 @@ class Exp2(wiring.Component):
         m = Module()
         base_bits = 16
         ports = _table(
-            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES, len(self.argument)
+            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES, len(self.argument),
+            self._contents,
         )
         inside = SCORE_FRACTION - (EXP2_PIECES - 1).bit_length()  # fraction bits in a piece
         for argument, value, port in zip(self.argument, self.value, ports, strict=True):
@@ -107,7 +112,8 @@ class Silu(wiring.Component):
     `widen` (0..11) is constant while arguments are under way.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, contents: Contents = EMPTY):
+        self._contents = contents
         super().__init__(
             {
                 "argument": In(signed(VECTOR.bits)).array(lanes),
@@ -124,7 +130,8 @@ class Silu(wiring.Component):
         m = Module()
         limit_bits, inside = _SILU_LIMIT_BITS, SILU_DELTA_BITS
         ports = _table(
-            m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument)
+            m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument),
+            self._contents,
         )
         above = Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits))
         for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
@@ -163,8 +170,8 @@ class Inverse(wiring.Component):
     value: unsigned, 32 bits. Latency 3 cycles.
     """
 
-    def __init__(self, root: bool = False):
-        self._root = root
+    def __init__(self, root: bool = False, contents: Contents = EMPTY):
+        self._root, self._contents = root, contents
         super().__init__(
             {
                 "value": In(SUM_BITS),
@@ -178,7 +185,7 @@ class Inverse(wiring.Component):
         m = Module()
         entries = RSQRT_ENTRIES if self._root else RECIPROCAL_ENTRIES
         space = Space.RSQRT if self._root else Space.RECIPROCAL
-        (port,) = _table(m, self.tables, space, GAIN.bits, entries, 1)
+        (port,) = _table(m, self.tables, space, GAIN.bits, entries, 1, self._contents)
 
         length_bits = SUM_BITS.bit_length()
         zero = self.value == 0

@@ -12,6 +12,7 @@ from hdl.memory.style import style
 from hdl.units.membrane import Membrane, drive_layout
 from hdl.units.squares import SumOfSquares, squares_layout
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import CODE, EXPONENT, SCHEDULE_STEPS
 from isa.packets import Space
 from isa.schedule import LEAK_CLEAR, LEAK_NONE, STEP, Reset
@@ -64,6 +65,14 @@ def _entry_layout() -> StructLayout:
     return StructLayout({**{n: f.shape for n, f in STEP.layout()}, "exact": unsigned(1)})
 
 
+def _stored(step: int) -> int:
+    """A link word of the schedule as an entry."""
+    fields = STEP.unpack(step & ((1 << STEP.bits) - 1))
+    exact = fields["threshold"] <= 1 << fields["amplitude"]
+    fields["threshold"] = -fields["threshold"] % (1 << len(Signal(_entry_layout()).threshold))
+    return _entry_layout().const({**fields, "exact": exact}).as_bits()
+
+
 def _phase_layout() -> StructLayout:
     """What the neurons do in a cycle of a step; one of them is set while a group is active."""
     return StructLayout(
@@ -89,8 +98,8 @@ class NeuronCore(wiring.Component):
     such tile waits while one is not taken.
     """
 
-    def __init__(self, c: Configuration) -> None:
-        self.c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
+        self.c, self._contents = c, contents
         super().__init__(
             {
                 "groups": In(stream.Signature(group_layout(c))),
@@ -264,7 +273,7 @@ class NeuronCore(wiring.Component):
         m.submodules.schedule = schedule = Memory(
             shape=unsigned(_entry_layout().size),
             depth=SCHEDULE_STEPS,
-            init=[],
+            init=[_stored(step) for step in self._contents.of(Space.SCHEDULE)],
             attrs=style(SCHEDULE_STEPS),
         )
         write_port = schedule.write_port()

@@ -9,6 +9,7 @@ from hdl.lib.arithmetic import bit_length, digits_layout, modulate_digits, recod
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
 from hdl.memory.style import style
 from hdl.units.squares import SQUARES_BITS, squares_layout
+from isa.contents import EMPTY, Contents
 from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
 from isa.packets import Space
 
@@ -33,11 +34,16 @@ class Norm(wiring.Component):
     settings: In(settings_layout())
     tables: In(table_write())
 
+    def __init__(self, contents: Contents = EMPTY) -> None:
+        self._contents = contents
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
         settings = self.settings
         m.submodules.table = table = Memory(
-            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, init=[], attrs=style(RSQRT_ENTRIES)
+            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, attrs=style(RSQRT_ENTRIES),
+            init=self._contents.of(Space.RSQRT),
         )
         write_port = table.write_port()
         read_port = table.read_port(transparent_for=())

@@ -1,5 +1,7 @@
 """Sequencer: runs the program for every token, and the units in step with one another."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import fifo, stream
 from amaranth.lib.memory import Memory
@@ -80,10 +82,12 @@ class ProgramMemory(Component):
     """The program: one instruction a word, written by the link loader 32 bits at a time.
 
     `instruction` belongs to the `address` of the cycle before. A write beyond the end is dropped.
+    `init`: entries (isa.contents) at power-on.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, init: Sequence[int] = ()) -> None:
         self.depth = c.program_depth
+        self.init = [entry & ((1 << INSTRUCTION_BITS) - 1) for entry in init]
         super().__init__(
             {
                 "tables": In(table_write()),
@@ -95,7 +99,7 @@ class ProgramMemory(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=unsigned(INSTRUCTION_BITS), depth=self.depth, init=[]
+            shape=unsigned(INSTRUCTION_BITS), depth=self.depth, init=self.init
         )
         write = memory.write_port(granularity=32)
         read = memory.read_port()
@@ -122,12 +126,14 @@ class Sequencer(Component):
     Every token but the last of the prompt skips what follows HEAD. After the last, `next_token`
     from the post unit is sent out as `token` and runs next, until `generate` tokens came out, the
     end token came out, the context is full, or `stop` was set. `finished` gives the reason.
+    `token_begun` pulses when a token begins; `token` and `runs_head` are then its.
 
     One instruction is dispatched a cycle; the program's end waits until all units are idle.
     """
 
-    def __init__(self, c: Configuration) -> None:
+    def __init__(self, c: Configuration, program: Sequence[int] = ()) -> None:
         self.c = c
+        self.program_init = program
         ports = {}
         for unit in UNITS:
             ports[unit] = Out(stream.Signature(RECORDS[OPCODES[unit]].layout()))
@@ -149,6 +155,8 @@ class Sequencer(Component):
                 "rotation_base": Out(16),
                 "key_row_offset": Out(20),
                 "token": Out(TOKEN_BITS),
+                "token_begun": Out(1),
+                "runs_head": Out(1),
                 "next_token": In(TOKEN_BITS),
                 "token_out": Out(stream.Signature(unsigned(TOKEN_BITS))),
                 "token_position": Out(POSITION_BITS),
@@ -179,7 +187,7 @@ class Sequencer(Component):
             for other in queue.others:
                 m.d.comb += getattr(queue, f"completed_{other}").eq(queues[other].completed)
 
-        m.submodules.program = program = ProgramMemory(c)
+        m.submodules.program = program = ProgramMemory(c, self.program_init)
         address, following = Signal(range(c.program_depth)), Signal(range(c.program_depth))
         opcode = program.instruction[:4]
         m.d.comb += [
@@ -190,7 +198,7 @@ class Sequencer(Component):
             program.address.eq(following),
             following.eq(address),
         ]
-        m.d.sync += address.eq(following)
+        m.d.sync += [address.eq(following), self.token_begun.eq(0)]
 
         last_of_prompt = Signal()
         made = Signal(32)
@@ -209,6 +217,7 @@ class Sequencer(Component):
                 m.d.sync += self.key_row_offset.eq(self.key_row_offset + settings.key_stride)
 
         m.d.comb += [
+            self.runs_head.eq(last_of_prompt),
             self.token_out.payload.eq(self.token),
             self.finished.payload.eq(reason),
         ]
@@ -232,11 +241,13 @@ class Sequencer(Component):
                     m.d.sync += reason.eq(Stop.CONTEXT_FULL)
                     m.next = "FINISH"
                 with m.Elif(last_of_prompt):
+                    m.d.sync += self.token_begun.eq(1)
                     m.next = "RUN"
                 with m.Else():
                     m.d.comb += self.prompt.ready.eq(1)
                     with m.If(self.prompt.valid):
                         m.d.sync += [
+                            self.token_begun.eq(1),
                             self.token.eq(self.prompt.payload),
                             last_of_prompt.eq(self.prompt_last),
                         ]

@@ -8,6 +8,7 @@ from hdl.lib.shapes import scalar_layout, table_write
 from hdl.units.functions import EXP2_ARGUMENT_BITS, SUM_BITS, Exp2, Inverse
 from hdl.units.pipeline import delayed
 from hdl.units.scaler import AMOUNT_BITS, MAXIMUM_LEFT
+from isa.contents import EMPTY, Contents
 from isa.formats import EXPONENT, VECTOR
 
 _MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
@@ -29,7 +30,8 @@ class Softmax(wiring.Component):
     word.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, contents: Contents = EMPTY):
+        self._contents = contents
         super().__init__(
             {
                 "scores": In(signed(VECTOR.bits)).array(lanes),
@@ -51,8 +53,8 @@ class Softmax(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         lanes = len(self.scores)
-        m.submodules.exp2 = exp2 = Exp2(lanes)
-        m.submodules.reciprocal = reciprocal = Inverse()
+        m.submodules.exp2 = exp2 = Exp2(lanes, self._contents)
+        m.submodules.reciprocal = reciprocal = Inverse(contents=self._contents)
         for part in (exp2, reciprocal):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 

@@ -31,6 +31,7 @@ from hdl.units.softmax import Softmax
 from hdl.units.store import ROW_BITS, RowWriter
 from hdl.units.word_queue import WordQueue
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.formats import CODE, EXPONENT, TRIGONOMETRIC, VECTOR
 from isa.instructions import VECTOR as INSTRUCTION
 from isa.instructions import Operation
@@ -68,8 +69,8 @@ class VectorUnit(wiring.Component):
     Trace, for simulation: key_value_valid marks each word of codes of a store, in order.
     """
 
-    def __init__(self, c: Configuration):
-        self._c = c
+    def __init__(self, c: Configuration, contents: Contents = EMPTY):
+        self._c, self._contents = c, contents
         super().__init__(
             {
                 "instruction": In(stream.Signature(INSTRUCTION.layout())),
@@ -107,8 +108,8 @@ class VectorUnit(wiring.Component):
         m.submodules.rotator = rotator = Rotator(V)
         m.submodules.modulator = modulator = Modulator(V)
         m.submodules.scaler = scaler = Scaler(V)
-        m.submodules.silu = silu = Silu(V)
-        m.submodules.softmax = softmax = Softmax(V)
+        m.submodules.silu = silu = Silu(V, self._contents)
+        m.submodules.softmax = softmax = Softmax(V, self._contents)
         m.submodules.queue = queue = WordQueue(V * VECTOR.bits, _QUEUE_DEPTH)
         m.submodules.rows = rows = RowWriter(c)
         m.submodules.heads = heads = HeadExponents(c)

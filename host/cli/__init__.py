@@ -1,4 +1,4 @@
-"""The command line: `spikelet generate`, `compile`, `convert`, `eval`, `energy`, `info`.
+"""The command line: models (`spikelet generate`, `compile`, ...) and boards (`devices`, ...).
 
 A user's mistake is one line on the standard error stream and exit code 2; Ctrl-C is a word and 130.
 Commands import what they need when they run: `spikelet --help` starts without PyTorch or Amaranth.
@@ -10,8 +10,21 @@ from collections.abc import Sequence
 
 import typer
 
+from host.cli import (
+    board_sim,
+    build,
+    convert,
+    devices,
+    energy,
+    evaluate,
+    flash,
+    generate,
+    info,
+    selftest,
+    stats,
+    train,
+)
 from host.cli import compile as compile_command
-from host.cli import convert, energy, evaluate, generate, info, train
 from host.cli.terminal import fail
 from isa.errors import SpikeletError
 
@@ -48,6 +61,12 @@ app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
 app.command("energy")(energy.energy)
 app.command("info")(info.info)
+app.command("build")(build.build)
+app.command("flash")(flash.flash)
+app.command("board-sim")(board_sim.board_sim)
+app.command("devices")(devices.devices)
+app.command("selftest")(selftest.selftest)
+app.command("stats")(stats.stats)
 app.add_typer(train.app, name="train")
 
 

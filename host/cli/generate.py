@@ -1,14 +1,21 @@
-"""spikelet generate: text from a prompt, on the simulated or the golden device."""
+"""spikelet generate: text from a prompt, on the simulated or the golden device, or on a board."""
 
 import math
 import secrets
 import time
-from enum import StrEnum
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host.cli.device import (
+    Device,
+    DeviceKind,
+    DeviceOption,
+    board_configuration,
+    open_device,
+)
 from host.cli.sources import (
     ConfigurationOption,
     ScheduleOption,
@@ -22,20 +29,14 @@ from host.cli.sources import (
     vocabulary,
 )
 from host.cli.terminal import emit, note, print_table, progress
-from isa.configurations import configuration
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
     from host.driver import Generation
-    from host.transport import Transport
     from isa.image import Image
 
 
-class Device(StrEnum):
-    """What runs the program."""
-
-    sim = "sim"
-    golden = "golden"
+DEFAULT_CLOCK_HZ = 80_000_000
 
 
 def generate(
@@ -46,8 +47,7 @@ def generate(
     prompt: Annotated[str, typer.Option("--prompt", "-p",
                                         help="Text to continue.")] = "Once upon a time",
     max_new_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
-    device: Annotated[Device, typer.Option(help="The Verilated hardware, or its golden "
-                                                "model.")] = Device.sim,
+    device: DeviceOption = "sim",
     config: ConfigurationOption = None,
     weights: WeightsOption = None,
     schedule: ScheduleOption = None,
@@ -58,7 +58,9 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Sample among the k most likely tokens; 0: all.")] = 0,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampling; default: a new "
                                                   "one.")] = None,
-    clock_mhz: Annotated[float, typer.Option(help="Clock for which the speed is given.")] = 80.0,
+    clock_mhz: Annotated[float | None, typer.Option(help="Clock for which the speed is given. "
+                                                         "Default: the board's, or "
+                                                         f"{DEFAULT_CLOCK_HZ / 1e6:g}.")] = None,
     waves: Annotated[Path | None, typer.Option(help="Write a VCD waveform of the simulation "
                                                     "(slow, large).")] = None,
 ) -> None:
@@ -68,25 +70,36 @@ def generate(
     Example:
       spikelet generate
       spikelet generate --prompt "Lily and Tom" --temperature 0.8
+      spikelet generate --device serial:/dev/ttyUSB0
     """
-    _check_options(prompt, max_new_tokens, device, temperature, top_p, top_k, seed, clock_mhz,
+    chosen = Device.parse(device)
+    _check_options(prompt, max_new_tokens, chosen, temperature, top_p, top_k, seed, clock_mhz,
                    waves)
 
     from golden.model.tokenizer import StreamDecoder
     from host.driver import Driver, check_prompt
     from host.sampling import Sampler
+    from isa.image import Image
 
     model = model_path(model)
-    source = read_model(model, config)
-    words = read_tokenizer(model, tokenizer, vocabulary(source))
-    ids = words.encode(prompt)
-    image = make_image(source, config, weights, schedule, *begin_and_end(model, words))
-    check_prompt(image, ids, max_new_tokens)
-    sampler = None
-    if temperature:
-        seed = secrets.randbits(32) if seed is None else seed
-        sampler = Sampler(image.model["fraction"], temperature, top_k, top_p, seed)
-    with _open_device(device, image, waves) as transport:
+    with ExitStack() as stack:
+        board = None
+        if chosen.kind is DeviceKind.serial:  # first: it says for what to compile
+            board = stack.enter_context(open_device(chosen))
+        source = read_model(model, config)
+        if board is not None and config is None and not isinstance(source, Image):
+            config = board_configuration(board).name
+        words = read_tokenizer(model, tokenizer, vocabulary(source))
+        ids = words.encode(prompt)
+        image = make_image(source, config, weights, schedule, *begin_and_end(model, words))
+        check_prompt(image, ids, max_new_tokens)
+        sampler = None
+        if temperature:
+            seed = secrets.randbits(32) if seed is None else seed
+            sampler = Sampler(image.model["fraction"], temperature, top_k, top_p, seed)
+        transport = board or stack.enter_context(
+            open_device(chosen, image.configuration, waves))
+        clock_mhz = clock_mhz or (transport.clock_hz or DEFAULT_CLOCK_HZ) / 1e6
         with progress("loading the model") as tell:
             driver = Driver(transport, image, lambda done, all_: tell(
                 done / all_, f"{all_:,} words"))
@@ -107,7 +120,7 @@ def generate(
 
 
 def _check_options(prompt: str, max_new_tokens: int, device: Device, temperature: float,
-                   top_p: float, top_k: int, seed: int | None, clock_mhz: float,
+                   top_p: float, top_k: int, seed: int | None, clock_mhz: float | None,
                    waves: Path | None) -> None:
     from host.sampling import Sampler
 
@@ -115,28 +128,15 @@ def _check_options(prompt: str, max_new_tokens: int, device: Device, temperature
         raise SpikeletError("the prompt is empty: give --prompt some text")
     if max_new_tokens < 1:
         raise SpikeletError(f"--max-new-tokens is {max_new_tokens}: give at least 1")
-    if not (math.isfinite(clock_mhz) and clock_mhz > 0):
+    if clock_mhz is not None and not (math.isfinite(clock_mhz) and clock_mhz > 0):
         raise SpikeletError(f"--clock-mhz is {clock_mhz:g}: give a number above 0")
-    if waves is not None and device is not Device.sim:
+    if waves is not None and device.kind is not DeviceKind.sim:
         raise SpikeletError("only the simulated device has waveforms: use --device sim, or leave "
                             "out --waves")
     if temperature != 0:
         Sampler(0, temperature, top_k, top_p, seed or 0)
     elif top_p != 1.0 or top_k:
         raise SpikeletError("--top-p and --top-k sample, which needs --temperature above 0")
-
-
-def _open_device(device: Device, image: "Image", waves: Path | None) -> "Transport":
-    sizes = configuration(image.configuration)
-    if device is Device.golden:
-        from host.transport.golden import GoldenTransport
-
-        return GoldenTransport(sizes)
-
-    from host.transport.simulated import SimulatedTransport
-
-    with progress(f"building the simulator of '{sizes.name}' (once)") as tell:
-        return SimulatedTransport(sizes, waves, lambda stage, fraction: tell(fraction, stage))
 
 
 def _tell_stop(result: "Generation", image: "Image", wanted: int) -> None:

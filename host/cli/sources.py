@@ -25,6 +25,7 @@ class Weights(StrEnum):
 
     resident = "resident"
     streamed = "streamed"
+    external = "external"
 
 
 class ScheduleName(StrEnum):
@@ -51,8 +52,8 @@ ConfigurationOption = Annotated[
 ]
 WeightsOption = Annotated[
     Weights | None,
-    typer.Option("--weights", help="Resident on the device (default), or streamed by the host "
-                                   "for every token."),
+    typer.Option("--weights", help="Resident on the device (default), streamed by the host for "
+                                   "every token, or in the device's external memory."),
 ]
 ScheduleOption = Annotated[
     ScheduleName | None,

@@ -8,8 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from isa.errors import SpikeletError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Tell = Callable[[float, str], None]
 """Called with how much is done (0..1) and what is being done."""
@@ -54,6 +58,17 @@ def print_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> No
 def print_grid(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table whose first column is names; prints plain text where there is no terminal."""
     from rich.console import Console
+
+    text = io.StringIO()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = None if terminal else 100
+    console = Console(file=text, force_terminal=terminal, width=width, markup=False,
+                      highlight=False, emoji=False)
+    console.print(_grid(rows, title))
+    emit("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n")
+
+
+def _grid(rows: Sequence[Sequence[str]], title: str | None) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
@@ -62,13 +77,34 @@ def print_grid(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
         table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
-    text = io.StringIO()
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = None if terminal else 100
-    console = Console(file=text, force_terminal=terminal, width=width, markup=False,
-                      highlight=False, emoji=False)
-    console.print(table)
-    emit("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n")
+    return table
+
+
+class LiveGrid:
+    """A table that changes in its place on a terminal; elsewhere its last state is printed."""
+
+    def __init__(self, title: str) -> None:
+        self._title, self._rows, self._live = title, None, None
+
+    def __enter__(self) -> "LiveGrid":
+        if sys.stdout is not None and sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False)
+            self._live.start()
+        return self
+
+    def show(self, rows: Sequence[Sequence[str]]) -> None:
+        """The table's new rows."""
+        self._rows = rows
+        if self._live is not None:
+            self._live.update(_grid(rows, self._title), refresh=True)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._rows is not None:
+            print_grid(self._rows, self._title)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from golden.model.quantise import Layer, QuantisedModel, Synapses
+from host.compiler import external
 from host.compiler.layout import Layout, ceil, choose, missing, unfit
 from host.compiler.program import Placed, build
 from host.compiler.schedules import place_schedules
@@ -38,7 +39,8 @@ def compile_model(
     """The image of a model for one configuration.
 
     Args:
-        weights: "resident" puts all weights into row memory, "streamed" has the host send them.
+        weights: "resident" puts all weights into row memory, "external" into external memory,
+            "streamed" has the host send them.
         schedule: "phase", the model's own schedules (phases with each population's thresholds),
             or "unary" for all populations (isa/schedule.py).
         context: positions to make room for; by default as many as fit, at most the model's.
@@ -90,13 +92,14 @@ class Assembly:
         schedule: str = "phase", context: int | None = None, end_token: int | None = None,
         bound: int = 0,
     ) -> None:  # fmt: skip
-        if weights not in ("resident", "streamed"):
-            raise SpikeletError(f"weights are 'resident' or 'streamed', not '{weights}'")
+        if weights not in ("resident", "streamed", "external"):
+            raise SpikeletError("weights are 'resident', 'streamed' or 'external', not "
+                                f"'{weights}'")
         self.q, self.c, self._context = q, c, context
         self._weights, self._schedule, self._end_token = weights, schedule, end_token
         self._schedules = place_schedules(q, schedule)
         self._layers = list(q.layers)
-        self.layout = a = choose(q, c, weights == "streamed", context, bound)
+        self.layout = a = choose(q, c, weights, context, bound)
         self._bound = bound
         maps = _maps(q, a)
         self._placed = _place(maps, a)
@@ -127,6 +130,9 @@ class Assembly:
             parts.append(("section", space, 0, (len(words),)))
         if not a.streamed:
             return
+        if a.external:
+            self._plan_external(maps)
+            return
         e = maps["embedding"]
         self._first["tokens"] = len(parts)
         parts.append(("embedding", Space.ROW, 0, (e.inputs, ceil(e.outputs, c.lanes) * tile)))
@@ -141,6 +147,15 @@ class Assembly:
                 words = groups * word * (1 if m.bias is None else 3)
                 parts += [(part, Space.PARAMETER, 0, (words,)), (part, Space.ROW, 0, (rows,))]
 
+    def _plan_external(self, maps: dict[str, Synapses]) -> None:
+        areas, at = self.layout.areas, 0
+        self._places = external.place(maps, self.c)
+        for area, words in (("tokens", areas.embedding), ("body", areas.body),
+                            ("head", areas.head)):  # fmt: skip
+            self._first[area] = len(self._parts)
+            self._parts.append(("section", Space.EXTERNAL, at, (words,)))
+            at += words
+
     # ---- maps, as they come --------------------------------------------------------------------
 
     def embedding(self, m: Synapses) -> Iterator[Put]:
@@ -150,9 +165,10 @@ class Assembly:
             yield from self._resident("embedding", m)
             return
         yield self._first["embedding"], 0, _parameters(m, self.c, 0, m.outputs)
-        step = max(1, CHUNK_WORDS // self._parts[self._first["tokens"]][3][1])
+        rows_of = external.token_pieces if self.layout.external else _embedding_rows
+        step = max(1, CHUNK_WORDS * 4 // (m.outputs * self.c.cores))
         for start in range(0, m.inputs, step):
-            rows = _embedding_rows(m.weight[:, start : start + step], self.c)
+            rows = rows_of(m.weight[:, start : start + step], self.c)
             yield self._first["tokens"], start * rows.shape[1], rows.reshape(-1)
 
     def layer(self, n: int, layer: Layer) -> Iterator[Put]:
@@ -181,7 +197,15 @@ class Assembly:
         if not self.layout.streamed:
             yield from self._resident(name, m)
             return
-        c, index = self.c, self._first[name]
+        c = self.c
+        if self.layout.external:
+            where = self._places[name]
+            index, at = self._first["head" if name == "head" else "body"], where.offset
+            for words in external.map_parts(m, c, where.last):
+                yield index, at, words
+                at += words.size
+            return
+        index = self._first[name]
         for start in range(0, m.outputs, c.lanes):
             count = min(c.lanes, m.outputs - start)
             yield index, 0, _parameters(m, c, start, count)
@@ -232,7 +256,7 @@ class Assembly:
         for (part, space, address, _), words in zip(self._parts, arrays, strict=True):
             parts[part].append((space, address, words))
         stream = None
-        if a.streamed:
+        if a.streamed and not a.external:
             body, head = ([(space, words) for space, _, words in parts[part]]
                           for part in ("body", "head"))
             stream = Stream(parts["embedding"][0][2], body, head)
@@ -315,4 +339,13 @@ def _settings(q: QuantisedModel, a: Layout, end_token: int | None) -> dict[str, 
     if a.streamed:
         settings["row_ring_mask"] = a.row_ring - 1
         settings["parameter_ring_mask"] = a.parameter_ring - 1
+    if a.external:
+        settings |= dict(
+            external_enable=1,
+            external_embedding_words=a.areas.embedding // s.vocab,
+            external_body=a.areas.embedding,
+            external_body_words=a.areas.body,
+            external_head=a.areas.embedding + a.areas.body,
+            external_head_words=a.areas.head,
+        )
     return settings

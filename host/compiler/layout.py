@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from golden.model.quantise import QuantisedModel
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
+from isa.external import PART_WORDS
 from isa.formats import ARRIVED_MAXIMUM, CODE
 
 SCORE_BUFFERS = 8  # most heads whose scores are alive at the same time; fewer where memory ends
@@ -110,6 +111,53 @@ class Shapes:
         return layer * self.layers + self.tile_words(self.dim) + self.tile_words(self.vocab)
 
 
+@dataclass(frozen=True)
+class Areas:
+    """Words of the model's three areas of external memory, headers included (isa/external.py)."""
+
+    embedding: int  # of all tokens
+    body: int
+    head: int
+
+    @classmethod
+    def of(cls, s: Shapes, bias: bool) -> "Areas":
+        c = s.c
+
+        def piece(outputs: int, inputs: int, bias: bool = False) -> int:
+            return map_words(outputs, inputs, bias, c)
+
+        layer = (
+            piece(2 * s.kv, s.dim, bias) + piece(s.heads * s.head, s.dim, bias)
+            + piece(s.dim, s.heads * s.head) + 2 * piece(s.hidden, s.dim)
+            + piece(s.dim, s.hidden)
+        )  # fmt: skip
+        return cls(s.vocab * token_words(s.dim, c), s.layers * layer, piece(s.vocab, s.dim))
+
+    @property
+    def words(self) -> int:
+        return self.embedding + self.body + self.head
+
+
+def tile_outputs(outputs: int, c: Configuration) -> list[int]:
+    """Outputs of each tile of a map."""
+    return [min(c.lanes, outputs - start) for start in range(0, outputs, c.lanes)]
+
+
+def map_words(outputs: int, inputs: int, bias: bool, c: Configuration) -> int:
+    """Words of a map's parts in external memory, headers included."""
+    entry = c.vector_lanes // 2 * (3 if bias else 1)
+    rows = ceil(inputs, c.cores) * c.cores
+    return sum(
+        2 * PART_WORDS + ceil(n, c.vector_lanes) * entry + rows * ceil(n, 4)
+        for n in tile_outputs(outputs, c)
+    )
+
+
+def token_words(dim: int, c: Configuration) -> int:
+    """Words of a token's piece in external memory."""
+    return sum(PART_WORDS + ceil(n, 4) for n in tile_outputs(dim, c))
+
+
 class Allocator:
     """Hands out consecutive words and remembers how many."""
 
@@ -127,15 +175,15 @@ class Layout:
 
     shapes: Shapes
     context: int
-    streamed: bool
+    source: str  # of the weights: "resident", "streamed" or "external"
     needs: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, q: QuantisedModel, c: Configuration, context: int, streamed: bool, bound: int
+        cls, q: QuantisedModel, c: Configuration, context: int, weights: str, bound: int
     ) -> "Layout":
         """Of q only the shapes matter; `bound`: the largest |accumulator| of its maps."""
-        self = cls(Shapes.of(q, c), context, streamed)
+        self = cls(Shapes.of(q, c), context, weights)
         self._vectors()
         self._rows(q)
         self._parameters(q)
@@ -154,7 +202,19 @@ class Layout:
             "accumulator_bits": bound.bit_length() + 1,
             "context": context,
         }
+        if self.external:
+            self.areas = Areas.of(s, q.config.qkv_bias)
+            self.needs["external_words"] = self.areas.words
         return self
+
+    @property
+    def streamed(self) -> bool:
+        """Rows and parameters come through the rings, from the host or from external memory."""
+        return self.source != "resident"
+
+    @property
+    def external(self) -> bool:
+        return self.source == "external"
 
     # ---- vector memory ------------------------------------------------------------------------
 
@@ -195,7 +255,8 @@ class Layout:
         if self.streamed:
             inputs = max(s.dim, s.heads * s.head, s.hidden)
             tile = ceil(inputs, c.cores)
-            minimum = power_of_two_from(tile)
+            # The next tile comes from memory while one gathers; a host is too slow to matter.
+            minimum = power_of_two_from(2 * tile if self.external else tile)
             spare = max(1, c.row_depth - cache)
             self.row_ring = max(minimum, min(power_of_two_to(spare), power_of_two_from(4 * tile)))
             a.take(self.row_ring)
@@ -237,8 +298,9 @@ class Layout:
             tile = c.lanes // c.vector_lanes * (3 if q.config.qkv_bias else 1)
             embedding = s.tile_words(s.dim)
             spare = max(1, c.parameter_depth - embedding)
+            minimum = power_of_two_from(2 * tile if self.external else tile)
             self.parameter_ring = max(
-                power_of_two_from(tile), min(power_of_two_to(spare), power_of_two_from(4 * tile))
+                minimum, min(power_of_two_to(spare), power_of_two_from(4 * tile))
             )
             a.take(self.parameter_ring)
             need = a.used + embedding
@@ -258,7 +320,7 @@ def missing(layout: Layout, program: int = 0) -> list[str]:
 
 
 def choose(
-    q: QuantisedModel, c: Configuration, streamed: bool, context: int | None, bound: int = 0
+    q: QuantisedModel, c: Configuration, weights: str, context: int | None, bound: int = 0
 ) -> Layout:
     """The layout with the largest context that fits, or the one asked for.
 
@@ -269,11 +331,11 @@ def choose(
     wanted = context or min(q.config.context, c.context)
     step = c.vector_lanes
     for positions in [wanted] if context else range(wanted, 0, -step):
-        layout = Layout.of(q, c, positions, streamed, bound)
+        layout = Layout.of(q, c, positions, weights, bound)
         short = missing(layout)
         if not short and (context or positions >= min(MINIMUM_CONTEXT, wanted)):
             return layout
-    layout = Layout.of(q, c, context or min(MINIMUM_CONTEXT, wanted), streamed, bound)
+    layout = Layout.of(q, c, context or min(MINIMUM_CONTEXT, wanted), weights, bound)
     raise unfit(q, layout, missing(layout), context, bound)
 
 
@@ -281,19 +343,20 @@ def unfit(
     q: QuantisedModel, layout: Layout, short: list[str], context: int | None, bound: int
 ) -> SpikeletError:
     """The error that says which sizes are missing and which configuration has them."""
-    c, streamed = layout.shapes.c, layout.streamed
+    c, weights = layout.shapes.c, layout.source
     program = layout.needs.get("program_depth", 0)
 
-    def holds(other: Configuration, streamed: bool) -> bool:
-        least = Layout.of(q, other, context or MINIMUM_CONTEXT, streamed, bound)
+    def holds(other: Configuration, weights: str) -> bool:
+        least = Layout.of(q, other, context or MINIMUM_CONTEXT, weights, bound)
         return not missing(least, program)
 
     others = [other for other in CONFIGURATIONS.values() if other is not c]
-    hints = [f"--config {other.name}" for other in others if holds(other, streamed)]
-    if not streamed and holds(c, True):
-        hints.append("--weights streamed")
-    if not streamed and not hints:
-        hints = [f"--config {o.name} --weights streamed" for o in others if holds(o, True)]
+    elsewhere = [w for w in ("external", "streamed") if w != weights]
+    hints = [f"--config {other.name}" for other in others if holds(other, weights)]
+    hints += [f"--weights {w}" for w in elsewhere if holds(c, w)]
+    if not hints:
+        hints = [f"--config {o.name} --weights {w}" for w in elsewhere for o in others
+                 if holds(o, w)]
     hint = f"use {' or '.join(hints)}" if hints else "no configuration holds it"
     return SpikeletError(
         f"the model does not fit the configuration '{c.name}': it needs {', '.join(short)}; {hint}"

@@ -24,6 +24,11 @@ class Transport(ABC):
         """
 
     @property
+    def clock_hz(self) -> int | None:
+        """The device's clock, where it is a real one and says so."""
+        return None
+
+    @property
     def cycles(self) -> int | None:
         """Clock cycles since the device was started, where the transport can see them."""
         return None

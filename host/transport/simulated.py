@@ -6,38 +6,45 @@ import numpy as np
 
 from host.transport import Transport
 from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
 from isa.errors import SpikeletError
 from sim.build import build_library
 from sim.compiler import Progress
+from sim.memory import SimulatedMemory
 from sim.shared_library import SimulatedDevice
 
 ANSWER_CYCLES = 50_000_000  # without the words that are waited for: the device is stuck
 QUEUE_WORDS = 1 << 18  # sent but not taken; the clock runs when more wait
 
 
-def _verilog(configuration: Configuration) -> str:
+def _verilog(configuration: Configuration, contents: Contents, memory: SimulatedMemory) -> str:
     from sim.device import device_verilog  # elaboration takes seconds: only when nothing is cached
 
-    return device_verilog(configuration)
+    return device_verilog(configuration, contents, memory)
 
 
 class SimulatedTransport(Transport):
     """A simulated device of one configuration, reset; built on first use, then cached.
 
     `progress(stage, fraction)` follows the build and is not called when there is none. `waves`
-    names a VCD file that gets every cycle. `device` is open to tests (traces, stalls).
+    names a VCD file that gets every cycle. `contents` lie in its memories at power-on. `memory`
+    stands for external memory, where the configuration has it. `device` is open to tests (traces,
+    stalls).
 
     Raises:
         SpikeletError: no C++ compiler, a build that failed, a VCD that cannot be written.
     """
 
     def __init__(self, configuration: Configuration, waves: Path | None = None,
-                 progress: Progress | None = None) -> None:
+                 progress: Progress | None = None, contents: Contents = EMPTY,
+                 memory: SimulatedMemory = SimulatedMemory()) -> None:  # noqa: B008 - frozen
         if waves is not None:
             _check_writable(waves)  # before the build
         library = build_library(
-            lambda: _verilog(configuration), configuration.vector_lanes,
-            identity=repr(configuration), waves=waves is not None, progress=progress,
+            lambda: _verilog(configuration, contents, memory), configuration.vector_lanes,
+            identity=f"{configuration!r} {contents.identity:08x} {memory}",
+            waves=waves is not None, progress=progress,
+            definitions=memory.definitions(configuration),
         )
         self.device = SimulatedDevice(library, configuration.vector_lanes)
         self._waiting = np.zeros(0, dtype=np.uint32)

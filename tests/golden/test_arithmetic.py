@@ -124,7 +124,8 @@ def test_matmul_is_exact_at_its_bound():
         codes[0, -1] = 1
         rows = torch.full((n, 1), 127)
         rows[-1] = 1
-        sums = AtOnce({}).rows(codes, rows, Population.down)
+        gathers = AtOnce()
+        sums = gathers.rows(gathers.fire(codes, Population.down), rows)
         assert sums.item() == (n - 1) * 127 * 127 + 1
     with pytest.raises(OverflowError):
         fast.exact_type(1 << 53)

@@ -97,7 +97,8 @@ def test_neurons_in_time_are_the_unit(schedule):
     """All 255 codes: the batched neurons fire what golden/units/neuron.py fires."""
     codes = np.arange(-127, 128)
     gathers = InTime(SCHEDULES[schedule]())
-    sums = gathers.modulate(torch.tensor(codes), torch.ones(255, dtype=torch.int64), None)
+    fired = gathers.fire(torch.tensor(codes), None)
+    sums = gathers.modulate(fired, torch.ones(255, dtype=torch.int64))
     expected, count = total(codes, SCHEDULES[schedule]())
     assert np.array_equal(sums.numpy(), expected) and np.array_equal(expected, codes)
     assert gathers.fired == count

@@ -143,14 +143,20 @@ def test_global_signal():
 @pytest.mark.parametrize("G", [0.1, 0.9])
 @pytest.mark.parametrize("above", [0.5, -0.5])
 def test_neuron_rule_moves_theta_base(G, above):
-    """More spikes than the target raise the thresholds of all populations, fewer lower them."""
+    """More spikes than the target raise the thresholds of all populations, fewer lower them, by
+    the projections that each fires into: with L layers 3 L, L, 2 L, L and 1."""
     model = network()
     fired, seen = fire(model)
     before = model.responses.base.detach().clone()
     spikes = plain_mean(model, seen, spikes_of)
     neuron_rule(replace(OFF, S_target=spikes - above, eta_theta=0.1), fired, model, G)
     moved = model.responses.base.detach() - before
-    assert torch.allclose(moved, torch.full_like(moved, 0.1 * G * above), rtol=1e-3)
+    layers = TINY.layers
+    projections = {Population.qkv: 3 * layers, Population.out: layers, Population.gated: 2 * layers,
+                   Population.down: layers, Population.head: 1}
+    mean = sum(projections.values()) / 5
+    expected = [0.1 * G * above * projections[p] / mean for p in model.responses.index]
+    assert moved.tolist() == pytest.approx(expected, rel=1e-3)
     assert torch.equal(model.responses.alpha.detach(), Responses().alpha.detach())
 
 

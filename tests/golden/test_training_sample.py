@@ -5,6 +5,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -218,3 +219,38 @@ def test_a_worker_that_is_killed(teacher, tmp_path):
     assert json.loads((tmp_path / "out.txt.state").read_text())["rounds"] >= 1
 
 
+
+
+def test_workers_end_with_a_parent_that_is_killed(teacher, tmp_path):
+    """Killed, the parent can say nothing to them."""
+    out = tmp_path / "out.txt"
+    parent = multiprocessing.get_context("spawn").Process(
+        target=sample_file, args=(teacher, teacher / "tokenizer.json", out, 10**9, 3, 1.0, 1))
+    parent.start()
+    wait_for(lambda: (tmp_path / "out.txt.state").exists())
+    workers = children_of(parent.pid)
+    assert workers
+    parent.kill()
+    parent.join()
+    wait_for(lambda: not any(alive(worker) for worker in workers))
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of a process's children."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended may wait for a parent to take note."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.1)

@@ -43,6 +43,12 @@ def test_the_image_is_that_of_compile(run, here, source, config, options):
     assert "text that the model told: 4 documents" in result.out
 
 
+@pytest.mark.parametrize("source, config",
+                         [("model.bin", "tiny_sdram"), ("braingpt", "ulx3s_sdram")])
+def test_the_image_with_external_weights_is_that_of_compile(run, here, source, config):
+    test_the_image_is_that_of_compile(run, here, source, config, ["--weights", "external"])
+
+
 def test_a_converted_image_generates(run, here):
     assert run("convert", "model.bin", "new.image", "--config", "tiny", "--tokenizer",
                "tokenizer.bin", "--text", "text.txt", "--context", "16").status == 0

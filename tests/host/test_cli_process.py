@@ -18,7 +18,8 @@ def spikelet(*arguments: object, **options) -> subprocess.CompletedProcess:
                           env=ENVIRONMENT, stdin=subprocess.DEVNULL, timeout=120, **options)
 
 
-@pytest.mark.parametrize("command", ["", "generate", "compile", "eval", "energy", "info"])
+@pytest.mark.parametrize("command", ["", "generate", "compile", "eval", "energy", "info",
+                                     "board-sim", "devices", "selftest", "stats"])
 def test_help_has_an_example(command):
     result = spikelet(*([command] if command else []), "--help")
     assert result.returncode == 0 and result.stderr == ""

@@ -180,3 +180,18 @@ def test_a_setting_too_large_is_a_programmers_mistake():
     model.settings["product_shift"] = 64
     with pytest.raises(ValueError, match="product_shift = 64"):
         Driver(FakeDevice(), model)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_counters_are_watched_during_a_generation(streamed, monkeypatch):
+    monkeypatch.setattr("host.driver.WATCH_SECONDS", 0.0)
+    driver, device = make(streamed)
+    driver.generate([1, 2], 3)
+    seen: list[int] = []
+    result = driver.generate([1, 2], 6, watch=lambda counters: seen.append(counters["tokens"]))
+    assert result.tokens == expected([1, 2], 6)
+    assert len(seen) > 2 and seen == sorted(seen), seen
+    assert seen[0] >= 2 and seen[-1] == result.counters["tokens"] == 7
+    monkeypatch.setattr("host.driver.WATCH_SECONDS", 1e9)
+    driver.generate([1, 2], 6, watch=lambda counters: pytest.fail("too early"))
+    assert driver.logits([1]).size

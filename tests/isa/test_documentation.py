@@ -2,7 +2,7 @@
 
 import pytest
 
-from isa import documentation, formats, instructions, packets, registers
+from isa import documentation, formats, frames, instructions, packets, registers
 from isa.formats import IntegerFormat
 
 CURRENT = documentation.text()
@@ -13,7 +13,8 @@ def test_the_file_is_current():
     assert written == CURRENT, "run python -m isa.documentation"
 
 
-@pytest.mark.parametrize("record", [*instructions.RECORDS.values(), packets.HEADER],
+@pytest.mark.parametrize("record", [*instructions.RECORDS.values(), packets.HEADER,
+                                    frames.HEADER],
                          ids=lambda record: record.name)
 def test_every_field_is_there(record):
     if record is not instructions.CONTROL:
@@ -27,8 +28,8 @@ def test_every_register_is_there():
 
 
 def test_every_name_is_there():
-    enumerations = (packets.Kind, packets.Space, packets.Fault, registers.Stop, instructions.Opcode,
-                    instructions.Operation, instructions.Scale)
+    enumerations = (packets.Kind, packets.Space, packets.Fault, registers.Stop, frames.FrameType,
+                    instructions.Opcode, instructions.Operation, instructions.Scale)
     for member in (member for enumeration in enumerations for member in enumeration):
         assert f"| 0x{int(member):02X} | `{member.name}` |" in CURRENT
     for name, value in vars(formats).items():
@@ -36,7 +37,8 @@ def test_every_name_is_there():
             assert f"| `{name}` | {value.bits} |" in CURRENT
 
 
-@pytest.mark.parametrize("enumeration", [packets.Kind, packets.Fault, registers.Stop])
+@pytest.mark.parametrize("enumeration",
+                         [packets.Kind, packets.Fault, registers.Stop, frames.FrameType])
 def test_every_meaning_is_there(enumeration):
     for member in enumeration:
         line = next(line for line in CURRENT.splitlines()

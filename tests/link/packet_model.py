@@ -7,7 +7,7 @@ from isa.packets import HEADER, HEADER_WORDS, Fault, Kind, RunFlag, Space
 from tests.cocotb_support import generator
 
 READABLE = (Space.ROW, Space.VECTOR, Space.REGISTER)
-WRITABLE = set(Space) - {Space.VECTOR}
+WRITABLE = set(Space) - {Space.VECTOR, Space.EXTERNAL}  # of a device without external memory
 STREAMED = (Space.ROW, Space.PARAMETER)
 TABLE_WORDS = 1 << 16  # link words that tables.address reaches
 ROWS = 1 << 20  # rows that a row write reaches

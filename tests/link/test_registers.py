@@ -3,24 +3,34 @@
 from collections import deque
 
 import cocotb
+import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from hdl.lib.shapes import settings_layout
 from hdl.link.registers import INCREMENT_BITS, RegisterBlock, increments_layout
-from isa.configurations import configuration
+from isa.configurations import Configuration, configuration
 from isa.packets import Space
-from isa.registers import CONTRACT_VERSION, COUNTERS, IDENTITY, IDENTITY_MAGIC, SETTINGS
-from tests.cocotb_support import generator, pack, run_cocotb, start, unpack
+from isa.registers import (
+    CONTRACT_VERSION,
+    COUNTERS,
+    EXTERNAL_SETTINGS,
+    IDENTITY,
+    IDENTITY_MAGIC,
+    SETTINGS,
+)
+from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 
 CYCLES = 8000
-IDENTITIES = (IDENTITY_MAGIC, CONTRACT_VERSION, configuration("tiny").identity)
-FIXED = {r.address: value for r, value in zip(IDENTITY, IDENTITIES, strict=True)}
 
 
 class Model:
     """Settings, counters, and the increments that were not added yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, c: Configuration) -> None:
+        identities = (IDENTITY_MAGIC, CONTRACT_VERSION, c.identity, 0)
+        self.fixed = {r.address: value for r, value in zip(IDENTITY, identities, strict=True)}
+        self.present = [r for r in SETTINGS
+                        if c.external_words or r.name not in EXTERNAL_SETTINGS]  # fmt: skip
         self.settings = {r.name: 0 for r in SETTINGS}
         self.counts = {r.name: 0 for r in COUNTERS}
         self._steps = dict(self.counts)
@@ -32,14 +42,14 @@ class Model:
         for r in COUNTERS:
             if r.address == address:
                 return self.counts[r.name]
-        return FIXED.get(address, 0)
+        return self.fixed.get(address, 0)
 
     def step(self, write: tuple[int, int] | None, increments: dict[str, int]) -> None:
         """One cycle: `write` is (address, data)."""
         for name, step in self._steps.items():
             self.counts[name] = self.counts[name] + step & 0xFFFFFFFF
         self._steps = increments
-        for r in SETTINGS:
+        for r in self.present:
             if write is not None and r.address == write[0]:
                 value = write[1] & ((1 << r.bits) - 1)
                 negative = r.signed and value >> (r.bits - 1)
@@ -53,7 +63,7 @@ class Model:
 async def every_cycle(dut):
     """Random writes, reads and increments in every cycle; what is of another space is ignored."""
     await start(dut)
-    rng, model = generator("registers"), Model()
+    rng, model = generator("registers"), Model(configuration(parameters()["name"]))
     addresses = [r.address for r in (*SETTINGS, *IDENTITY, *COUNTERS)]
     reads: deque[int | None] = deque([None, None])
     write, increments = None, {r.name: 0 for r in COUNTERS}
@@ -100,5 +110,7 @@ async def counters_wrap(dut):
     assert step * cycles >> 32
 
 
-def test_registers():
-    run_cocotb(RegisterBlock(configuration("tiny")), __name__, "registers_tiny")
+@pytest.mark.parametrize("name", ["tiny", "tiny_sdram"])
+def test_registers(name):
+    """Settings of external memory are there where the memory is."""
+    run_cocotb(RegisterBlock(configuration(name)), __name__, f"registers_{name}", {"name": name})

@@ -18,8 +18,10 @@ from host.verify import first_mismatch
 from isa.configurations import configuration
 from isa.packets import Space
 from isa.registers import COUNTERS
+from sim.memory import SimulatedMemory
 
 FRACTION = 10  # random models have larger activations than trained ones
+MEMORY = SimulatedMemory()
 TIMED = {r.name for r in COUNTERS if r.name.endswith("cycles")}
 
 
@@ -32,10 +34,11 @@ class Pair:
     """Two devices of one configuration behind the same driver; a context manager."""
 
     def __init__(self, q: QuantisedModel, name: str, weights: str = "resident",
-                 schedule: str = "phase", **options) -> None:  # fmt: skip
+                 schedule: str = "phase", memory: SimulatedMemory = MEMORY,
+                 **options) -> None:  # fmt: skip
         self.c = configuration(name)
         self.image = compile_model(q, self.c, weights=weights, schedule=schedule, **options)
-        self.simulated = SimulatedTransport(self.c)
+        self.simulated = SimulatedTransport(self.c, memory=memory)
         self.golden = GoldenTransport(self.c)
         self.drivers = [Driver(self.golden, self.image), Driver(self.simulated, self.image)]
         self._stack = ExitStack()

@@ -1,4 +1,4 @@
-"""The program on the golden device = the integer model, every vector; resident = streamed."""
+"""The program on the golden device = the integer model, every vector, wherever weights are."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,17 @@ from tests.system.golden_vectors import named_vectors
 
 SHAPES = {"tiny": (TINY, "tiny"), "odd": (ODD, "large"), "wide heads": (WIDE_HEADS, "large"),
           "tiny gate": (TINY_GATE, "tiny"), "gate": (ODD_GATE, "large")}
+WITH_EXTERNAL_MEMORY = {"tiny": "tiny_sdram", "large": "ulx3s_sdram"}
 PARTS = {"qkv": ("query", "key_value"), "rotated": ("rotated_query", "rotated_key")}
 
 
-@pytest.mark.parametrize("weights", ["resident", "streamed"])
+@pytest.mark.parametrize("weights", ["resident", "streamed", "external"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_vector_is_the_models(shape: str, weights: str) -> None:
     print(f"seed {SEED}")
     config, name = SHAPES[shape]
+    if weights == "external":
+        name = WITH_EXTERNAL_MEMORY[name]
     c = configuration(name)
     q = quantise(random_checkpoint(config, SEED), fraction=10)
     tokens = np.random.default_rng(SEED).integers(0, config.vocab, 11)

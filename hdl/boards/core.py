@@ -1,0 +1,51 @@
+"""What is behind a board's pins, whatever the board: the serial link and the device."""
+
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.device import Device
+from hdl.link.serial import SerialLink
+from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
+from isa.frames import Hello
+
+LEDS = 8
+HEARTBEAT_SECONDS = 0.5  # on, and as long off
+
+
+class BoardCore(Component):
+    """A device of `configuration` behind a UART of `baud`, in one clock domain of `clock_hz`.
+
+    rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 a session is open, 2 the host talks.
+    `contents`: what the memories hold at power-on.
+    """
+
+    def __init__(self, configuration: Configuration, clock_hz: int, baud: int,
+                 contents: Contents = EMPTY) -> None:
+        self.configuration, self.clock_hz, self.baud = configuration, clock_hz, baud
+        self.contents = contents
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(LEDS)})
+
+    def elaborate(self, platform):
+        m = Module()
+        hello = Hello(self.configuration.identity, image=self.contents.identity)
+        m.submodules.link = link = SerialLink(self.clock_hz, self.baud, hello)
+        device = Device(self.configuration, self.contents)
+        m.submodules.device = ResetInserter(link.reset_device)(device)
+        m.d.comb += [
+            link.rx.eq(self.rx),
+            self.tx.eq(link.tx),
+            device.link_in_payload.eq(link.words_to_device.payload),
+            device.link_in_valid.eq(link.words_to_device.valid),
+            link.words_to_device.ready.eq(device.link_in_ready),
+            link.words_from_device.payload.eq(device.link_out_payload),
+            link.words_from_device.valid.eq(device.link_out_valid),
+            device.link_out_ready.eq(link.words_from_device.ready),
+        ]
+        half = round(self.clock_hz * HEARTBEAT_SECONDS)
+        count, beat = Signal(range(half)), Signal()
+        m.d.sync += count.eq(count + 1)
+        with m.If(count == half - 1):
+            m.d.sync += [count.eq(0), beat.eq(~beat)]
+        m.d.comb += self.leds.eq(Cat(beat, link.activity))
+        return m

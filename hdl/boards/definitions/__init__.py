@@ -1,0 +1,1 @@
+"""One file a board, each with its record as BOARD."""

@@ -1,0 +1,19 @@
+"""Radiona ULX3S with the largest ECP5."""
+
+from hdl.boards.board import Board, ExternalMemory, Family
+
+BOARD = Board(
+    name="ulx3s_85f",
+    description="ULX3S with LFE5U-85F: models of 260,000 parameters resident in block RAM",
+    platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
+    family=Family.ecp5,
+    part="LFE5U-85F-6BG381C",
+    configuration="ulx3s",
+    clock="clk25",
+    clock_hz=25_000_000,
+    core_hz=80_000_000,
+    baud=3_000_000,
+    loader="ulx3s",
+    vendor="Lattice",
+    memory=ExternalMemory.sdram,
+)

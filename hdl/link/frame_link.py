@@ -1,0 +1,203 @@
+"""The device's end of the frame protocol (isa/frames.py): bytes on one side, words on the other."""
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.link.frame_receiver import FrameReceiver
+from hdl.link.frame_transmitter import FrameTransmitter
+from hdl.link.receive_buffer import ReceiveBuffer
+from hdl.link.transmit_buffer import TransmitBuffer
+from hdl.link.uart import received_layout
+from isa.frames import (
+    FIRST_OF_SESSION,
+    HELLO_WORDS,
+    SEQUENCE_BITS,
+    WELCOME_FIELDS,
+    FrameType,
+    Hello,
+    Welcome,
+)
+
+RESET_CYCLES = 16
+SESSION_WORD = 1  # of HELLO
+
+
+class FrameLink(Component):
+    """Words both ways, each once and in order, over bytes that may be lost, changed or invented.
+
+    `words_to_device` may wait as long as it likes: the host is told to wait. `words_from_device`
+    waits while the host does not acknowledge, and before the first session. A HELLO with a new
+    session number empties both directions and holds `reset_device` for at least RESET_CYCLES;
+    `open` is set from the first on. `heard` is set for a cycle with each good frame of the session.
+
+    receive_words, transmit_words: sizes of the two buffers, powers of two, at least 64 and at most
+    2**14; frames are at most half as long. block: in block RAM (one DP16KD each up to 512 words),
+    else in look-up tables.
+    """
+
+    def __init__(self, clock_hz: int, hello: Hello, receive_words: int, transmit_words: int,
+                 block: bool) -> None:  # fmt: skip
+        for words in (receive_words, transmit_words):
+            if not 64 <= words <= 1 << 14 or words & words - 1:
+                raise ValueError(f"a buffer of {words} words: a power of two from 64 to 16384")
+        self.clock_hz, self.hello, self.block = clock_hz, hello, block
+        self.receive_words, self.transmit_words = receive_words, transmit_words
+        self._welcome = Welcome(
+            hello.frame_version, 0, hello.contract, hello.configuration, hello.image, clock_hz,
+            receive_words,
+        )
+        super().__init__(
+            {
+                "bytes_in": In(stream.Signature(received_layout(), always_ready=True)),
+                "bytes_out": Out(stream.Signature(unsigned(8))),
+                "words_to_device": Out(stream.Signature(unsigned(32))),
+                "words_from_device": In(stream.Signature(unsigned(32))),
+                "reset_device": Out(1),
+                "open": Out(1),
+                "heard": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = FrameReceiver()
+        m.submodules.transmitter = transmitter = FrameTransmitter()
+        m.submodules.arrived = arrived = ReceiveBuffer(self.receive_words, self.block)
+        m.submodules.departing = departing = TransmitBuffer(
+            self.clock_hz, self.transmit_words, self.block
+        )
+        session, offered = Signal(32), Signal(32)
+        opening, begin = Signal(), Signal()  # a session is to begin; does, between two frames
+        resetting = Signal(range(RESET_CYCLES + 1))
+        welcome_due, lost_due, status_due = Signal(), Signal(), Signal()
+        stalled, missing, echo = Signal(), Signal(), Signal(SEQUENCE_BITS)
+        gap, gap_sequence = Signal(), Signal(SEQUENCE_BITS)  # words are missing; before which frame
+        greeted, inside = Signal(), Signal()
+        header = receiver.header
+        m.d.comb += [
+            receiver.bytes.valid.eq(self.bytes_in.valid),
+            receiver.bytes.payload.eq(self.bytes_in.payload),
+            receiver.session.eq(session),
+            arrived.word.eq(receiver.word),
+            arrived.word_valid.eq(receiver.word_valid),
+            arrived.end.eq(receiver.end),
+            arrived.clear.eq(begin),
+            departing.heard.eq(self.heard),
+            departing.acknowledge.eq(header.acknowledge),
+            departing.missing.eq(header.type == FrameType.NAK),
+            departing.clear.eq(begin),
+            transmitter.session.eq(session),
+            self.bytes_out.payload.eq(transmitter.bytes.payload),
+            self.bytes_out.valid.eq(transmitter.bytes.valid),
+            transmitter.bytes.ready.eq(self.bytes_out.ready),
+        ]
+
+        # What goes out next. A flag that is raised in this cycle stays up: it is set further down.
+        request = transmitter.request
+        first, welcoming = Signal(SEQUENCE_BITS), Signal()
+        welcome = Array(
+            session if name == "session" else Const(word, 32)
+            for (name, _), word in zip(WELCOME_FIELDS, self._welcome.words, strict=True)
+        )
+        m.d.comb += [
+            departing.address.eq(first + transmitter.index),
+            transmitter.word.eq(Mux(welcoming, welcome[transmitter.index[:3]], departing.data)),
+            request.payload.header.acknowledge.eq(arrived.expected),
+        ]
+
+        def send(kind, length=0) -> None:
+            m.d.comb += [
+                request.valid.eq(1),
+                request.payload.header.type.eq(kind),
+                request.payload.header.length.eq(length),
+            ]
+            m.d.sync += welcoming.eq(0)
+
+        with m.If(request.ready):
+            with m.If(opening):
+                m.d.comb += begin.eq(1)
+            with m.Elif(welcome_due):
+                send(FrameType.WELCOME, len(WELCOME_FIELDS))
+                m.d.sync += [welcome_due.eq(0), welcoming.eq(1)]
+            with m.Elif(lost_due):
+                send(FrameType.LOST)
+                m.d.sync += lost_due.eq(0)
+            with m.Elif(status_due):
+                send(Mux(stalled, FrameType.BUSY, Mux(missing, FrameType.NAK, FrameType.ACK)))
+                m.d.comb += [
+                    request.payload.inside.eq(1), request.payload.header.sequence.eq(echo),
+                ]  # fmt: skip
+                m.d.sync += [status_due.eq(0), missing.eq(0), echo.eq(0)]
+            with m.Elif(departing.due & self.open):
+                send(FrameType.DATA, departing.length)
+                m.d.comb += [
+                    request.payload.inside.eq(1),
+                    request.payload.header.sequence.eq(departing.sequence),
+                    departing.take.eq(1),
+                ]
+                m.d.sync += first.eq(departing.sequence)
+
+        # What a frame means at its end.
+        end = receiver.end & ~opening
+        ahead = (header.sequence - arrived.expected)[:SEQUENCE_BITS]
+        further = (header.sequence - gap_sequence)[:SEQUENCE_BITS]
+        m.d.comb += [
+            greeted.eq(
+                receiver.outside & (header.type == FrameType.HELLO)
+                & (header.length >= HELLO_WORDS) & (offered != 0)
+            ),
+            inside.eq(receiver.inside & self.open & (header.type >= FIRST_OF_SESSION)),
+            self.heard.eq(end & inside),
+        ]  # fmt: skip
+        with m.If(receiver.word_valid & (receiver.index == SESSION_WORD) & ~opening):
+            m.d.sync += offered.eq(receiver.word)
+        with m.If(stalled & arrived.ready):
+            m.d.sync += [stalled.eq(0), missing.eq(1), status_due.eq(1)]
+        with m.If(end):
+            with m.If(greeted):
+                with m.If(self.open & (offered == session)):
+                    m.d.sync += welcome_due.eq(1)
+                with m.Else():
+                    m.d.sync += opening.eq(1)
+            with m.Elif(~self.open):
+                m.d.sync += lost_due.eq(1)
+            with m.Elif(~inside):
+                m.d.sync += [missing.eq(1), status_due.eq(1)]
+            with m.Elif(header.type == FrameType.POLL):
+                m.d.sync += [status_due.eq(1), echo.eq(header.sequence)]
+            with m.Elif(header.type == FrameType.DATA):
+                m.d.sync += status_due.eq(1)
+                with m.If(ahead == 0):
+                    m.d.comb += arrived.keep.eq(1)
+                    m.d.sync += [gap.eq(~arrived.fits), gap_sequence.eq(header.sequence)]
+                    with m.If(~arrived.fits):
+                        m.d.sync += stalled.eq(1)
+                with m.Elif(~ahead[-1]):
+                    # One NAK for a gap, another when the host has gone back and it is still there.
+                    m.d.sync += [gap.eq(1), gap_sequence.eq(header.sequence)]
+                    with m.If(~gap | (further == 0) | further[-1]):
+                        m.d.sync += missing.eq(1)
+
+        m.d.sync += resetting.eq(Mux(resetting == 0, 0, resetting - 1))
+        with m.If(begin):
+            m.d.sync += [
+                opening.eq(0), self.open.eq(1), session.eq(offered), resetting.eq(RESET_CYCLES),
+                welcome_due.eq(1), lost_due.eq(0), status_due.eq(0), stalled.eq(0), missing.eq(0),
+                echo.eq(0), gap.eq(0),
+            ]  # fmt: skip
+        self._device(m, arrived, departing, opening | (resetting != 0))
+        return m
+
+    def _device(self, m: Module, arrived: ReceiveBuffer, departing: TransmitBuffer, reset) -> None:
+        """Words to and from the device behind the link; none while it is reset."""
+        m.d.sync += self.reset_device.eq(reset)
+        blocked = reset | self.reset_device | ~self.open
+        m.d.comb += [
+            self.words_to_device.payload.eq(arrived.words.payload),
+            self.words_to_device.valid.eq(arrived.words.valid & ~blocked),
+            arrived.words.ready.eq(self.words_to_device.ready & ~blocked),
+            departing.words.payload.eq(self.words_from_device.payload),
+            departing.words.valid.eq(self.words_from_device.valid & ~blocked),
+            self.words_from_device.ready.eq(departing.words.ready & ~blocked),
+        ]

@@ -1,0 +1,76 @@
+"""Receive buffer: words of a frame wait here until the frame turns out to be good."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.memory.style import style
+from isa.frames import SEQUENCE_BITS
+
+
+class ReceiveBuffer(Component):
+    """`depth` words (a power of two), those taken over go out as a stream in their order.
+
+    Words come one by one behind those of the frames that were kept. In the cycle of `end` the
+    frame is kept where `keep` is set, else forgotten; `fits` says whether all its words found room.
+    `expected` is the number of the word behind the kept ones; `ready` that half of the buffer is
+    free. `clear` empties the buffer and begins at number 0.
+    """
+
+    def __init__(self, depth: int, block: bool) -> None:
+        self.depth, self.block = depth, block
+        super().__init__(
+            {
+                "word": In(32),
+                "word_valid": In(1),
+                "end": In(1),
+                "keep": In(1),
+                "clear": In(1),
+                "fits": Out(1),
+                "ready": Out(1),
+                "expected": Out(SEQUENCE_BITS),
+                "words": Out(stream.Signature(unsigned(32))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = self.depth
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(32), depth=depth, init=[], attrs=style(depth, self.block)
+        )
+        write, read = memory.write_port(), memory.read_port()
+        # Word numbers; their low bits are addresses.
+        expected, following, taken = (Signal(SEQUENCE_BITS) for _ in range(3))
+        overflow, fetched = Signal(), Signal()
+        room = (following - taken)[:SEQUENCE_BITS] != depth
+        m.d.comb += [
+            self.expected.eq(expected),
+            self.fits.eq(~overflow),
+            self.ready.eq((expected - taken)[:SEQUENCE_BITS] <= depth // 2),
+            write.addr.eq(following),
+            write.data.eq(self.word),
+            write.en.eq(self.word_valid & room),
+            read.addr.eq(taken),
+            self.words.payload.eq(read.data),
+            self.words.valid.eq(fetched),
+        ]
+        with m.If(self.word_valid):
+            m.d.sync += [following.eq(following + room), overflow.eq(overflow | ~room)]
+        with m.If(self.end):
+            m.d.sync += overflow.eq(0)
+            with m.If(self.keep & self.fits):
+                m.d.sync += expected.eq(following)
+            with m.Else():
+                m.d.sync += following.eq(expected)
+
+        # A word is read, offered until it is taken, and the next one read: two cycles each.
+        with m.If(fetched):
+            with m.If(self.words.ready):
+                m.d.sync += [fetched.eq(0), taken.eq(taken + 1)]
+        with m.Else():
+            m.d.sync += fetched.eq(taken != expected)
+        with m.If(self.clear):
+            m.d.sync += [expected.eq(0), following.eq(0), taken.eq(0), fetched.eq(0)]
+        return m

@@ -1,0 +1,63 @@
+"""Serial link: the frame protocol of isa/frames.py over the two pins of a UART."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
+
+from hdl.link.frame_link import FrameLink
+from hdl.link.uart import UartReceiver, UartTransmitter
+from isa.frames import Hello
+
+GLOW_SECONDS = 0.05  # of the activity light after a frame
+
+
+class SerialLink(Component):
+    """Words to and from the device behind it, each once and in order, over `rx` and `tx`.
+
+    8 data bits, no parity, 1 stop bit; the clock at least 8 times the baud rate. `reset_device` is
+    set when the host opens a session: it resets the device, never this link. `activity`: bit 0, a
+    session is open; bit 1, frames of it arrive. The rest is as in FrameLink.
+
+    Raises:
+        ValueError: a clock too slow for the baud rate, a buffer of a size that cannot be.
+    """
+
+    def __init__(self, clock_hz: int, baud: int, hello: Hello, *, receive_words: int = 512,
+                 transmit_words: int = 512, block: bool = True) -> None:  # fmt: skip
+        self.clock_hz = clock_hz
+        self._receiver = UartReceiver(clock_hz, baud)
+        self._transmitter = UartTransmitter(clock_hz, baud)
+        self._frames = FrameLink(clock_hz, hello, receive_words, transmit_words, block)
+        super().__init__(
+            {
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                "words_to_device": Out(stream.Signature(unsigned(32))),
+                "words_from_device": In(stream.Signature(unsigned(32))),
+                "reset_device": Out(1),
+                "activity": Out(2),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = self._receiver
+        m.submodules.transmitter = transmitter = self._transmitter
+        m.submodules.frames = frames = self._frames
+        connect(m, receiver.bytes, frames.bytes_in)
+        connect(m, frames.bytes_out, transmitter.bytes)
+        connect(m, frames.words_to_device, flipped(self.words_to_device))
+        connect(m, flipped(self.words_from_device), frames.words_from_device)
+        glow = Signal(range(round(self.clock_hz * GLOW_SECONDS)))
+        with m.If(frames.heard):
+            m.d.sync += glow.eq((1 << len(glow)) - 1)
+        with m.Elif(glow != 0):
+            m.d.sync += glow.eq(glow - 1)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            self.reset_device.eq(frames.reset_device),
+            self.activity[0].eq(frames.open),
+            self.activity[1].eq(glow != 0),
+        ]
+        return m

@@ -1,0 +1,106 @@
+"""The tools of each family: what synthesises, places, routes and packs, and with which options."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth.build.run import BuildPlan
+
+from hdl.boards.board import Family
+from host.build import tools
+from host.build.tools import Tool
+
+TOP = "spikelet"
+"""The name of the design, and of every file of it."""
+
+NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A family's way from RTLIL to a bitstream.
+
+    synthesis(clock_hz) is a Yosys script. place(plan, platform, clock_hz, seed) and
+    pack(plan, platform) give the arguments of their tools, which run in a folder with the
+    constraints and NETLIST, and leave REPORT and the bitstream TOP + `bitstream`.
+    """
+
+    synthesis: Callable[[float], str]
+    placer: Tool
+    packer: Tool
+    constraints: str
+    bitstream: str
+    place: Callable[[BuildPlan, object, float, int], list[str]]
+    pack: Callable[[BuildPlan, object], list[str]]
+    logic: tuple[str, ...]  # names in REPORT: look-up tables and adders
+    flip_flops: tuple[str, ...]
+    blocks: tuple[str, ...]
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        return (tools.YOSYS, self.placer, self.packer)
+
+
+def _synth_ecp5(clock_hz: float) -> str:
+    # ABC9 maps for the least delay unless it is given one; with slack it saves half of the look-up
+    # tables. Its delays are without most of the wires: half of a period. No memory is read where
+    # it is being written, so no port needs a bypass.
+    return (f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
+            f"synth_ecp5 -no-rw-check -top {TOP}")
+
+
+def _synth_gowin(clock_hz: float) -> str:
+    return (f"scratchpad -set abc9.D {round(0.5e12 / clock_hz)}; "
+            f"synth_gowin -family gw2a -no-rw-check -top {TOP}")
+
+
+def _synth_ice40(clock_hz: float) -> str:
+    # There is no RAM in look-up tables: memories that ask for it become block RAM.
+    return f"setattr -unset ram_style */m:*; synth_ice40 -device u -no-rw-check -top {TOP}"
+
+
+def _command(plan: BuildPlan, number: int) -> list[str]:
+    """The arguments that Amaranth gives the tool of a step."""
+    command = json.loads(plan.files[f"build_{TOP}.json"])["commands"][number]
+    return [word for word in command[1:] if word != "--quiet"]
+
+
+def _nextpnr(plan: BuildPlan, platform: object, clock_hz: float, seed: int) -> list[str]:
+    return [*_command(plan, 1), *_common(clock_hz, seed)]
+
+
+def _common(clock_hz: float, seed: int) -> list[str]:
+    # Timing is judged here, with the report at hand: the tool would only say that it failed.
+    return ["--report", REPORT, "--timing-allow-fail", "--seed", str(seed),
+            "--freq", f"{clock_hz / 1e6:.6f}"]
+
+
+def _amaranth_pack(plan: BuildPlan, platform: object) -> list[str]:
+    return _command(plan, 2)
+
+
+def _gowin(plan: BuildPlan, platform: object, clock_hz: float, seed: int) -> list[str]:
+    # Amaranth 0.5 knows nextpnr's former Gowin port only, which had other options.
+    return ["--device", platform.part, "--json", NETLIST, "--write", f"{TOP}.pnr.json",
+            "--vopt", f"family={platform.family}", "--vopt", f"cst={TOP}.cst",
+            *_common(clock_hz, seed)]
+
+
+def _gowin_pack(plan: BuildPlan, platform: object) -> list[str]:
+    return ["-d", platform.family, "-o", f"{TOP}.fs", f"{TOP}.pnr.json"]
+
+
+FLOWS = {
+    Family.ecp5: Flow(
+        _synth_ecp5, tools.NEXTPNR_ECP5, tools.ECPPACK, ".lpf", ".bit",
+        _nextpnr, _amaranth_pack, ("TRELLIS_COMB",), ("TRELLIS_FF",), ("DP16KD",),
+    ),
+    Family.gowin: Flow(
+        _synth_gowin, tools.NEXTPNR_GOWIN, tools.GOWIN_PACK, ".cst",
+        ".fs", _gowin, _gowin_pack, ("LUT4", "ALU"), ("DFF",), ("BSRAM",),
+    ),
+    Family.ice40: Flow(
+        _synth_ice40, tools.NEXTPNR_ICE40, tools.ICEPACK, ".pcf", ".bin",
+        _nextpnr, _amaranth_pack, ("ICESTORM_LC",), (), ("ICESTORM_RAM",),
+    ),
+}  # fmt: skip

@@ -1,0 +1,18 @@
+"""Areas of configurations on each family, as `spikelet build` measured them after synthesis.
+
+With the serial link, without a model. They name the configuration that fits where one does not,
+and are not used for anything else: what is being built is always measured.
+"""
+
+from hdl.boards.board import Family
+from host.build.area import Area, Part
+
+RECORDED: dict[tuple[Family, str], Area] = {}
+
+
+def fitting(family: Family, part: Part) -> list[str]:
+    """Recorded configurations that fit a part, the largest first, each with its figures."""
+    areas = [(name, a) for (f, name), a in RECORDED.items() if f is family and not a.lacking(part)]
+    areas.sort(key=lambda pair: -pair[1].logic)
+    return [f"--config {name} ({a.logic:,} logic cells, {a.blocks} block RAMs)"
+            for name, a in areas]

@@ -1,0 +1,126 @@
+"""spikelet stats: what the device counts, live."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from host.cli.device import Device, DeviceKind, DeviceOption, board_configuration, open_device
+from host.cli.sources import (
+    ConfigurationOption,
+    TokenizerOption,
+    begin_and_end,
+    make_image,
+    model_path,
+    read_model,
+    read_tokenizer,
+    vocabulary,
+)
+from host.cli.terminal import LiveGrid, progress
+from isa.errors import SpikeletError
+
+if TYPE_CHECKING:
+    from host.transport import Transport
+
+Rows = list[list[str]]
+
+UNITS = {
+    "cycles": "cycles", "tokens": "positions", "neurons": "neurons", "spikes": "spikes",
+    "events": "rows", "synaptic_operations": "additions", "rows_streamed": "rows",
+    "saturations": "results",
+}  # fmt: skip
+"""What a counter counts; those that end in `cycles` count cycles."""
+
+
+def stats(
+    device: DeviceOption = "sim",
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="Checkpoint or compiled "
+                                               "image. Default: the model that ships.")] = None,
+    tokenizer: TokenizerOption = None,
+    config: ConfigurationOption = None,
+    prompt: Annotated[str, typer.Option("--prompt", "-p",
+                                        help="Text to continue meanwhile.")] = "Once upon a time",
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
+    idle: Annotated[bool, typer.Option("--idle", help="Start nothing: read the counters of a "
+                                                      "board once.")] = False,
+) -> None:
+    """Generates and shows meanwhile what the device counts, a second and a token.
+
+    A serial port has one user at a time: the command that reads the counters is the one that
+    generates. With --idle it opens a session, which resets the counters, and shows what is there.
+
+    \b
+    Example:
+      spikelet stats --device serial:/dev/ttyUSB0
+    """
+    chosen = Device.parse(device)
+    if idle:
+        if chosen.kind is not DeviceKind.serial:
+            raise SpikeletError("--idle reads a board: use --device serial:PATH")
+        with open_device(chosen) as board:
+            _read_once(board)
+        return
+    if not prompt.strip():
+        raise SpikeletError("the prompt is empty: give --prompt some text")
+
+    from host.driver import Driver, check_prompt
+    from isa.image import Image
+
+    model = model_path(model)
+    with ExitStack() as stack:
+        board = None
+        if chosen.kind is DeviceKind.serial:
+            board = stack.enter_context(open_device(chosen))
+        source = read_model(model, config)
+        if board is not None and config is None and not isinstance(source, Image):
+            config = board_configuration(board).name
+        words = read_tokenizer(model, tokenizer, vocabulary(source))
+        ids = words.encode(prompt)
+        image = make_image(source, config, None, None, *begin_and_end(model, words))
+        check_prompt(image, ids, max_new_tokens)
+        transport = board or stack.enter_context(open_device(chosen, image.configuration))
+        with progress("loading the model") as tell:
+            driver = Driver(transport, image, lambda done, all_: tell(
+                done / all_, f"{all_:,} words"))
+        start = time.monotonic()
+        with LiveGrid(f"{image.configuration} on {device}") as grid:
+            def show(counters: dict[str, int]) -> None:
+                grid.show(counter_rows(counters, time.monotonic() - start, transport.clock_hz))
+
+            result = driver.generate(ids, max_new_tokens, watch=show)
+            show(result.counters)
+
+
+def _read_once(board: "Transport") -> None:
+    from host.link import Link, read_counters
+
+    c = board_configuration(board)
+    with LiveGrid(f"{c.name}, no run") as grid:
+        grid.show(counter_rows(read_counters(Link(board)), 0.0, board.clock_hz))
+
+
+def counter_rows(counters: dict[str, int], seconds: float, clock_hz: int | None) -> Rows:
+    """A row for each counter: name, count, unit, a second of wall time, a position run; then what
+    follows from them."""
+    positions, cycles = max(counters["tokens"], 1), counters["cycles"]
+    rows = [["counter", "count", "", "a second", "a position"]]
+    for name, count in counters.items():
+        unit = UNITS.get(name, "cycles")
+        rows.append([name.replace("_", " "), f"{count:,}", unit,
+                     f"{count / seconds:,.0f}" if seconds else "-", f"{count / positions:,.1f}"])
+
+    def derived(name: str, value: str) -> None:
+        rows.append([name, value, "", "", ""])
+
+    if counters["neurons"]:
+        derived("spikes a neuron", f"{counters['spikes'] / counters['neurons']:.2f}")
+    if cycles:
+        derived("gathering", f"{counters['gather_cycles'] / cycles:.0%} of the cycles")
+        if clock_hz:
+            derived("busy", f"{cycles / clock_hz:.3f} s at {clock_hz / 1e6:g} MHz")
+            derived("positions a second while busy", f"{positions * clock_hz / cycles:,.0f}")
+    return rows
+
+

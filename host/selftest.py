@@ -1,0 +1,245 @@
+"""A device against the golden device: registers, memories, each unit, a generation.
+
+Every check runs the same words on both and compares what can be read back. The units are checked
+by programs that end early: the program of a random model, cut after each instruction in turn, so
+that the first difference names the instruction that made it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.device import GoldenDevice
+from golden.execute import Write
+from host.driver import Driver
+from host.link import Link, packet
+from host.transport import Transport
+from host.transport.golden import GoldenTransport
+from isa.configurations import Configuration
+from isa.image import Image
+from isa.instructions import INSTRUCTION_LINK_WORDS, RECORDS, Opcode, Operation
+from isa.packets import Kind, RunFlag, Space
+from isa.registers import COUNTERS, SETTINGS, Register
+
+PROMPT = 3  # positions of a program that is cut
+_CHUNK = 1 << 12  # words read at a time
+_UNTIMED = [r.name for r in COUNTERS if not r.name.endswith("cycles")]
+
+Tell = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, how much of it, and the first difference; None where there was none."""
+
+    name: str
+    amount: str
+    difference: str | None = None
+
+
+def check_registers(board: Transport, seed: int) -> Check:
+    """Every setting holds zeros, ones and random bits of its width, beside all others."""
+    link, random = Link(board), np.random.default_rng(seed)
+    first, patterns = SETTINGS[0].address, 4
+    for number in range(patterns):
+        fill = (0, 0xFFFFFFFF)[number] if number < 2 else None
+        words = random.integers(0, 1 << 32, len(SETTINGS), np.uint32)
+        wrote = words if fill is None else np.full(len(SETTINGS), fill, np.uint32)
+        link.write(Space.REGISTER, first, wrote)
+        found = link.read(Space.REGISTER, first, len(SETTINGS))
+        for r in SETTINGS:
+            expected = _held(r, int(wrote[r.address - first]))
+            got = int(found[r.address - first])
+            if got != expected:
+                return Check("registers", "", f"{r.name}: expected 0x{expected:x}, got 0x{got:x}")
+    return Check("registers", f"{len(SETTINGS)} settings, {patterns} patterns")
+
+
+def _held(r: Register, word: int) -> int:
+    """What a setting reads after `word` was written to it."""
+    value = word & (1 << r.bits) - 1
+    if r.signed and value >> r.bits - 1:
+        value -= 1 << r.bits
+    return value & 0xFFFFFFFF
+
+
+def check_rows(board: Transport, c: Configuration, seed: int, tell: Tell,
+               limit: int | None = None) -> Check:
+    """Row memory holds random words, then their complements, everywhere.
+
+    Every row gets different words, so a row that is written in another's place is found too.
+    With `limit`, only so many rows at each end.
+    """
+    link, random = Link(board), np.random.default_rng(seed)
+    each = c.cores * c.lanes // 4
+    rows = np.arange(c.row_depth)
+    parts = [rows] if limit is None or 2 * limit >= len(rows) else [rows[:limit], rows[-limit:]]
+    words = {int(part[0]) * each: random.integers(0, 1 << 32, len(part) * each, np.uint32)
+             for part in parts}
+    total, done = 4 * sum(map(len, words.values())), 0
+    for invert in (0, 0xFFFFFFFF):
+        for address, pattern in words.items():
+            for at, part in _chunks(pattern ^ np.uint32(invert)):
+                link.write(Space.ROW, address + at, part)
+                done += len(part)
+                tell(done / total, "write")
+        for address, pattern in words.items():
+            for at, part in _chunks(pattern ^ np.uint32(invert)):
+                found = link.read(Space.ROW, address + at, len(part))
+                differs = np.flatnonzero(found != part)
+                if differs.size:
+                    word = int(differs[0])
+                    row, core = divmod((address + at + word) // (c.lanes // 4), c.cores)
+                    return Check("row memory", "", f"row {row} of core {core}, link word "
+                                 f"{address + at + word}: expected 0x{part[word]:08x}, got "
+                                 f"0x{found[word]:08x}")
+                done += len(part)
+                tell(done / total, "read")
+    count = sum(map(len, parts))
+    return Check("row memory", f"{count:,} of {c.row_depth:,} rows of {c.cores} x {c.lanes} bytes")
+
+
+def _chunks(words: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for at in range(0, len(words), _CHUNK):
+        yield at, words[at : at + _CHUNK]
+
+
+class UnitChecks:
+    """The instructions of one image, one after the other, on a device and on the golden one.
+
+    Args:
+        board: the device; the image is loaded into it.
+        image: resident weights, for the configuration `c`.
+        seed: of the prompt.
+    """
+
+    def __init__(self, board: Transport, image: Image, c: Configuration, seed: int) -> None:
+        self._image, self._c = image, c
+        golden = GoldenTransport(c)
+        self.golden: GoldenDevice = golden.device
+        self.drivers = Driver(golden, image), Driver(board, image)
+        self._links = Link(golden), Link(board)
+        vocab = image.model["vocab"]
+        self.prompt = np.random.default_rng(seed).integers(0, vocab, PROMPT).tolist()
+        section = next(s for s in image.sections if s.space is Space.PROGRAM)
+        words = section.words.reshape(-1, INSTRUCTION_LINK_WORDS)
+        self._program = [sum(int(w) << 32 * i for i, w in enumerate(row)) for row in words]
+
+    def run(self, tell: Tell) -> Iterator[Check]:
+        """A check for each unit's operation, in the order in which they first come."""
+        counts: dict[str, int] = {}
+        start = 0
+        cuts = list(self._cuts())
+        for number, cut in enumerate(cuts):
+            tell(number / len(cuts), f"program {number + 1}/{len(cuts)}")
+            names = sorted({self._unit(pc) for pc in range(start, cut)} - {""})
+            difference = self._cut(cut, range(start, cut))
+            if difference is not None:
+                yield Check(" and ".join(names), "", difference)
+                return
+            for name in names:
+                counts[name] = counts.get(name, 0) + 1
+            start = cut
+        for name, count in counts.items():
+            yield Check(name, f"{count} instructions, each at the end of a program")
+
+    def _cuts(self) -> Iterator[int]:
+        """Where a program may end: every FIRE before has its POST."""
+        open_fires = 0
+        for pc, word in enumerate(self._program):
+            opcode = Opcode(word & 0xF)
+            open_fires += (opcode is Opcode.FIRE) - (opcode is Opcode.POST)
+            if opcode is Opcode.END:
+                return
+            if open_fires == 0 and opcode is not Opcode.HEAD:
+                yield pc + 1
+
+    def _unit(self, pc: int) -> str:
+        word = self._program[pc]
+        opcode = Opcode(word & 0xF)
+        if opcode is Opcode.VECTOR:
+            operation = Operation(RECORDS[opcode].unpack(word)["operation"])
+            return f"vector unit: {operation.name.lower().replace('_', ' ')}"
+        return "fire and post" if opcode in (Opcode.FIRE, Opcode.POST) else ""
+
+    def _cut(self, cut: int, news: range) -> str | None:
+        """Runs the program up to `cut` on both; the first difference that `news` wrote."""
+        before = self.golden.memories.rows.copy()
+        self.golden.trace = []
+        end = np.zeros(INSTRUCTION_LINK_WORDS, np.uint32)
+        again = [self._program[cut] >> 32 * i & 0xFFFFFFFF for i in range(INSTRUCTION_LINK_WORDS)]
+        for link in self._links:
+            address = cut * INSTRUCTION_LINK_WORDS
+            link.write(Space.PROGRAM, address, end)
+            link.send(packet(Kind.RUN, flags=RunFlag.RESET, value=1,
+                             payload=np.array(self.prompt)))
+            link.expect(Kind.TOKEN)
+            link.expect(Kind.DONE)
+            link.write(Space.PROGRAM, address, np.array(again, np.uint32))
+        trace, self.golden.trace = self.golden.trace, None
+        for write in trace:
+            if write.pc in news and write.position == PROMPT - 1:
+                found = self._vector(write) if write.unit != "key_value" else None
+                if found is not None:
+                    return found
+        return self._rows(before, news)
+
+    def _label(self, pc: int) -> str:
+        return self._image.model["labels"][pc]
+
+    def _vector(self, write: Write) -> str | None:
+        v = self._c.vector_lanes
+        found = self._links[1].read(Space.VECTOR, write.address * v, write.data.size)
+        found = found.astype(np.int32)
+        differs = np.flatnonzero(found != write.data)
+        if not differs.size:
+            return None
+        at = int(differs[0])
+        return (f"{self._label(write.pc)}, position {write.position}, element {at}: expected "
+                f"{write.data[at]}, got {found[at]}")
+
+    def _rows(self, before: np.ndarray, news: range) -> str | None:
+        """Keys and values: the bytes of row memory that the golden device has changed."""
+        rows = self.golden.memories.rows
+        changed = np.flatnonzero(rows != before)
+        if not changed.size:
+            return None
+        first, last = int(changed[0]) // 4, int(changed[-1]) // 4
+        found = np.concatenate([self._links[1].read(Space.ROW, first + at, len(part))
+                                for at, part in _chunks(np.zeros(last - first + 1))])
+        got = found.view(np.int8)[changed - 4 * first]
+        expected = rows.reshape(-1)[changed]
+        differs = np.flatnonzero(got != expected)
+        if not differs.size:
+            return None
+        at = int(differs[0])
+        row, core, lane = np.unravel_index(int(changed[at]), rows.shape)
+        return (f"{self._label(news[-1])}, row {row} of core {core}, lane {lane}: expected "
+                f"{expected[at]}, got {got[at]}")
+
+
+def check_generation(golden: Driver, board: Driver, prompt: list[int], count: int) -> Check:
+    """Tokens, logits after the prompt, and every counter that does not count time."""
+    expected, got = golden.generate(prompt, count), board.generate(prompt, count)
+    amount = f"{len(expected.tokens)} tokens after a prompt of {len(prompt)}"
+
+    def differs(text: str) -> Check:
+        return Check("generation", "", text)
+
+    for at, (wanted, found) in enumerate(zip(expected.tokens, got.tokens, strict=False)):
+        if wanted != found:
+            return differs(f"token {at}: expected {wanted}, got {found}")
+    if (len(expected.tokens), expected.stop) != (len(got.tokens), got.stop):
+        return differs(f"expected {len(expected.tokens)} tokens and {expected.stop.name}, got "
+                       f"{len(got.tokens)} and {got.stop.name}")
+    for name in _UNTIMED:
+        if expected.counters[name] != got.counters[name]:
+            return differs(f"counter {name}: expected {expected.counters[name]}, got "
+                           f"{got.counters[name]}")
+    wanted, found = golden.logits(prompt), board.logits(prompt)
+    unequal = np.flatnonzero(wanted != found)
+    if unequal.size:
+        at = int(unequal[0])
+        return differs(f"logit {at} after the prompt: expected {wanted[at]}, got {found[at]}")
+    return Check("generation", amount)

@@ -1,0 +1,70 @@
+"""Builds a board's simulator: the Verilog of its top, with the harness of its pins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdl.boards.board import Board
+from hdl.boards.top import SIMULATED_TOP, BoardTop, board_verilog
+from isa.configurations import Configuration
+from isa.contents import EMPTY, Contents
+from sim.build import Harness, build_simulator
+from sim.compiler import Progress
+
+HARNESS = Harness("board", SIMULATED_TOP, Path(__file__).with_name("harness.cc"))
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Names of the top's ports that the harness drives; `leds` None where the board has none."""
+
+    clock: str = "clk"
+    rx: str = "rx"
+    tx: str = "tx"
+    leds: str | None = "leds"
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        named = ((name, port) for name, port in vars(self).items() if port is not None)
+        return tuple(f"-DPIN_{name.upper()}={port}" for name, port in named)
+
+
+def build_simulation(
+    source: str | Callable[[], str],
+    pins: Pins,
+    identity: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The shared library of a top's Verilog with these pins; see `sim.build.build_simulator`."""
+    return build_simulator(HARNESS, source, pins.defines, identity=identity, progress=progress)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A board's simulator: its shared library, the core's clock, the UART's baud rate."""
+
+    library: Path
+    clock_hz: int
+    baud: int
+
+
+def build_board(
+    board: Board,
+    c: Configuration | None = None,
+    contents: Contents = EMPTY,
+    core_hz: int | None = None,
+    progress: Progress | None = None,
+) -> Simulation:
+    """The simulator of a whole board with its pins; the clock pin carries the core's clock.
+
+    Args:
+        c: the device; by default the board's usual one.
+        contents: what the memories hold at power-on, as in a bitstream.
+        core_hz: another clock than the board's usual one. The UART takes fewer cycles then.
+    """
+    top = BoardTop(board, c, contents, core_hz)
+    pins = Pins(top.clock.name, top.rx.name, top.tx.name,
+                top.leds.name if board.leds else None)
+    identity = repr((board, top.configuration, contents.identity, top.core_hz, top.baud))
+    library = build_simulation(lambda: board_verilog(top), pins, identity, progress)
+    return Simulation(library, top.core_hz, top.baud)

@@ -1,0 +1,27 @@
+"""What stands for external memory in a simulated device."""
+
+from dataclasses import dataclass
+
+from hdl.memory.sdram_timing import SDRAM_32MB
+from isa.configurations import Configuration
+
+
+@dataclass(frozen=True)
+class SimulatedMemory:
+    """With `sdram` the controller and a chip that checks its timing at `clock_hz`; without it a
+    memory right behind the device's port, which can stall at random but takes no time else."""
+
+    sdram: bool = True
+    clock_hz: float = 80e6
+
+    def definitions(self, c: Configuration) -> dict[str, str]:
+        """What sim/harness.cc is compiled with."""
+        if not c.external_words:
+            return {}
+        if not self.sdram:
+            return {"SPIKELET_MEMORY_WORDS": str(c.external_words)}
+        t = SDRAM_32MB
+        sizes = (t.row_bits, t.column_bits, t.bank_bits, t.cas_latency, t.t_mrd, t.first_refreshes)
+        times = (1e9 / self.clock_hz, t.t_rcd, t.t_rp, t.t_ras, t.t_ras_maximum, t.t_rc, t.t_rfc,
+                 t.t_rrd, t.t_wr, t.power_up, t.refresh_interval)  # fmt: skip
+        return {"SPIKELET_SDRAM": ",".join(map(str, (*sizes, *times)))}

@@ -1,0 +1,46 @@
+"""Whole devices as bitstreams. The first takes minutes and is built by every test run (and cached);
+the others are marked slow."""
+
+import pytest
+
+from hdl.boards import board
+from host.build.bitstream import Bitstream, build
+from host.build.design import Design
+from host.build.recorded import RECORDED
+from isa.configurations import configuration
+
+
+def check(name: str, config: str) -> Bitstream:
+    """Builds; `build` itself raises where timing, area or multipliers are wrong."""
+    design = Design(board(name), configuration(config))
+    result = build(design)
+    print(f"{config} on {name}: {result.logic.used:,} of {result.logic.available:,} logic cells, "
+          f"{result.blocks.used} of {result.blocks.available} block RAMs, "
+          f"{result.fmax_hz / 1e6:.1f} MHz; synthesis {result.synthesis_seconds:.0f} s, place and "
+          f"route {result.place_seconds:.0f} s")
+    assert result.multipliers == 0
+    assert result.clock_hz == board(name).core_hz <= result.fmax_hz
+    assert 0 < result.blocks.used <= result.blocks.available
+    assert 1000 < result.logic.used <= result.logic.available  # the device was not optimised away
+    assert result.path.stat().st_size > 100_000
+    return result
+
+
+@pytest.mark.timeout(3600)
+def test_a_small_device_on_an_ecp5() -> None:
+    result = check("ulx3s_25f", "minimal")
+    assert result.flip_flops.used > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("name", "config"), [
+    ("tang_primer_20k", "minimal"), ("ulx3s_25f", "ulx3s_25f"), ("ulx3s_85f", "ulx3s"),
+])  # fmt: skip
+def test_larger_devices(name: str, config: str) -> None:
+    check(name, config)
+
+
+def test_recorded_areas_are_of_configurations() -> None:
+    for _, name in RECORDED:
+        configuration(name)

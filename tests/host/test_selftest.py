@@ -1,0 +1,131 @@
+"""The self-test finds what is broken in a device, and says where."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from golden.execute import Executor
+from host.transport.golden import GoldenTransport
+from isa.instructions import Operation
+from isa.packets import Space
+from isa.registers import REGISTERS
+
+OPTIONS = ("selftest", "--device", "golden", "--config", "tiny", "--max-new-tokens", 4)
+
+
+def test_a_good_device_passes(run):
+    result = run(*OPTIONS)
+    assert (result.status, result.out.splitlines()[-1]) == (0, "pass")
+    for name in ("link", "registers", "row memory", "fire and post", "rotate", "store key",
+                 "store value", "softmax", "gate", "silu", "modulate", "generation, stories"):
+        assert re.search(rf"^.*{name}.* +pass ", result.out, re.MULTILINE), name
+    assert "DIFFERS" not in result.out
+
+
+def _stuck_bit(transport: GoldenTransport) -> None:
+    """One bit of row memory is always 0."""
+    memories = transport.device.memories
+    write = memories.write
+
+    def broken(space, address, words):
+        write(space, address, words)
+        memories.link[Space.ROW][777] &= np.uint32(0xFFFF_FEFF)
+
+    memories.write = broken
+
+
+def _aliased_rows(transport: GoldenTransport) -> None:
+    """The highest address line of row memory is broken."""
+    memories = transport.device.memories
+    write, half = memories.write, memories.link[Space.ROW].size // 2
+
+    def broken(space, address, words):
+        write(space, address, words)
+        if space is Space.ROW and address + len(words) > half:
+            above = max(address - half, 0)
+            low = words[max(half - address, 0) :]
+            memories.link[Space.ROW][above : above + len(low)] = low
+
+    memories.write = broken
+
+
+def _narrow_register(transport: GoldenTransport) -> None:
+    memories = transport.device.memories
+    write, address = memories.write, REGISTERS["key_stride"].address
+
+    def broken(space, at, words):
+        write(space, at, words)
+        memories.link[Space.REGISTER][address] &= 0x7FFF
+
+    memories.write = broken
+
+
+def _unit(name: str, change: Callable[[np.ndarray], np.ndarray]):
+    """One element of what the executor stores is changed, where `name` is in its label."""
+
+    def breaks(transport: GoldenTransport) -> None:
+        executor: Executor = transport.device.executor
+        store = executor._store
+
+        def broken(unit, pc, address, values):
+            if unit == name:
+                values = change(values)
+            store(unit, pc, address, values)
+
+        executor._store = broken
+
+    return breaks
+
+
+def _plus_one(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[-1] += 1
+    return values
+
+
+def _softmax(transport: GoldenTransport) -> None:
+    executor: Executor = transport.device.executor
+    weights = executor._weights
+
+    def broken(f, operation):
+        result = weights(f, operation)
+        return result + 1 if operation is Operation.SOFTMAX else result
+
+    executor._weights = broken
+
+
+def _value_cache(transport: GoldenTransport) -> None:
+    executor: Executor = transport.device.executor
+    store = executor._store_cache
+
+    def broken(pc, f, source, key):
+        store(pc, f, source if key else source // 2, key)
+
+    executor._store_cache = broken
+
+
+@pytest.mark.parametrize("broken, where", [
+    (_stuck_bit, "row memory: row 194 of core 0, link word 777: expected 0x"),
+    (_aliased_rows, "row memory: row "),
+    (_narrow_register, "registers: key_stride: expected 0xffff, got 0x7fff"),
+    (_unit("post", _plus_one), "fire and post.*: embedding, position 2, element "),
+    (_softmax, r"vector unit: softmax.*: layers\.0\..*position 2, element 0: expected"),
+    (_value_cache, r"store value.*: layers\.0\..*, row \d+ of core \d, lane \d: expected"),
+])  # fmt: skip
+def test_a_broken_device_differs(run, monkeypatch, broken, where):
+    opened = []
+
+    def open_broken(c):
+        opened.append(GoldenTransport(c))
+        if len(opened) == 1:  # the board; those that follow are what it is compared with
+            broken(opened[0])
+        return opened[-1]
+
+    monkeypatch.setattr("host.transport.golden.GoldenTransport", open_broken)
+    monkeypatch.setattr("host.selftest.GoldenTransport", open_broken)
+    result = run(*OPTIONS)
+    assert result.status == 1, result.out
+    assert re.match("FAIL: " + where, result.out.splitlines()[-1]), result.out.splitlines()[-1]
+    assert result.out.count("DIFFERS") == 1
