@@ -116,9 +116,11 @@ def _rows(m: Module, platform, value: Value, code: Value) -> Value:
     wide = Cat(value, value[-1])
     total, low = wide & code[0].replicate(bits), []
     for bit in code[1:]:
-        low.append(total[0])
-        shifted = Cat(total[1:], total[-1])
-        total = carry_sum(m, platform, shifted, _and, wide, bit.replicate(bits), Const(0, bits))
+        row = Signal(bits)
+        m.d.comb += row.eq(total)
+        low.append(row[0])
+        above = Cat(row[1:], row[-1])
+        total = carry_sum(m, platform, above, _and, wide, bit.replicate(bits), Const(0, bits))
     return Cat(*low, total).as_signed()
 
 

@@ -1,6 +1,6 @@
 """Products as sums of shifted copies, for a pipeline: digits first, then rows of carry chains."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -52,11 +52,12 @@ def add_rows(
     for nonzero, two, negative in some:
         size = Mux(two, wide << 1, wide)[:bits]
         ones = negative.replicate(bits)
-        total = carry_sum(
-            m, platform, total, _copy, size, ones, nonzero.replicate(bits), negative
+        row = Signal(bits)
+        m.d.comb += row.eq(
+            carry_sum(m, platform, total, _copy, size, ones, nonzero.replicate(bits), negative)
         )
-        low.append(total[:2])
-        total = Cat(total[2:], total[-1].replicate(2))
+        low.append(row[:2])
+        total = Cat(row[2:], row[-1].replicate(2))
     return Cat(*low), total[: bits - 2].as_signed()
 
 
