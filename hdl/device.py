@@ -1,8 +1,9 @@
 """The whole device: units, memories and link wired together; no logic of its own."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect
 
+from hdl.lib.shapes import table_layout
 from hdl.link.readback import ReadBack
 from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
@@ -74,7 +75,10 @@ class Device(Component):
         m.submodules.row_arbiter = row_arbiter = RowArbiter(c)
 
         self._link(m, receiver, transmitter)
-        tables = receiver.tables
+        # A register between the link's decisions and everything that it loads.
+        tables = Signal(table_layout())
+        for name in ("enable", "space", "address", "data"):
+            m.d.sync += tables[name].eq(getattr(receiver.tables, name))
         for user in (registers, sequencer, fire, vector, parameters, memory):
             m.d.comb += [
                 user.tables.enable.eq(tables.enable),
