@@ -1,8 +1,9 @@
 """The whole device: units, memories and link wired together; no logic of its own."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
+from hdl.lib.shapes import table_layout
 from hdl.link.readback import ReadBack
 from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
@@ -85,7 +86,10 @@ class Device(Component):
         entries = receiver
         if c.external_words:
             entries = self._external(m, receiver, transmitter, readback, registers, sequencer)
-        tables = entries.tables
+        # A register between these decisions and everything that they load.
+        tables = Signal(table_layout())
+        for name in ("enable", "space", "address", "data"):
+            m.d.sync += tables[name].eq(getattr(entries.tables, name))
         for user in (registers, sequencer, fire, vector, parameters, memory):
             m.d.comb += [
                 user.tables.enable.eq(tables.enable),

@@ -116,9 +116,11 @@ def write_port(address_bits: int, data) -> Signature:
     return Signature({"enable": Out(1), "address": Out(address_bits), "data": Out(data)})
 
 
-def table_write() -> Signature:
-    """The loader's broadcast, seen from the loader: units keep what is of their space.
+def table_layout() -> StructLayout:
+    """One word of the loader's broadcast: isa.packets.Space, entry, link word."""
+    return StructLayout({"enable": 1, "space": 8, "address": 16, "data": 32})
 
-    space: isa.packets.Space; address: entry; data: one link word.
-    """
-    return Signature({"enable": Out(1), "space": Out(8), "address": Out(16), "data": Out(32)})
+
+def table_write() -> Signature:
+    """The loader's broadcast, seen from the loader: units keep what is of their space."""
+    return Signature({name: Out(field.shape) for name, field in table_layout()})
