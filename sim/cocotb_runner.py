@@ -23,7 +23,7 @@ from sim.verilog import to_verilog
 _ROOT = Path(__file__).resolve().parents[1]
 _LOG_TAIL = 60
 _GROUP_BYTES = 200_000
-_PORT = re.compile(r"^ *(?:input|output) .*?(\w+);", re.MULTILINE)
+_PORT = re.compile(r"^ *(?:input|output) .*?(\w+) ?;", re.MULTILINE)  # `\generate ;` has a blank
 TARGETS = ("rtl", "netlist")
 """What a bench can run on: the Verilog of a component, or its gates after synth_ecp5."""
 
