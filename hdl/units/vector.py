@@ -230,7 +230,8 @@ class VectorUnit(wiring.Component):
         upper = delayed(m, rotation_at[0])  # which half of the word holds the rotations
         arriving = Signal()
         m.d.sync += arriving.eq(asks)
-        rotations = self.memory.data.as_value().word_select(upper, V * TRIGONOMETRIC.bits)
+        both, half = self.memory.data.as_value(), V * TRIGONOMETRIC.bits
+        rotations = Mux(upper, both[half:2 * half], both[:half])  # word_select would multiply
         with m.If(arriving):
             m.d.sync += operand.eq(self.memory.data)
             with m.If(op[Operation.ROTATE]):
