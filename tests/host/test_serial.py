@@ -43,7 +43,7 @@ def test_the_device_says_what_it_is(board):
         assert transport.welcome.image == 0
         first = IDENTITY[0].address
         words = Link(transport).read(Space.REGISTER, first, len(IDENTITY)).tolist()
-        assert words == [0x53504B4C, CONTRACT_VERSION, TINY.identity]
+        assert words == [0x53504B4C, CONTRACT_VERSION, TINY.identity, 0]  # no image preloaded
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.0005])
