@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import fifo, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -81,8 +81,8 @@ class UnitQueue(Component):
 class ProgramMemory(Component):
     """The program: one instruction a word, written by the link loader 32 bits at a time.
 
-    `instruction` belongs to the `address` of the cycle before. A write beyond the end is dropped.
-    `init`: entries (isa.contents) at power-on.
+    `instruction` belongs to the `address` of the last cycle with `enable`. A write beyond the end
+    is dropped. `init`: entries (isa.contents) at power-on.
     """
 
     def __init__(self, c: Configuration, init: Sequence[int] = ()) -> None:
@@ -92,6 +92,7 @@ class ProgramMemory(Component):
             {
                 "tables": In(table_write()),
                 "address": In(range(c.program_depth)),
+                "enable": In(1),
                 "instruction": Out(INSTRUCTION_BITS),
             }
         )
@@ -109,6 +110,7 @@ class ProgramMemory(Component):
         entry = self.tables.address[select_bits:]
         m.d.comb += [
             read.addr.eq(self.address),
+            read.en.eq(self.enable),
             self.instruction.eq(read.data),
             write.addr.eq(entry),
             write.data.eq(Cat(self.tables.data for _ in range(words))),
@@ -128,7 +130,9 @@ class Sequencer(Component):
     end token came out, the context is full, or `stop` was set. `finished` gives the reason.
     `token_begun` pulses when a token begins; `token` and `runs_head` are then its.
 
-    One instruction is dispatched a cycle; the program's end waits until all units are idle.
+    One instruction is dispatched a cycle, the first in the second cycle of a token: between program
+    memory, which is slow, and the decision where it goes there is a register. The program's end
+    waits until all units are idle.
     """
 
     def __init__(self, c: Configuration, program: Sequence[int] = ()) -> None:
@@ -188,17 +192,32 @@ class Sequencer(Component):
                 m.d.comb += getattr(queue, f"completed_{other}").eq(queues[other].completed)
 
         m.submodules.program = program = ProgramMemory(c, self.program_init)
-        address, following = Signal(range(c.program_depth)), Signal(range(c.program_depth))
-        opcode = program.instruction[:4]
+        # Two stages that move together: what memory gives, and what is dispatched.
+        address = Signal(range(c.program_depth))
+        fetched, fetched_last = Signal(), Signal()
+        held, held_last, instruction = Signal(), Signal(), Signal(INSTRUCTION_BITS)
+        restart, advance, accepted = Signal(), Signal(), Signal()
+        opcode = instruction[:4]
         m.d.comb += [
             program.tables.enable.eq(self.tables.enable),
             program.tables.space.eq(self.tables.space),
             program.tables.address.eq(self.tables.address),
             program.tables.data.eq(self.tables.data),
-            program.address.eq(following),
-            following.eq(address),
+            program.address.eq(Mux(restart, 0, address)),
+            advance.eq(accepted | ~held),
+            program.enable.eq(restart | advance),
         ]
-        m.d.sync += [address.eq(following), self.token_begun.eq(0)]
+        m.d.sync += self.token_begun.eq(0)
+        with m.If(restart):
+            m.d.sync += [address.eq(1), fetched.eq(1), fetched_last.eq(0), held.eq(0)]
+        with m.Elif(advance):
+            m.d.sync += [
+                address.eq(address + 1),
+                fetched_last.eq(address == c.program_depth - 1),
+                instruction.eq(program.instruction),
+                held.eq(fetched),
+                held_last.eq(fetched_last),
+            ]
 
         last_of_prompt = Signal()
         made = Signal(32)
@@ -236,7 +255,7 @@ class Sequencer(Component):
                         ]
                     m.next = "TOKEN"
             with m.State("TOKEN"):  # a token is wanted: from the prompt, or the last one made
-                m.d.comb += [following.eq(0), clear.eq(1)]
+                m.d.comb += [restart.eq(1), clear.eq(1)]
                 with m.If(self.position >= settings.context):
                     m.d.sync += reason.eq(Stop.CONTEXT_FULL)
                     m.next = "FINISH"
@@ -253,26 +272,24 @@ class Sequencer(Component):
                         ]
                         m.next = "RUN"
             with m.State("RUN"):
-                accepted = Signal()
-                with m.Switch(opcode):
-                    for unit, queue in queues.items():
-                        with m.Case(OPCODES[unit]):
-                            bits = queue.record.bits
-                            m.d.comb += [
-                                queue.push.payload.eq(program.instruction[:bits]),
-                                queue.push.valid.eq(1),
-                                accepted.eq(queue.push.ready),
-                            ]
-                    with m.Case(Opcode.HEAD):
-                        m.d.comb += accepted.eq(last_of_prompt)
-                        with m.If(~last_of_prompt):
+                with m.If(held):
+                    with m.Switch(opcode):
+                        for unit, queue in queues.items():
+                            with m.Case(OPCODES[unit]):
+                                bits = queue.record.bits
+                                m.d.comb += [
+                                    queue.push.payload.eq(instruction[:bits]),
+                                    queue.push.valid.eq(1),
+                                    accepted.eq(queue.push.ready),
+                                ]
+                        with m.Case(Opcode.HEAD):
+                            m.d.comb += accepted.eq(last_of_prompt)
+                            with m.If(~last_of_prompt):
+                                m.next = "DRAIN"
+                        with m.Default():
                             m.next = "DRAIN"
-                    with m.Default():
-                        m.next = "DRAIN"
-                with m.If(accepted):
-                    m.d.comb += following.eq(address + 1)
-                    with m.If(address == c.program_depth - 1):  # a full memory needs no END
-                        m.next = "DRAIN"
+                with m.If(accepted & held_last):  # a full memory needs no END
+                    m.next = "DRAIN"
             with m.State("DRAIN"):
                 with m.If(idle):
                     next_position()
