@@ -83,9 +83,9 @@ CONFIGURATIONS = {
         ),
         Configuration(
             "ulx3s", "ULX3S-85F: 4 cores x 64 lanes, stories260K resident in block RAM",
-            cores=4, lanes=64, vector_lanes=8, neuron_lanes=16, accumulator_bits=24, context=224,
-            row_depth=1536, vector_depth=256, parameter_depth=512, rotation_depth=512,
-            program_depth=512, exponent_depth=576, alignments=32,
+            cores=4, lanes=64, vector_lanes=4, neuron_lanes=16, accumulator_bits=24, context=224,
+            row_depth=1536, vector_depth=512, parameter_depth=1024, rotation_depth=1024,
+            program_depth=512, exponent_depth=1152, alignments=32,
         ),
         Configuration(
             "large", "simulation of larger models: 4 cores x 64 lanes, deep memories",

@@ -107,12 +107,19 @@ class _Fire(torch.autograd.Function):
 
 
 class Fired:
-    """What one firing of a population came to: its share of each code, and its mean spikes."""
+    """Mean spikes of one firing of a population."""
+
+    def __init__(self, population: Population, spikes: Tensor) -> None:
+        self.population, self.spikes = population, spikes
+
+
+class FiredCodes(Fired):
+    """One firing with its share of each code, from which more follows."""
 
     def __init__(self, population: Population, theta: Tensor, slopes: Slopes, share: Tensor,
                  spikes: Tensor) -> None:
-        self.population, self.theta, self.slopes = population, theta, slopes
-        self.share, self.spikes = share, spikes
+        super().__init__(population, spikes)
+        self.theta, self.slopes, self.share = theta, slopes, share
 
     @property
     def potential(self) -> Tensor:
@@ -155,6 +162,22 @@ class Responses(nn.Module):
                 rest[i] = torch.tensor(thresholds[p]) - line.detach()
         self.register_buffer("rest", rest)
         self._slopes: dict[tuple[int, ...], Slopes] = {}
+        self.held: Tensor | None = None
+
+    def hold(self) -> None:
+        """Looks the thresholds up as they are now; until the next call `fire` takes them as they
+        are, without a gradient to them, in operations that a compiler can fuse."""
+        found = [self._tables(integers) for integers in self.integers().values()]
+        tables = torch.stack([torch.stack([s.total, s.count, s.count_by_code]) for s in found])
+        if self.held is None:
+            self.held = tables                                           # (populations, 3, 255)
+        else:
+            self.held.copy_(tables)
+
+    def _tables(self, integers: tuple[int, ...]) -> Slopes:
+        if integers not in self._slopes:
+            self._slopes[integers] = Slopes(integers, self.base.device)
+        return self._slopes[integers]
 
     def theta(self, population: Population) -> Tensor:
         """Thresholds (8,) of phases 7..0, real; never below the exact ones."""
@@ -169,12 +192,13 @@ class Responses(nn.Module):
 
     def fire(self, x: Tensor, q: Tensor, population: Population) -> tuple[Tensor, Fired]:
         """What arrives of codes q, and what was fired; x is q before rounding."""
-        theta = self.theta(population)
-        integers = integer_thresholds(theta.detach().cpu().numpy())
-        if integers not in self._slopes:
-            self._slopes[integers] = Slopes(integers, x.device)
-        slopes = self._slopes[integers]
         index = (q + CODE.maximum).to(torch.int64)
+        if self.held is not None:
+            total, count, slope = (table[index] for table in self.held[self.index[population]])
+            moved = x - x.detach()
+            return total + moved, Fired(population, (count + moved * slope).mean())
+        theta = self.theta(population)
+        slopes = self._tables(integer_thresholds(theta.detach().cpu().numpy()))
         arrived, spikes = _Fire.apply(x, theta, index, slopes)
         share = torch.bincount(index.flatten(), minlength=len(CODES)) / index.numel()
-        return arrived, Fired(population, theta, slopes, share, spikes)
+        return arrived, FiredCodes(population, theta, slopes, share, spikes)

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from golden.model.checkpoint import Checkpoint
+from golden.model.float_model import FloatModel
 from golden.model.quantised import QuantisedNetwork
-from golden.model.responses import Responses
+from golden.model.responses import Fired, Responses
 from golden.training.corpus import Windows
 from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
 from golden.training.plasticity import (
@@ -17,7 +18,8 @@ from golden.training.plasticity import (
     penalty,
     synapse_rule,
 )
-from golden.training.quantised import cross_entropy, divergence, pick_device
+from golden.training.quantised import check_compiler, cross_entropy, divergence, pick_device
+from isa.errors import SpikeletError
 
 STAGE = "plasticity"
 LOCAL_WINDOWS = 2  # windows of a batch that the synapses' local rule looks at
@@ -25,39 +27,52 @@ LOCAL_WINDOWS = 2  # windows of a batch that the synapses' local rule looks at
 
 def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, rules: Rules,
                      folder: Path, name: str = STAGE, tell: Tell = lambda fraction, stage: None,
-                     teacher: Checkpoint | None = None) -> tuple[Checkpoint, Result]:
+                     teacher: Checkpoint | None = None,
+                     compiled: bool = False) -> tuple[Checkpoint, Result]:
     """Trains neurons and synapses of a quantised model under the rules.
 
     The task is the next token of the text, and with `settings.distil` the distribution of a
-    teacher, by default the model as it was at the start.
+    teacher in float, by default the model as it was at the start.
 
     Args:
         start: what stage 1 made, or an earlier stage 3.
-        teacher: a quantised model of the same vocabulary, such as stage 1's.
+        teacher: a model of the same vocabulary, such as stage 1's.
+        compiled: compile the step first, as in stage 1. Thresholds then follow their local rule
+            alone, and the loss has the task and the spikes alone.
         name: of the state file in `folder` from which an interrupted run goes on.
 
     Raises:
-        SpikeletError: a loss that is no finite number, a state of another run.
+        SpikeletError: a loss that is no finite number, a state of another run, `compiled` with
+            rules or rates that it does not have, or without a compiler.
     """
     device = pick_device()
+    if compiled:
+        _check_compiled(settings, rules, device)
     model = QuantisedNetwork(start).to(device)
     model.responses = Responses(start.thresholds).to(device)
     model.requires_grad_(True)
     model.train()
-    guide = (QuantisedNetwork(teacher or start).to(device).train() if settings.distil
-             else None)
+    guide = FloatModel(teacher or start).to(device) if settings.distil else None
     signal = GlobalSignal(rules.beta, rules.W)
     last: dict = {}
 
-    def loss(ids: torch.Tensor, step: int) -> torch.Tensor:
+    def losses(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[Fired]]:
         logits, fired = model.train_step(ids[:, :-1])
-        task = cross_entropy(logits, ids)
-        last.update(fired=fired, task=float(task.detach()), step=step)
+        task = aim = cross_entropy(logits, ids)
         if guide is not None:
             with torch.no_grad():
-                wanted, _ = guide.train_step(ids[:, :-1])
-            task = task + settings.distil * (divergence(logits, wanted) - task)
-        return rules.lambda_task * task + penalty(rules, fired, model)
+                wanted = guide(ids[:, :-1])
+            aim = task + settings.distil * (divergence(logits, wanted) - task)
+        return rules.lambda_task * aim + penalty(rules, fired, model), task.detach(), fired
+
+    fuse = torch.compile(losses) if compiled else losses
+
+    def loss(ids: torch.Tensor, step: int) -> torch.Tensor:
+        if compiled:
+            model.responses.hold()
+        total, task, fired = fuse(ids)
+        last.update(fired=fired, task=float(task), step=step)
+        return total
 
     def local_rules(ids: torch.Tensor) -> None:
         G = signal(last["task"])
@@ -68,8 +83,17 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
 
     trainer = Trainer(model, loss, windows, settings, folder, name, local_rules,
                       {"model to begin with": fingerprint(start), "set of rules": asdict(rules),
-                       "teacher": fingerprint(teacher or start)},
+                       "teacher": fingerprint(teacher or start), "way": compiled},
                       signal.losses)
     result = trainer.run(tell)
     return model.checkpoint(), result
 
+
+def _check_compiled(settings: Settings, rules: Rules, device: torch.device) -> None:
+    check_compiler(device)
+    other = [name for name in ("eta_alpha", "eta_w", "lambda_potential", "lambda_time", "lambda_C")
+             if getattr(rules, name)]
+    if settings.neuron_rate:
+        other.append("the gradient of thresholds")
+    if other:
+        raise SpikeletError(f"--compiled is without {', '.join(other)}: leave it out, or them")

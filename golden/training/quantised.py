@@ -34,7 +34,8 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _check_compiler(device: torch.device) -> None:
+def check_compiler(device: torch.device) -> None:
+    """Raises SpikeletError where torch.compile would find no C++ compiler."""
     compiler = os.environ.get("CXX", "g++")  # as torch.compile looks for it
     if device.type == "cpu" and shutil.which(compiler) is None:
         raise SpikeletError(f"--compiled needs a C++ compiler, and there is no {compiler}: install "
@@ -61,7 +62,7 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
     """
     device = pick_device()
     if compiled:
-        _check_compiler(device)
+        check_compiler(device)
     model = QuantisedNetwork(start).to(device)
     model.requires_grad_(True)
     model.train()

@@ -36,7 +36,7 @@ class BoardCore(Component):
     def elaborate(self, platform):
         m = Module()
         hello = Hello(self.configuration.identity, image=self.contents.identity)
-        m.submodules.link = link = SerialLink(self.clock_hz, self.baud, hello)
+        m.submodules.link = link = SerialLink(self.clock_hz, self.baud, hello, receive_words=256, transmit_words=128, block=False)
         device = Device(self.configuration, self.contents)
         if self.configuration.external_words:
             device = SdramDevice(self.configuration, SDRAM_32MB, self.clock_hz, device)

@@ -1,6 +1,6 @@
 """Where synthesis should put a memory: block RAM is for rows first."""
 
-DISTRIBUTED_WORDS = 1024  # deeper memories cost more look-up tables than a block RAM is worth
+DISTRIBUTED_WORDS = 1152  # deeper memories cost more look-up tables than a block RAM is worth
 
 
 def style(depth: int, block: bool = False) -> dict[str, str]:

@@ -40,6 +40,10 @@ def plasticity(
     lambda_time: Annotated[float, typer.Option(help="Weight of (T - T_target)^2, T the expected "
                                                "phase of the first spike.")] = 0.0,
     lambda_c: Annotated[float, typer.Option(help="Weight of the sums of weights.")] = 0.0,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile the step first (takes a "
+                                           "minute, then runs faster; needs a C++ compiler). "
+                                           "Thresholds then follow their local rule alone."
+                                           )] = False,
     ablation: Annotated[bool, typer.Option("--ablation", help="Instead of training once, train "
                                            "with each term alone left out or put in, and compare "
                                            "(a table).")] = False,
@@ -62,6 +66,8 @@ def plasticity(
     _check(spikes, {"eta-theta": eta_theta, "eta-w": eta_w, "lambda-neuron": lambda_neuron,
                     "lambda-potential": lambda_potential, "lambda-time": lambda_time,
                     "lambda-c": lambda_c})
+    if compiled and ablation:
+        raise SpikeletError("--ablation compares terms that --compiled is without: leave one out")
     if out.resolve() == model.resolve():
         raise SpikeletError("--out is the folder of --model, which stage 3 begins with and is "
                             "compared to: give another folder")
@@ -72,8 +78,8 @@ def plasticity(
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
     rules = Rules(S_target=spikes, eta_theta=eta_theta, eta_w=eta_w, lambda_neuron=lambda_neuron,
                   lambda_potential=lambda_potential, lambda_time=lambda_time, lambda_C=lambda_c)
-    settings = Settings(steps, batch, training.length, rate, neuron_rate=NEURON_RATE,
-                        distil=distil, seed=seed)
+    settings = Settings(steps, batch, training.length, rate, distil=distil, seed=seed,
+                        neuron_rate=0.0 if compiled else NEURON_RATE)
 
     from golden.model.quantised import QuantisedNetwork
     from golden.training.measure import measure
@@ -91,7 +97,7 @@ def plasticity(
 
     with progress("stage 3", every=EVERY) as tell:
         checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell,
-                                              teacher=guide)
+                                              teacher=guide, compiled=compiled)
     common.save(checkpoint, out, words_file)
     after = measure(QuantisedNetwork(checkpoint), held)
     common.write_results(out, STAGE, settings, result, {
