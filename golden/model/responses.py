@@ -164,15 +164,34 @@ class Responses(nn.Module):
         self._slopes: dict[tuple[int, ...], Slopes] = {}
         self.held: Tensor | None = None
 
+    @torch.no_grad()
     def hold(self) -> None:
-        """Looks the thresholds up as they are now; until the next call `fire` takes them as they
-        are, without a gradient to them, in operations that a compiler can fuse."""
-        found = [self._tables(integers) for integers in self.integers().values()]
-        tables = torch.stack([torch.stack([s.total, s.count, s.count_by_code]) for s in found])
+        """Looks up thresholds as they are now. Until the next call `fire` takes these, in
+        operations that a compiler can fuse; gradients are the same."""
+        amplitude = torch.tensor([2.0**k for k in AMPLITUDES], device=self.base.device)
+        found = []
+        for population, integers in self.integers().items():
+            s = self._tables(integers)
+            free = self.theta(population) > self._least()  # else base and alpha do not move it
+            by_base = [slopes[free].sum(0) for slopes in (s.total_by_theta, s.count_by_theta)]
+            by_alpha = [amplitude[free] @ slopes[free]
+                        for slopes in (s.total_by_theta, s.count_by_theta)]
+            found.append(torch.stack([s.total, s.count, s.count_by_code, *by_base, *by_alpha]))
+        tables = torch.stack(found)                                      # (populations, 7, 255)
         if self.held is None:
-            self.held = tables                                           # (populations, 3, 255)
+            self.held = tables
         else:
             self.held.copy_(tables)
+
+    def _fire_held(self, x: Tensor, index: Tensor, population: Population) -> tuple[Tensor, Fired]:
+        at = self.index[population]
+        total, count, slope, *by = (table[index] for table in self.held[at])
+        code, base, alpha = (z - z.detach() for z in (x, self.base[at], self.alpha[at]))  # zeros
+        spikes = count + code * slope + base * by[1] + alpha * by[3]
+        return total + code + base * by[0] + alpha * by[2], Fired(population, spikes.mean())
+
+    def _least(self) -> Tensor:
+        return torch.tensor(EXACT_THRESHOLDS, dtype=torch.float32, device=self.base.device)
 
     def _tables(self, integers: tuple[int, ...]) -> Slopes:
         if integers not in self._slopes:
@@ -183,8 +202,8 @@ class Responses(nn.Module):
         """Thresholds (8,) of phases 7..0, real; never below the exact ones."""
         i, device = self.index[population], self.base.device
         amplitude = torch.tensor([2.0**k for k in AMPLITUDES], device=device)
-        least = torch.tensor(EXACT_THRESHOLDS, dtype=torch.float32, device=device)
-        return torch.maximum(self.base[i] + self.alpha[i] * amplitude + self.rest[i], least)
+        real = self.base[i] + self.alpha[i] * amplitude + self.rest[i]
+        return torch.where(real > self._least(), real, self._least())
 
     def integers(self) -> dict[Population, tuple[int, ...]]:
         """The thresholds that the device gets."""
@@ -194,9 +213,7 @@ class Responses(nn.Module):
         """What arrives of codes q, and what was fired; x is q before rounding."""
         index = (q + CODE.maximum).to(torch.int64)
         if self.held is not None:
-            total, count, slope = (table[index] for table in self.held[self.index[population]])
-            moved = x - x.detach()
-            return total + moved, Fired(population, (count + moved * slope).mean())
+            return self._fire_held(x, index, population)
         theta = self.theta(population)
         slopes = self._tables(integer_thresholds(theta.detach().cpu().numpy()))
         arrived, spikes = _Fire.apply(x, theta, index, slopes)

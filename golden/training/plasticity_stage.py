@@ -37,17 +37,17 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
     Args:
         start: what stage 1 made, or an earlier stage 3.
         teacher: a model of the same vocabulary, such as stage 1's.
-        compiled: compile the step first, as in stage 1. Thresholds then follow their local rule
-            alone, and the loss has the task and the spikes alone.
+        compiled: compile the step first, as in stage 1; the loss then has the task and the spikes
+            alone.
         name: of the state file in `folder` from which an interrupted run goes on.
 
     Raises:
         SpikeletError: a loss that is no finite number, a state of another run, `compiled` with
-            rules or rates that it does not have, or without a compiler.
+            rules that it does not have, or without a compiler.
     """
     device = pick_device()
     if compiled:
-        _check_compiled(settings, rules, device)
+        _check_compiled(rules, device)
     model = QuantisedNetwork(start).to(device)
     model.responses = Responses(start.thresholds).to(device)
     model.requires_grad_(True)
@@ -89,11 +89,9 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
     return model.checkpoint(), result
 
 
-def _check_compiled(settings: Settings, rules: Rules, device: torch.device) -> None:
+def _check_compiled(rules: Rules, device: torch.device) -> None:
     check_compiler(device)
     other = [name for name in ("eta_alpha", "eta_w", "lambda_potential", "lambda_time", "lambda_C")
              if getattr(rules, name)]
-    if settings.neuron_rate:
-        other.append("the gradient of thresholds")
     if other:
         raise SpikeletError(f"--compiled is without {', '.join(other)}: leave it out, or them")

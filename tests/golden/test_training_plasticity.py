@@ -1,6 +1,8 @@
 """Stage 3's rules against plain restatements, neuron by neuron and synapse by synapse."""
 
 import math
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +25,7 @@ from golden.training.plasticity import (
     synapses,
 )
 from golden.training.plasticity_stage import train_plasticity
+from isa.errors import SpikeletError
 from isa.schedule import EXACT_THRESHOLDS, Population
 from tests.golden.training import learnable, settings, trained
 from tests.seeds import seed
@@ -245,6 +248,56 @@ def test_fewer_spikes_at_nearly_the_same_quality(tmp_path):
     again, _ = train_plasticity(checkpoint, windows, settings(2), replace(OFF, eta_theta=0.0),
                                 tmp_path / "again")
     assert again.thresholds == checkpoint.thresholds
+
+
+def test_held_thresholds_fire_as_others_do():
+    """Logits, spikes and gradients are the same; thresholds move when they are held anew."""
+    model = network()
+    rules = Rules(S_target=0.5, lambda_neuron=0.3)
+
+    def step():
+        model.zero_grad()
+        logits, fired = model.train_step(ids())
+        (logits.square().mean() + penalty(rules, fired, model)).backward()
+        return (logits.detach(), torch.stack([f.spikes for f in fired]).detach(),
+                [p.grad.clone() for p in (*model.responses.parameters(),
+                                          *(p for _, p in synapses(model)))])
+
+    wanted = step()
+    model.responses.hold()
+    found = step()
+    torch.testing.assert_close(found, wanted)
+    with torch.no_grad():
+        model.responses.base += 3
+    torch.testing.assert_close(step()[0], wanted[0])
+    model.responses.hold()
+    again = step()
+    assert again[1].sum() < wanted[1].sum()
+    model.responses.held = None
+    torch.testing.assert_close(again, step())
+
+
+@pytest.mark.parametrize("terms, named", [
+    ({"lambda_time": 0.1}, "lambda_time"),
+    ({"eta_w": 0.1, "eta_alpha": 0.1}, "eta_alpha, eta_w"),
+])
+def test_compiled_is_the_task_and_spikes_alone(tmp_path, terms, named):
+    with pytest.raises(SpikeletError, match=f"--compiled is without {named}: "):
+        train_plasticity(random_checkpoint(TINY, seed()), learnable(),
+                         settings(2), Rules(**terms), tmp_path, compiled=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
+def test_compiled_steps_are_the_same(tmp_path):
+    """A compiled run and one that is not, thresholds by the local rule in both."""
+    start, rules = trained(), Rules(S_target=0.5, lambda_neuron=0.3)
+    plain, compiled = (train_plasticity(start, learnable(), settings(4, neuron_rate=0.02), rules,
+                                        tmp_path / name, compiled=name == "compiled")[0]
+                       for name in ("plain", "compiled"))
+    assert plain.thresholds == compiled.thresholds
+    for name in start.config.weight_shapes():
+        np.testing.assert_allclose(plain.weights[name], compiled.weights[name], atol=1e-4)
 
 
 def test_measure_leaves_the_model_as_it_is():

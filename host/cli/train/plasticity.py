@@ -41,8 +41,7 @@ def plasticity(
                                                "phase of the first spike.")] = 0.0,
     lambda_c: Annotated[float, typer.Option(help="Weight of the sums of weights.")] = 0.0,
     compiled: Annotated[bool, typer.Option("--compiled", help="Compile the step first (takes a "
-                                           "minute, then runs faster; needs a C++ compiler). "
-                                           "Thresholds then follow their local rule alone."
+                                           "minute, then runs faster; needs a C++ compiler).",
                                            )] = False,
     ablation: Annotated[bool, typer.Option("--ablation", help="Instead of training once, train "
                                            "with each term alone left out or put in, and compare "
@@ -78,8 +77,8 @@ def plasticity(
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
     rules = Rules(S_target=spikes, eta_theta=eta_theta, eta_w=eta_w, lambda_neuron=lambda_neuron,
                   lambda_potential=lambda_potential, lambda_time=lambda_time, lambda_C=lambda_c)
-    settings = Settings(steps, batch, training.length, rate, distil=distil, seed=seed,
-                        neuron_rate=0.0 if compiled else NEURON_RATE)
+    settings = Settings(steps, batch, training.length, rate, neuron_rate=NEURON_RATE,
+                        distil=distil, seed=seed)
 
     from golden.model.quantised import QuantisedNetwork
     from golden.training.measure import measure
