@@ -73,7 +73,8 @@ def board_sim(
             note(f"'{c.name}' on '{board}', {simulation.clock_hz / 1e6:g} MHz, "
                  f"{simulation.baud:,} baud; Ctrl-C ends it")
             while not ended.wait(0.2):  # signals are handled between two waits
-                pass
+                if broken := virtual.memory_error:
+                    raise SpikeletError(f"the board breaks a rule of its SDRAM chip: {broken}")
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)

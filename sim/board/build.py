@@ -1,17 +1,20 @@
 """Builds a board's simulator: the Verilog of its top, with the harness of its pins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import sim
 from hdl.boards.board import Board
 from hdl.boards.top import SIMULATED_TOP, BoardTop, board_verilog
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from sim.build import Harness, build_simulator
 from sim.compiler import Progress
+from sim.memory import SimulatedMemory
 
-HARNESS = Harness("board", SIMULATED_TOP, Path(__file__).with_name("harness.cc"))
+HARNESS = Harness("board", SIMULATED_TOP, Path(__file__).with_name("harness.cc"),
+                  (Path(sim.__file__).with_name("sdram.h"),))
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,15 @@ def build_simulation(
     pins: Pins,
     identity: str | None = None,
     progress: Progress | None = None,
+    definitions: Mapping[str, str] | None = None,
 ) -> Path:
-    """The shared library of a top's Verilog with these pins; see `sim.build.build_simulator`."""
-    return build_simulator(HARNESS, source, pins.defines, identity=identity, progress=progress)
+    """The shared library of a top's Verilog with these pins; see `sim.build.build_simulator`.
+
+    definitions: more macros for the harness (sim.memory).
+    """
+    more = tuple(f"-D{name}={value}" for name, value in (definitions or {}).items())
+    return build_simulator(HARNESS, source, (*pins.defines, *more), identity=identity,
+                           progress=progress)
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,8 @@ def build_board(
 ) -> Simulation:
     """The simulator of a whole board with its pins; the clock pin carries the core's clock.
 
+    A configuration with external memory has an SDRAM chip at its pins, which checks its timing.
+
     Args:
         c: the device; by default the board's usual one.
         contents: what the memories hold at power-on, as in a bitstream.
@@ -66,5 +77,6 @@ def build_board(
     pins = Pins(top.clock.name, top.rx.name, top.tx.name,
                 top.leds.name if board.leds else None)
     identity = repr((board, top.configuration, contents.identity, top.core_hz, top.baud))
-    library = build_simulation(lambda: board_verilog(top), pins, identity, progress)
+    memory = SimulatedMemory(clock_hz=top.core_hz).definitions(top.configuration)
+    library = build_simulation(lambda: board_verilog(top), pins, identity, progress, memory)
     return Simulation(library, top.core_hz, top.baud)

@@ -2,7 +2,7 @@
 // descriptor (a pseudo-terminal's master). Everything else of the board is reached over the pins.
 //
 // Compiled with -DPIN_CLOCK=, -DPIN_RX=, -DPIN_TX= and, where there are LEDs, -DPIN_LEDS=: ports of
-// the top.
+// the top; with -DSPIKELET_SDRAM=, the parameters of the chip at the ports sdram_* (sim/memory.py).
 
 #include <algorithm>
 #include <cstdint>
@@ -19,6 +19,9 @@
 
 #include "Vtop.h"
 #include "verilated.h"
+#ifdef SPIKELET_SDRAM
+#include "../sdram.h"
+#endif
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -153,11 +156,33 @@ struct Receiver {
     }
 };
 
+#ifdef SPIKELET_SDRAM
+// The chip at the board's pins; what it holds survives neither a new board nor its power.
+struct Chip {
+    Sdram chip{SdramParameters{SPIKELET_SDRAM}};
+    uint16_t driven = 0;
+    void before(Vtop& top) const { top.sdram_data_in = driven; }
+    void after(Vtop& top) {
+        driven = chip.step({top.sdram_cke, top.sdram_ras_n, top.sdram_cas_n, top.sdram_we_n,
+                            top.sdram_bank, top.sdram_address, top.sdram_dqm, top.sdram_data_out,
+                            top.sdram_data_enable});
+    }
+    const char* error() const { return chip.error().c_str(); }
+};
+#else
+struct Chip {
+    void before(Vtop&) const {}
+    void after(Vtop&) {}
+    const char* error() const { return ""; }
+};
+#endif
+
 }  // namespace
 
 struct Board {
     VerilatedContext context;
     std::unique_ptr<Vtop> top;
+    std::unique_ptr<Chip> chip;
     uint64_t cycles = 0, active = 0;  // `active`: when a pin of the UART last moved
     double clock_hz = 0;
     int file = -1;
@@ -168,11 +193,14 @@ struct Board {
     void start() {
         top = std::make_unique<Vtop>(&context, "");
         top->PIN_RX = 1;
+        chip = std::make_unique<Chip>();
     }
 
     void cycle() {
         top->PIN_CLOCK = 0;
+        chip->before(*top);
         top->eval();
+        chip->after(*top);  // what the pins are before the edge
         top->PIN_CLOCK = 1;
         top->eval();
         ++cycles;
@@ -240,6 +268,9 @@ EXPORT uint32_t spikelet_board_leds(const Board* board) {
     return 0;
 #endif
 }
+
+// The first rule of the memory chip that was broken, in words; empty when none was.
+EXPORT const char* spikelet_board_error(const Board* board) { return board->chip->error(); }
 
 // Runs for `count` cycles. Returns 1 when no pin of the UART has moved for `quiet` cycles.
 EXPORT int spikelet_board_run(Board* board, uint64_t count, uint64_t quiet) {

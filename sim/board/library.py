@@ -101,6 +101,11 @@ class SimulatedBoard:
         """Runs for some cycles; True when no UART pin has moved for `quiet` cycles."""
         return bool(self._library.spikelet_board_run(self._handle, cycles, quiet))
 
+    @property
+    def memory_error(self) -> str:
+        """The first rule of the SDRAM chip that the board broke; "" when none was."""
+        return self._library.spikelet_board_error(self._handle).decode()
+
     def counts(self) -> BoardCounts:
         numbers = (ctypes.c_uint64 * 11)()
         self._library.spikelet_board_counts(self._handle, numbers)
@@ -127,6 +132,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "faults": (None, [board, flag, number, number, number, count]),
         "restart": (None, [board]),
         "leds": (bits, [board]),
+        "error": (ctypes.c_char_p, [board]),
         "run": (flag, [board, count, count]),
         "counts": (None, [board, ctypes.POINTER(count)]),
     }

@@ -65,6 +65,11 @@ class VirtualBoard:
     def leds(self) -> int:
         return self._do(lambda: self._board.leds)
 
+    @property
+    def memory_error(self) -> str:
+        """The first rule of its SDRAM chip that the board broke; "" when none was."""
+        return self._do(lambda: self._board.memory_error)
+
     def counts(self) -> BoardCounts:
         return self._do(self._board.counts)
 
