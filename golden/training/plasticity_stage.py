@@ -90,8 +90,8 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
 
 
 def _check_compiled(rules: Rules, device: torch.device) -> None:
-    check_compiler(device)
     other = [name for name in ("eta_alpha", "eta_w", "lambda_potential", "lambda_time", "lambda_C")
              if getattr(rules, name)]
     if other:
         raise SpikeletError(f"--compiled is without {', '.join(other)}: leave it out, or them")
+    check_compiler(device)
