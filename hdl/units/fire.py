@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
@@ -177,7 +177,7 @@ class Fire(wiring.Component):
     def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathered) -> Signal:
         """Tiles in order, each with its exponent and norm. Returns the number of open tiles."""
         layout = open_tile_layout()
-        m.submodules.open_tiles = queue = SyncFIFO(width=layout.size, depth=_OPEN_TILES)
+        m.submodules.open_tiles = queue = SyncFIFOBuffered(width=layout.size, depth=_OPEN_TILES)
         head = Signal(layout)
         transfer = self.tiles.valid & self.tiles.ready
         m.d.comb += [
