@@ -12,7 +12,7 @@ from hdl.memory.external import ExternalMemory, address_bits, memory_port
 from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
 from hdl.memory.ring import Ring
 from hdl.memory.row_arbiter import RowArbiter
-from hdl.memory.rows import ROW_ADDRESS_BITS
+from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS
 from hdl.memory.tables import ExponentMemory, parameter_memory
 from hdl.memory.vector import VectorMemory
 from hdl.units.fire import Fire
@@ -198,7 +198,9 @@ class Device(Component):
             fire.readback_enable.eq(transmitter.reading & (transmitter.read_space == Space.ROW)),
             fire.readback_address.eq(readback.row_address),
             fire.readback_core.eq(readback.row_core),
-            readback.row_data.eq(fire.readback_data),
+            fire.readback_word.eq(transmitter.port.address),
+            # Fire picks the link word; wherever read-back looks for it in the row, there it is.
+            readback.row_data.eq(fire.readback_data.replicate(c.lanes // CHUNK_LANES)),
             registers.address.eq(readback.register_address),
             registers.overwritten.eq(receiver.overwrites),
             readback.register_data.eq(registers.data),

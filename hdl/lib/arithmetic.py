@@ -133,9 +133,16 @@ def absolute(value) -> Value:
 
 
 def bit_length(value) -> Value:
-    """Bits needed for an unsigned value: a priority encoder, 0 for 0."""
+    """Bits needed for an unsigned value, 0 for 0."""
+    return highest_bit(Cat(Const(1, 1), value))
+
+
+def highest_bit(value) -> Value:
+    """The index of the highest bit that is set, 0 without one: a priority encoder, by halves."""
     value = Value.cast(value)
-    result = Const(0, (len(value) + 1).bit_length())
-    for i in range(len(value)):
-        result = Mux(value[i], i + 1, result)
-    return result[: len(value).bit_length()]
+    bits = (len(value) - 1).bit_length()
+    if bits == 0:
+        return Const(0, 0)
+    lower, upper = value[: 1 << bits - 1], value[1 << bits - 1 :]
+    above = Cat(highest_bit(upper), Const(0, bits))[: bits - 1]
+    return Cat(Mux(upper.any(), above, highest_bit(lower)), upper.any())

@@ -15,10 +15,10 @@ from isa.contents import EMPTY, Contents
 ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
 READ_LATENCY = 2
-READBACK_LATENCY = 3
+READBACK_LATENCY = 5
 ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
 MAXIMUM_BANKS = 4
-LANES_A_CONTROL = 8  # lanes that share a copy of the register that silences them
+CHUNK_LANES = 4  # lanes of a link word; they share a copy of the register that silences them
 
 
 class RowMemory(wiring.Component):
@@ -29,12 +29,15 @@ class RowMemory(wiring.Component):
     cycle and can be read from the second cycle after; reading a row in the cycle in which it is
     written gives undefined data. A write beyond the memory is dropped.
 
-    While readback_enable is set it owns every core's port (nobody else may read then):
-    readback_address, readback_core -> readback_data READBACK_LATENCY = 3 cycles later.
+    While readback_enable is set it owns every core's port (nobody else may read then): row
+    readback_address of readback_core, its link word readback_word -> readback_data (CHUNK_LANES
+    weights) READBACK_LATENCY = 5 cycles later.
 
-    A bank's output register is 0 unless the bank was read: banks, and cores for read-back, are
-    joined by OR. bank_rows, a power of two, cuts the rows into banks, with the same behaviour. None
-    chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array (for simulation only).
+    A bank's output register is 0 unless the bank was read: banks are joined by OR. Read-back reads
+    nothing but the wanted link word of the wanted core, so that all words and cores are joined by
+    OR as well, with a register between the two. bank_rows, a power of two, cuts the rows into
+    banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else
+    one array (for simulation only).
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None,
@@ -54,7 +57,8 @@ class RowMemory(wiring.Component):
                 "readback_enable": In(1),
                 "readback_address": In(ROW_ADDRESS_BITS),
                 "readback_core": In(range(c.cores)),
-                "readback_data": Out(row),
+                "readback_word": In(range(c.lanes // CHUNK_LANES)),
+                "readback_data": Out(unsigned(CHUNK_LANES * WEIGHT_BITS)),
             }
         )
 
@@ -66,24 +70,33 @@ class RowMemory(wiring.Component):
         offset_bits = (bank_rows - 1).bit_length()
 
         write = Signal(row_write_layout(c))
-        write_valid = Signal()
-        m.d.sync += write_valid.eq(self.row_write.valid)
+        presented = self.row_write.payload
+        in_range = self.row_write.valid & (presented.address < c.row_depth)
         with m.If(self.row_write.valid):
-            m.d.sync += write.eq(self.row_write.payload)
+            m.d.sync += write.eq(presented)
         address_bits = (c.row_depth - 1).bit_length()
-        in_range = write.address < c.row_depth
         by_lane = Cat(write.data[lane % c.vector_lanes] for lane in range(c.lanes))
 
+        # Read-back is rare: what it says waits in registers, and no decision stands before a read.
+        readback_address = Signal(address_bits)
+        m.d.sync += readback_address.eq(self.readback_address)
+        chunks = [Signal(name=f"chunk_{k}") for k in range(c.lanes // CHUNK_LANES)]
+        for k, chunk in enumerate(chunks):
+            m.d.sync += chunk.eq(~self.readback_enable | (self.readback_word == k))
+
+        words = []  # of read-back, one a core
         for core in range(c.cores):
             by_core = Cat(write.data[core] for _ in range(c.lanes))
             data = Signal(c.lanes * WEIGHT_BITS, name=f"write_data_{core}")
             m.d.comb += data.eq(Mux(write.spread, by_core, by_lane))
             address = Signal(address_bits, name=f"address_{core}")
             enable = Signal(name=f"enable_{core}")
-            owned = self.readback_core == core
+            owned = Signal(name=f"owned_{core}", attrs={"keep": 1})
+            wanted = Signal(name=f"wanted_{core}")
+            m.d.sync += [owned.eq(self.readback_enable), wanted.eq(self.readback_core == core)]
             m.d.comb += [
-                address.eq(Mux(self.readback_enable, self.readback_address, self.address[core])),
-                enable.eq(Mux(self.readback_enable, owned, self.enable[core])),
+                address.eq(Mux(owned, readback_address, self.address[core])),
+                enable.eq(Mux(owned, wanted, self.enable[core])),
             ]
             outputs = []
             initial = self._contents.rows(core, c.cores)
@@ -97,11 +110,13 @@ class RowMemory(wiring.Component):
                 m.submodules[f"core_{core}_bank_{bank}"] = memory
                 write_port = memory.write_port(granularity=WEIGHT_BITS)
                 read_port = memory.read_port(transparent_for=())
-                write_here = write.cores[core] & write_valid & in_range
+                written = in_range & presented.cores[core]
                 read_here = enable
                 if banks > 1:
-                    write_here &= write.address >> offset_bits == bank
+                    written &= presented.address >> offset_bits == bank
                     read_here = enable & (address >> offset_bits == bank)
+                write_here = Signal(name=f"write_{core}_{bank}")
+                m.d.sync += write_here.eq(written)
                 m.d.comb += [
                     write_port.addr.eq(write.address),
                     write_port.data.eq(data),
@@ -109,22 +124,30 @@ class RowMemory(wiring.Component):
                     read_port.addr.eq(address),
                     read_port.en.eq(enable),
                 ]
-                outputs.append(self._output(m, f"{core}_{bank}", read_port.data, read_here))
+                outputs.append(
+                    self._output(m, f"{core}_{bank}", read_port.data, read_here, chunks)
+                )
             m.d.comb += self.data[core].eq(_joined(outputs))
-        m.d.sync += self.readback_data.eq(_joined(self.data))
+            word = Signal(CHUNK_LANES * WEIGHT_BITS, name=f"word_{core}")
+            m.d.sync += word.eq(
+                _joined(self.data[core].word_select(k, len(word)) for k in range(len(chunks)))
+            )
+            words.append(word)
+        m.d.sync += self.readback_data.eq(_joined(words))
         return m
 
-    def _output(self, m: Module, name: str, data, read) -> Signal:
-        """A bank's output register: data where `read` was set a cycle ago, else 0."""
-        kept = Signal(len(data), name=f"kept_{name}")
-        bits = LANES_A_CONTROL * WEIGHT_BITS
-        for first in range(0, len(data), bits):
-            silent = Signal(name=f"silent_{name}_{first}", attrs={"keep": 1})
-            m.d.sync += silent.eq(~read)
+    def _output(self, m: Module, name: str, data, read, chunks: list[Signal]) -> Signal:
+        """A bank's output register: those chunks of data that were read a cycle ago, else 0."""
+        kept = Signal(len(data), name=f"kept_{name}", reset_less=True)  # `silent` clears it
+        bits = CHUNK_LANES * WEIGHT_BITS
+        for k, chunk in enumerate(chunks):
+            part = kept.word_select(k, bits)
+            silent = Signal(name=f"silent_{name}_{k}", init=1, attrs={"keep": 1})
+            m.d.sync += silent.eq(~(read & chunk))
             with m.If(silent):
-                m.d.sync += kept[first : first + bits].eq(0)
+                m.d.sync += part.eq(0)
             with m.Else():
-                m.d.sync += kept[first : first + bits].eq(data[first : first + bits])
+                m.d.sync += part.eq(data.word_select(k, bits))
         return kept
 
 

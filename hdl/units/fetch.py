@@ -100,6 +100,9 @@ class Fetch(wiring.Component):
         address = Signal(16)
         index = Signal(slot["index"].shape)
         credits = Signal(range(_GROUPS + 1), init=_GROUPS)
+        # What a word's grant decides on is known before it, as it comes late in its cycle.
+        reading, inside, credit = Signal(), Signal(), Signal(init=1)  # inside: a group has begun
+        ends, last_tile = Signal(), Signal()  # the next word is the tile's last; which is the last
 
         presented = self.instruction.payload
         neuron = Mux(presented.stream, 0, self.token)
@@ -110,13 +113,19 @@ class Fetch(wiring.Component):
         taken = Signal()  # a group left the queue
         begun = Signal()  # the first word of a group is read
         final = Signal()  # the instruction's last word is read
-        last_tile = outputs <= c.lanes
         row = Signal(ROW_ADDRESS_BITS)
 
         neurons = Mux(presented.dynamic_count, self.position + 1, presented.count)
+        wanted = Mux(presented.dynamic_outputs, self.position + 1, presented.outputs)
         m.d.comb += [
             self.magnitude.address.eq(presented.magnitude),
             self.source.address.eq(address),
+            self.source.request.eq(reading & (inside | credit)),
+            issue.valid.eq(self.source.request & self.source.grant),
+            issue.complete.eq(ends | (index == words - 1)),
+            place.end.eq(ends),
+            begun.eq(issue.valid & ~inside),
+            final.eq(issue.valid & ends & last_tile),
             self.ring_take_rows.eq(op.tile_stride),
             self.tiles.payload.exponent.eq(begins),
             self.tiles.payload.rows.eq(Mux(op.stream, op.tile_stride, 0)),
@@ -146,9 +155,8 @@ class Fetch(wiring.Component):
                         magnitude.eq(self.magnitude.data),
                         count.eq(Mux(presented.one_hot, 1, neurons)),
                         self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
-                        outputs.eq(
-                            Mux(presented.dynamic_outputs, self.position + 1, presented.outputs)
-                        ),
+                        outputs.eq(wanted),
+                        last_tile.eq(wanted <= c.lanes),
                         base.eq(presented.row_base + Mux(presented.one_hot, direct_rows, 0)),
                         direct_lane.eq(neuron),
                         first_tile.eq(1),
@@ -166,38 +174,40 @@ class Fetch(wiring.Component):
                     exponent.eq(begins),
                     row.eq(Mux(op.stream, self.ring_pointer, base)),
                     remaining.eq(count),
+                    ends.eq(count <= c.vector_lanes),
+                    inside.eq(0),
                     address.eq(op.source),
                     index.eq(0),
                 ]
                 with m.If(enough & self.tiles.ready):
-                    m.d.sync += base.eq(base + op.tile_stride)
+                    m.d.sync += [base.eq(base + op.tile_stride), reading.eq(1)]
                     m.next = "READ"
             with m.State("READ"):
-                ends = remaining <= c.vector_lanes
-                m.d.comb += [
-                    self.busy.eq(1),
-                    self.source.request.eq((index != 0) | (credits != 0)),
-                    issue.valid.eq(self.source.request & self.source.grant),
-                    issue.complete.eq(ends | (index == words - 1)),
-                    place.end.eq(ends),
-                    begun.eq(issue.valid & (index == 0)),
-                    final.eq(issue.valid & ends & last_tile),
-                ]
+                m.d.comb += self.busy.eq(1)
                 with m.If(issue.valid):
                     m.d.sync += [
                         remaining.eq(remaining - c.vector_lanes),
+                        ends.eq(remaining <= 2 * c.vector_lanes),
+                        inside.eq(~issue.complete),
                         address.eq(address + 1),
                         index.eq(index + 1),
                     ]
                     with m.If(issue.complete):
                         m.d.sync += [row.eq(row + rows), index.eq(0)]
                     with m.If(ends):
-                        m.d.sync += [outputs.eq(outputs - c.lanes), first_tile.eq(0)]
+                        m.d.sync += [
+                            outputs.eq(outputs - c.lanes),
+                            last_tile.eq(outputs <= 2 * c.lanes),
+                            first_tile.eq(0),
+                            reading.eq(0),
+                        ]
                         m.next = "OPEN"
                     with m.If(final):
                         m.next = "IDLE"
 
-        m.d.sync += credits.eq(credits - begun + taken)
+        with m.If(begun != taken):
+            m.d.sync += credits.eq(Mux(taken, credits + 1, credits - 1))
+        m.d.sync += credit.eq(taken | (credits > 1) | ((credits == 1) & ~begun))
         mask = Cat((remaining > lane) & ~op.one_hot for lane in range(c.vector_lanes))
         self._assemble(m, slot, issue, mask, words, taken)
         return m
@@ -207,9 +217,7 @@ class Fetch(wiring.Component):
         c = self.c
         slots = [Signal(slot, name=f"slot_{k}") for k in range(_CODES_LATENCY)]
         for previous, following in zip([issue, *slots], slots, strict=False):
-            m.d.sync += following.valid.eq(previous.valid)
-            with m.If(previous.valid):
-                m.d.sync += following.eq(previous)
+            m.d.sync += following.eq(previous)
         mask_in = Signal(c.vector_lanes)
         m.submodules.encoder = codes = Encoder(c)
         m.d.sync += mask_in.eq(mask)

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
@@ -20,7 +20,7 @@ from hdl.lib.shapes import (
     tile_layout,
     word_layout,
 )
-from hdl.memory.rows import ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemory
+from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemory
 from hdl.units.fetch import COUNT_BITS, Fetch, open_tile_layout
 from hdl.units.neuron import NeuronCore
 from hdl.units.norm import Norm
@@ -91,7 +91,8 @@ class Fire(wiring.Component):
                 "readback_enable": In(1),
                 "readback_address": In(ROW_ADDRESS_BITS),
                 "readback_core": In(range(c.cores)),
-                "readback_data": Out(unsigned(c.lanes * WEIGHT_BITS)),
+                "readback_word": In(range(c.lanes // CHUNK_LANES)),
+                "readback_data": Out(unsigned(CHUNK_LANES * WEIGHT_BITS)),
                 "ring_pointer": In(ROW_ADDRESS_BITS),
                 "ring_available": In(ROW_ADDRESS_BITS),
                 "ring_take": Out(1),
@@ -134,6 +135,7 @@ class Fire(wiring.Component):
             rows.readback_enable.eq(self.readback_enable),
             rows.readback_address.eq(self.readback_address),
             rows.readback_core.eq(self.readback_core),
+            rows.readback_word.eq(self.readback_word),
             self.readback_data.eq(rows.readback_data),
         ]
         for k, core in enumerate(cores):
@@ -175,7 +177,7 @@ class Fire(wiring.Component):
     def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathered) -> Signal:
         """Tiles in order, each with its exponent and norm. Returns the number of open tiles."""
         layout = open_tile_layout()
-        m.submodules.open_tiles = queue = SyncFIFO(width=layout.size, depth=_OPEN_TILES)
+        m.submodules.open_tiles = queue = SyncFIFOBuffered(width=layout.size, depth=_OPEN_TILES)
         head = Signal(layout)
         transfer = self.tiles.valid & self.tiles.ready
         m.d.comb += [

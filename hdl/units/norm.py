@@ -1,11 +1,11 @@
 """RMSNorm's scalar, 1/rms of the codes that fired, by the rsqrt function neuron."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import bit_length, digits_layout, modulate_digits, recode, round_shift_right
+from hdl.lib.arithmetic import digits_layout, highest_bit, modulate_digits, recode
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
 from hdl.memory.style import style
 from hdl.units.squares import SQUARES_BITS, squares_layout
@@ -14,7 +14,7 @@ from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
 from isa.packets import Space
 
 _MEAN_BITS = 32
-_STAGES = 6
+_STAGES = 8
 LATENCY = _STAGES  # from a sum's transfer to the scalar's valid
 _EPSILON_RIGHT = 15  # a right shift beyond the mantissa's nine bits leaves nothing
 
@@ -25,7 +25,7 @@ class Norm(wiring.Component):
     mean = rshift(sum * mean_mantissa, mean_shift), plus rshift(epsilon_mantissa,
     max(epsilon_shift + 2 * exponent, -24)), cut at 2**32 - 1; the table (space RSQRT) gives the
     mantissa, and the exponent is -e/2 - 7 with e the bit length rounded up to even. Everything
-    rounds half up. LATENCY = 6 cycles; one sum at a time, so `squares` waits until `scalar` is
+    rounds half up. LATENCY = 8 cycles; one sum at a time, so `squares` waits until `scalar` is
     taken.
     """
 
@@ -70,8 +70,8 @@ class Norm(wiring.Component):
                 shift.eq(settings.epsilon_shift + (self.squares.payload.exponent << 1)),
             ]
 
-        digits = Signal(digits_layout(GAIN.bits))
-        m.d.comb += digits.eq(recode(settings.mean_mantissa))
+        digits = Signal(digits_layout(GAIN.bits))  # of a setting: it stands long before a sum
+        m.d.sync += digits.eq(recode(settings.mean_mantissa))
         product = Signal(SQUARES_BITS + GAIN.bits)
         right = Signal(range(MAXIMUM_LEFT_SHIFT + _EPSILON_RIGHT + 1))
         m.d.sync += [
@@ -85,32 +85,41 @@ class Norm(wiring.Component):
             ),
         ]
 
-        mean = Signal(len(product) + 1)
-        epsilon = Signal(GAIN.bits + MAXIMUM_LEFT_SHIFT)
-        m.d.sync += [
-            mean.eq(round_shift_right(product, settings.mean_shift, 63)),
-            epsilon.eq(
-                round_shift_right(
-                    settings.epsilon_mantissa << MAXIMUM_LEFT_SHIFT,
-                    right,
-                    MAXIMUM_LEFT_SHIFT + _EPSILON_RIGHT,
-                )
-            ),
-        ]
+        mean = _shifted(m, product, settings.mean_shift, len(product) + 1)
+        epsilon = _shifted(
+            m, settings.epsilon_mantissa << MAXIMUM_LEFT_SHIFT, right,
+            GAIN.bits + MAXIMUM_LEFT_SHIFT,
+        )  # fmt: skip
 
         value = Signal(_MEAN_BITS)
         exact = Signal(len(mean) + 1)
         m.d.comb += exact.eq(mean + epsilon)
         m.d.sync += value.eq(Mux(exact[_MEAN_BITS:].any(), (1 << _MEAN_BITS) - 1, exact))
 
-        # Half the bit length rounded up to even; zero counts as one.
-        half = Signal(range(_MEAN_BITS // 2 + 1))
+        # Half the bit length rounded up to even, less one; zero counts as one.
+        half = Signal(range(_MEAN_BITS // 2))
         wide = Signal(_MEAN_BITS)
-        length = bit_length(value | 1)
-        m.d.sync += [half.eq((length + 1) >> 1), wide.eq(value | (value == 0))]
+        pairs = [value[k : k + 2].any() for k in range(0, len(value), 2)]
+        m.d.sync += [half.eq(highest_bit(Cat(*pairs))), wide.eq(value | (value == 0))]
 
-        m.d.comb += read_port.addr.eq(((wide << 8) >> (half << 1))[:8])
+        entry = Signal(range(RSQRT_ENTRIES))
+        m.d.sync += entry.eq(((wide << 6) >> (half << 1))[:8])
+        m.d.comb += read_port.addr.eq(entry)
         with m.If(stage[-2]):
-            m.d.sync += self.scalar.payload.exponent.eq(-half - 7)
+            m.d.sync += self.scalar.payload.exponent.eq(-half - 8)
         m.d.comb += self.scalar.payload.mantissa.eq(read_port.data)
         return m
+
+
+def _shifted(m: Module, value, amount, bits: int) -> Signal:
+    """value * 2**-amount rounded half up, two cycles later: a multiple of 8 first."""
+    amount = Value.cast(amount)
+    coarse = Signal(len(value) + 1, name="coarse")  # with a bit for the half
+    fine = Signal(3, name="fine")
+    result = Signal(bits, name="result")
+    m.d.sync += [
+        coarse.eq((value << 1).as_unsigned() >> Cat(Const(0, 3), amount[3:])),
+        fine.eq(amount),
+        result.eq(((coarse >> fine) + 1) >> 1),
+    ]
+    return result

@@ -1,6 +1,6 @@
 """Spike router: steps of N neurons become address events at G synapse cores."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFO
@@ -89,8 +89,11 @@ class Router(wiring.Component):
         rest = Signal(lanes, name=f"rest_{core}")
         m.d.comb += rest.eq(head.fired & (head.fired - 1))
         spike = head.fired.any()
-        # The end is an event of its own, after the last spike's.
-        leaves = moves & head_valid & (~rest.any() & ~(spike & head.end))
+        # The end is an event of its own, after the last spike's. That the head's next event is its
+        # last is known before.
+        following = Signal(layout, name=f"following_{core}")
+        final = Signal(name=f"final_{core}")
+        leaves = moves & final
         row = Signal(ROW_ADDRESS_BITS, name=f"row_{core}")
         m.d.comb += row.eq(head.row + lowest)
         wrapped = self.settings.row_ring_base | (row & self.settings.row_ring_mask)
@@ -103,8 +106,17 @@ class Router(wiring.Component):
                 event.payload.end.eq(~spike),
             ]
         take = ~head_valid | leaves
-        m.d.comb += queue.r_en.eq(take)
+        m.d.comb += [queue.r_en.eq(take), following.eq(queue.r_data)]
         with m.If(take):
-            m.d.sync += [head.eq(queue.r_data), head_valid.eq(queue.r_rdy)]
+            m.d.sync += [
+                head.eq(following),
+                head_valid.eq(queue.r_rdy),
+                final.eq(_is_final(following.fired, following.end)),
+            ]
         with m.Elif(moves):
-            m.d.sync += head.fired.eq(rest)
+            m.d.sync += [head.fired.eq(rest), final.eq(_is_final(rest, head.end))]
+
+
+def _is_final(fired, end) -> Value:
+    """Whether only one event is left: one spike, or the end after the last."""
+    return ~(fired & (fired - 1)).any() & ~(fired.any() & end)

@@ -23,7 +23,9 @@ class UnitQueue(Component):
     """Instructions of one unit in order; the head is offered when what it waits for is complete.
 
     Latency two cycles from push to offer. `waiting` is 1 while the head may not start. `issued`
-    counts instructions pushed in this token, `completed` the unit's done pulses.
+    counts instructions pushed in this token, `completed` the unit's done pulses; `idle` says a
+    cycle late that the two are equal. Instructions are taken while the queue has room, which is
+    known a cycle late: one more entry stays free for what comes meanwhile.
     """
 
     def __init__(self, unit: str) -> None:
@@ -40,42 +42,61 @@ class UnitQueue(Component):
                 "idle": Out(1),
                 "waiting": Out(1),
                 **{f"completed_{u}": In(COMPLETED_BITS) for u in self.others},
+                **{f"done_{u}": In(1) for u in self.others},  # completed_{u} is about to rise
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(
-            width=self.record.bits, depth=QUEUE_DEPTH
-        )
-        head = Signal(self.record.layout())
-        met = Signal()
+        m.submodules.queue = queue = fifo.SyncFIFO(width=self.record.bits, depth=QUEUE_DEPTH)
+        head, following = Signal(self.record.layout()), Signal(self.record.layout())
+        head_valid = Signal()
+        room = Signal()
+        pushed = Signal()
+        m.d.sync += room.eq(queue.level <= QUEUE_DEPTH - 2)
         m.d.comb += [
+            pushed.eq(self.push.valid & room),
             queue.w_data.eq(self.push.payload),
-            queue.w_en.eq(self.push.valid),
-            self.push.ready.eq(queue.w_rdy),
-            head.eq(queue.r_data),
-            met.eq(
-                Cat(
-                    getattr(self, f"completed_{u}") >= getattr(head, f"wait_{u}")
-                    for u in self.others
-                ).all()
-            ),
-            self.instruction.payload.eq(head),
-            self.instruction.valid.eq(queue.r_rdy & met),
-            queue.r_en.eq(self.instruction.ready & met),
-            self.waiting.eq(queue.r_rdy & ~met),
+            queue.w_en.eq(pushed),
+            self.push.ready.eq(room),
+            following.eq(queue.r_data),
         ]
+        # Whether the next cycle's head may start is decided before it is known which one that is.
+        met = Signal()
+        taken = self.instruction.ready & met
+        moves = Signal()
+        m.d.comb += [
+            moves.eq(~head_valid | taken),
+            queue.r_en.eq(moves),
+            self.instruction.payload.eq(head),
+            self.instruction.valid.eq(met),
+            self.waiting.eq(head_valid & ~met),
+        ]
+        with m.If(moves):
+            m.d.sync += [head.eq(following), head_valid.eq(queue.r_rdy)]
+            m.d.sync += met.eq(queue.r_rdy & self._met(following))
+        with m.Else():
+            m.d.sync += met.eq(self._met(head))
+
         issued = Signal(COMPLETED_BITS)
         with m.If(self.clear):
             m.d.sync += [issued.eq(0), self.completed.eq(0)]
         with m.Else():
             m.d.sync += [
-                issued.eq(issued + (self.push.valid & self.push.ready)),
+                issued.eq(issued + pushed),
                 self.completed.eq(self.completed + self.done),
             ]
-        m.d.comb += self.idle.eq(issued == self.completed)
+        m.d.sync += self.idle.eq((issued == self.completed) & ~pushed)
         return m
+
+    def _met(self, waiting):
+        """Whether an instruction may start in the next cycle."""
+        conditions = []
+        for unit in self.others:
+            ahead = getattr(self, f"completed_{unit}") - getattr(waiting, f"wait_{unit}")
+            one_lacks = ahead.all()  # -1
+            conditions.append(~ahead[-1] | (one_lacks & getattr(self, f"done_{unit}")))
+        return Cat(*conditions).all()
 
 
 class ProgramMemory(Component):
@@ -190,6 +211,7 @@ class Sequencer(Component):
             ]
             for other in queue.others:
                 m.d.comb += getattr(queue, f"completed_{other}").eq(queues[other].completed)
+                m.d.comb += getattr(queue, f"done_{other}").eq(getattr(self, f"{other}_done"))
 
         m.submodules.program = program = ProgramMemory(c, self.program_init)
         # Two stages that move together: what memory gives, and what is dispatched.
@@ -197,7 +219,10 @@ class Sequencer(Component):
         fetched, fetched_last = Signal(), Signal()
         held, held_last, instruction = Signal(), Signal(), Signal(INSTRUCTION_BITS)
         restart, advance, accepted = Signal(), Signal(), Signal()
-        opcode = instruction[:4]
+        # What `instruction` is, decoded on its way into that register; all 0 unless it is held.
+        goes_to = {unit: Signal(name=f"goes_to_{unit}") for unit in UNITS}
+        is_head, is_other = Signal(), Signal()
+        following = program.instruction[:4]
         m.d.comb += [
             program.tables.enable.eq(self.tables.enable),
             program.tables.space.eq(self.tables.space),
@@ -207,17 +232,36 @@ class Sequencer(Component):
             advance.eq(accepted | ~held),
             program.enable.eq(restart | advance),
         ]
+        full = self.position >= settings.context
         m.d.sync += self.token_begun.eq(0)
         with m.If(restart):
-            m.d.sync += [address.eq(1), fetched.eq(1), fetched_last.eq(0), held.eq(0)]
+            m.d.sync += [address.eq(1), fetched.eq(~full), fetched_last.eq(0), held.eq(0)]
+            m.d.sync += [decoded.eq(0) for decoded in (*goes_to.values(), is_head, is_other)]
         with m.Elif(advance):
+            unit_opcodes = [OPCODES[unit] for unit in UNITS]
+            m.d.sync += [
+                *(goes_to[u].eq(fetched & (following == OPCODES[u])) for u in UNITS),
+                is_head.eq(fetched & (following == Opcode.HEAD)),
+                is_other.eq(fetched & ~following.matches(Opcode.HEAD, *unit_opcodes)),
+            ]
             m.d.sync += [
                 address.eq(address + 1),
+                fetched.eq(fetched & ~fetched_last),
                 fetched_last.eq(address == c.program_depth - 1),
                 instruction.eq(program.instruction),
                 held.eq(fetched),
                 held_last.eq(fetched_last),
             ]
+        # An instruction of a unit is held in RUN only.
+        sent = []
+        for unit, queue in queues.items():
+            m.d.comb += [
+                queue.push.payload.eq(instruction[: queue.record.bits]),
+                queue.push.valid.eq(goes_to[unit]),
+            ]
+            sent.append(goes_to[unit] & queue.push.ready)
+        skips = Signal()
+        m.d.comb += accepted.eq(Cat(*sent).any() | skips)
 
         last_of_prompt = Signal()
         made = Signal(32)
@@ -256,7 +300,7 @@ class Sequencer(Component):
                     m.next = "TOKEN"
             with m.State("TOKEN"):  # a token is wanted: from the prompt, or the last one made
                 m.d.comb += [restart.eq(1), clear.eq(1)]
-                with m.If(self.position >= settings.context):
+                with m.If(full):
                     m.d.sync += reason.eq(Stop.CONTEXT_FULL)
                     m.next = "FINISH"
                 with m.Elif(last_of_prompt):
@@ -272,22 +316,9 @@ class Sequencer(Component):
                         ]
                         m.next = "RUN"
             with m.State("RUN"):
-                with m.If(held):
-                    with m.Switch(opcode):
-                        for unit, queue in queues.items():
-                            with m.Case(OPCODES[unit]):
-                                bits = queue.record.bits
-                                m.d.comb += [
-                                    queue.push.payload.eq(instruction[:bits]),
-                                    queue.push.valid.eq(1),
-                                    accepted.eq(queue.push.ready),
-                                ]
-                        with m.Case(Opcode.HEAD):
-                            m.d.comb += accepted.eq(last_of_prompt)
-                            with m.If(~last_of_prompt):
-                                m.next = "DRAIN"
-                        with m.Default():
-                            m.next = "DRAIN"
+                m.d.comb += skips.eq(is_head & last_of_prompt)
+                with m.If((is_head & ~last_of_prompt) | is_other):
+                    m.next = "DRAIN"
                 with m.If(accepted & held_last):  # a full memory needs no END
                     m.next = "DRAIN"
             with m.State("DRAIN"):

@@ -10,7 +10,7 @@ from hdl.link.readback import ReadBack
 from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
 from hdl.link.transmitter import Transmitter
-from hdl.memory.rows import RowMemory
+from hdl.memory.rows import CHUNK_LANES, RowMemory
 from hdl.units.sequencer import Sequencer
 from isa.configurations import Configuration
 from isa.packets import Space
@@ -73,7 +73,8 @@ class LinkHarness(Component):
             rows.readback_enable.eq(reading_rows),
             rows.readback_address.eq(readback.row_address),
             rows.readback_core.eq(readback.row_core),
-            readback.row_data.eq(rows.readback_data),
+            rows.readback_word.eq(transmitter.port.address),
+            readback.row_data.eq(rows.readback_data.replicate(c.lanes // CHUNK_LANES)),
             read.addr.eq(readback.vector.address),
             readback.vector.data.eq(read.data),
             registers.address.eq(readback.register_address),

@@ -5,7 +5,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hdl.lib.shapes import row_write_layout
-from hdl.memory.rows import READ_LATENCY, READBACK_LATENCY
+from hdl.memory.rows import CHUNK_LANES, READ_LATENCY, READBACK_LATENCY
 from tests.cocotb_support import generator, pack, parameters, start
 from tests.units.devices import device
 
@@ -86,16 +86,21 @@ async def reads_and_writes(dut):
     for core in range(c.cores):
         _port(dut, "enable", core).value = 0
 
-    wanted = [(core, row) for core in range(c.cores) for row in model.used]
+    words = c.lanes // CHUNK_LANES
+    wanted = [(core, row, word) for core in range(c.cores) for row in model.used
+              for word in range(words)]  # fmt: skip
     dut.readback_enable.value = 1
     for step in range(len(wanted) + READBACK_LATENCY + 1):
         await edge
         if step > READBACK_LATENCY:
-            core, row = wanted[step - READBACK_LATENCY - 1]
-            got = _bytes(int(dut.readback_data.value), c.lanes)
-            assert got == list(model.rows[core, row]), f"core {core}, row {row}: {got}"
+            core, row, word = wanted[step - READBACK_LATENCY - 1]
+            got = _bytes(int(dut.readback_data.value), CHUNK_LANES)
+            lanes = model.rows[core, row, word * CHUNK_LANES :][:CHUNK_LANES]
+            assert got == list(lanes), f"core {core}, row {row}, word {word}: {got}"
         if step < len(wanted):
-            core, row = wanted[step]
+            core, row, word = wanted[step]
             dut.readback_address.value = row
             if hasattr(dut, "readback_core"):
                 dut.readback_core.value = core
+            if words > 1:
+                dut.readback_word.value = word
