@@ -7,7 +7,6 @@ Source: golden/units/post.py. Every result is registered; nothing stalls.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.arithmetic import round_shift_window, saturate
@@ -30,7 +29,7 @@ class PostPipeline(Component):
     cycle 10  bias (0 where there is none)
     cycle 11  residual (0 where there is none), mask (lanes whose result counts)
     cycle 12  result (0 in masked lanes), clipped: how many of the four steps saturated in lanes
-              that count, one bit for each step and lane
+              that count
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -47,23 +46,24 @@ class PostPipeline(Component):
                 "residual": In(word_layout(c)),
                 "mask": In(lanes),
                 "result": Out(word_layout(c)),
-                "clipped": Out(ArrayLayout(lanes, 4)),
+                "clipped": Out(range(4 * lanes + 1)),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        mantissa = _register(m, self.mantissa, "mantissa_6")
-        clipped = [self._lane(m, platform, lane, mantissa) for lane in range(self.c.vector_lanes)]
-        for step, ready in enumerate((6, 10, 11, 12)):
+        clipped = [self._lane(m, platform, lane) for lane in range(self.c.vector_lanes)]
+        early = []  # flags of the steps before the last: counted a cycle earlier
+        for step, ready in enumerate((6, 10, 11)):
             flags = Cat(flag[step] for flag in clipped)
-            for cycle in range(ready, 12):
+            for cycle in range(ready, 11):
                 flags = _register(m, flags, f"clipped{step}_{cycle + 1}")
-            mask = _register(m, self.mask, f"mask{step}")
-            m.d.comb += self.clipped[step].eq(flags & mask)
+            early.append(flags & self.mask)
+        last = Cat(flag[3] for flag in clipped) & _register(m, self.mask, "mask_12")
+        m.d.comb += self.clipped.eq(_register(m, _count(Cat(early)), "clipped_12") + _count(last))
         return m
 
-    def _lane(self, m: Module, platform, lane: int, mantissa: Value) -> tuple[Value, ...]:
+    def _lane(self, m: Module, platform, lane: int) -> tuple[Value, ...]:
         """Builds a lane; returns its saturation flags, ready in cycles 6, 10, 11 and 12."""
 
         def register(value, name: str) -> Signal:
@@ -84,6 +84,9 @@ class PostPipeline(Component):
 
         shift = register(self.shift - self.exponents[lane], "shift_6")
         amount = register(_amount(shift), "amount_7")
+        # A lane has a copy of its own, for the fan-out.
+        mantissa = Signal(GAIN.bits, name=f"mantissa_6_{lane}", reset_less=True, attrs={"keep": 1})
+        m.d.sync += mantissa.eq(self.mantissa)
         product = register(_product(m, platform, y1, mantissa), "product_7")
         doubled = Cat(Const(0, 1 + MAXIMUM_LEFT_SHIFT), product).as_signed()
         y2, flag2 = clip(round_shift_window(m, doubled, amount, VECTOR.bits), "y2_10")
@@ -104,24 +107,29 @@ def _register(m: Module, value, name: str) -> Signal:
 
 
 def _product(m: Module, platform, value: Value, code: Value) -> Value:
-    """value times the unsigned code: two halves of its bits side by side, for the clock."""
-    half = len(code) // 2
-    low, high = (_rows(m, platform, value, bits) for bits in (code[:half], code[half:]))
-    return Cat(low[:half], (low >> half) + high)[: len(value) + len(code)].as_signed()
-
-
-def _rows(m: Module, platform, value: Value, code: Value) -> Value:
-    """value times the unsigned code, a carry chain for each of its bits."""
+    """value times the unsigned code of 2**n bits: a tree of n carry chains, for the clock."""
     bits = len(value) + 1
     wide = Cat(value, value[-1])
-    total, low = wide & code[0].replicate(bits), []
-    for bit in code[1:]:
-        row = Signal(bits)
-        m.d.comb += row.eq(total)
-        low.append(row[0])
-        above = Cat(row[1:], row[-1])
-        total = carry_sum(m, platform, above, _and, wide, bit.replicate(bits), Const(0, bits))
-    return Cat(*low, total).as_signed()
+    parts = []
+    for low, high in zip(code[::2], code[1::2], strict=True):
+        first = Signal(bits)
+        m.d.comb += first.eq(wide & low.replicate(bits))
+        above = Cat(first[1:], first[-1])
+        total = carry_sum(m, platform, above, _and, wide, high.replicate(bits), Const(0, bits))
+        parts.append(Cat(first[0], total).as_signed())
+    step = 2
+    while len(parts) > 1:
+        parts = [
+            Cat(low[:step], (low >> step) + high)[: len(high) + step].as_signed()
+            for low, high in zip(parts[::2], parts[1::2], strict=True)
+        ]
+        step *= 2
+    return parts[0]
+
+
+def _count(flags: Value) -> Value:
+    """How many are set."""
+    return sum(flags[1:], flags[0])
 
 
 def _and(b, c, d):
