@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.units.pipeline import delayed
+from hdl.units.products import highest_bit
 from hdl.units.scaler import AMOUNT_BITS, MAXIMUM_LEFT, MAXIMUM_RIGHT, SIZE_BITS
 from isa.formats import CODE, VECTOR
 
@@ -15,7 +16,8 @@ _BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the 
 
 def below(magnitude: Value) -> Value:
     """Which bits of a source of that magnitude are less than half of its code's last."""
-    return Cat(magnitude[i + CODE.bits :].any() for i in range(_BELOW_BITS))
+    _, highest = highest_bit(magnitude)
+    return Cat(highest >= i + CODE.bits for i in range(_BELOW_BITS))
 
 
 class Modulator(wiring.Component):

@@ -102,7 +102,8 @@ class Products(wiring.Component):
 def bit_length(value: Value) -> Value:
     """Bits needed for an unsigned value, 0 for 0: a tree of logarithmic depth."""
     found, index = highest_bit(value)
-    return Mux(found, index + 1, 0)[: len(Value.cast(value)).bit_length()]
+    bits = [found & (index[i] ^ index[:i].all()) for i in range(len(index))]  # index + 1
+    return Cat(bits, found & index.all())[: len(Value.cast(value)).bit_length()]
 
 
 def highest_bit(value: Value) -> tuple[Value, Value]:
