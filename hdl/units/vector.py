@@ -272,11 +272,10 @@ class VectorUnit(wiring.Component):
             ]
             for word in (operand, late)
         )
-        # A lane's own copy of what the instruction is, for the fan-out; from a word's first cycle.
+        # What the instruction is, for the lanes: right from a word's first cycle on.
         kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store)
-        kinds = [Signal(len(kind), name=f"kind_{lane}", attrs={"keep": 1}) for lane in range(V)]
-        m.d.sync += [copy.eq(kind) for copy in kinds]
-        for lane, (rotates, activates, _) in enumerate(kinds):
+        rotates, activates, stores = delayed(m, kind)
+        for lane in range(V):
             source = Signal(signed(VECTOR.bits), reset_less=True)
             with m.If(valid[1]):  # a rotation needs it for two cycles
                 m.d.sync += source.eq(self.memory.data[lane])
@@ -337,8 +336,7 @@ class VectorUnit(wiring.Component):
         # Results, registered, then into the queue and out of it.
         saturates = op[Operation.ROTATE] | op[Operation.MODULATE]
         clipped = Signal(V)
-        for lane, (value, copy) in enumerate(zip(magnitudes.values, kinds, strict=True)):
-            rotates, activates, stores = copy
+        for lane, value in enumerate(magnitudes.values):
             result = Signal(signed(VECTOR.bits), reset_less=True)
             flag = Mux(rotates, rotator.clipped[lane], scaler.clipped[lane])
             m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
