@@ -120,12 +120,11 @@ class PostIssue(Component):
         ]
 
         # Parameters from the ring: all words of a tile, or none.
-        reads, streaming = context.use_parameters, Signal()
+        reads, streaming = context.use_parameters, Signal()  # the latter of the context, too
         needed, enough = Signal(tile_word_bits + 2), Signal()
         words = Signal(tile_word_bits)
         tile_size = (self.tile_words - context.lane_offset)[:tile_word_bits]
         m.d.comb += [
-            streaming.eq(reads & context.stream),
             words.eq(Mux(words_left >= tile_size, tile_size, words_left + 1)),
         ]
         with m.If(settle == _SETTLE):
@@ -194,6 +193,7 @@ class PostIssue(Component):
         with m.If(self.accepted):
             m.d.sync += [
                 context.eq(offered),
+                streaming.eq(offered.use_parameters & offered.stream),
                 context.use_bias.eq(offered.use_bias & offered.use_parameters),
                 self.last_index.eq(last_index),
                 words_left.eq(last_index >> lane_bits),

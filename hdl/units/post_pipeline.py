@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.arithmetic import round_shift_window, saturate
-from hdl.lib.ecp5 import carry_sum
+from hdl.lib.ecp5 import masked_sum
 from hdl.lib.shapes import exponents_layout, parameter_layout, sums_layout, word_layout
 from isa.configurations import Configuration
 from isa.formats import DROP, GAIN, MAXIMUM_LEFT_SHIFT, VECTOR
@@ -52,18 +52,24 @@ class PostPipeline(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        clipped = [self._lane(m, platform, lane) for lane in range(self.c.vector_lanes)]
-        early = []  # flags of the steps before the last: counted a cycle earlier
+        mantissa = _register(m, self.mantissa, "mantissa_6")
+        clipped = [self._lane(m, platform, lane, mantissa) for lane in range(self.c.vector_lanes)]
+        lanes, early = range(len(clipped)), []
         for step, ready in enumerate((6, 10, 11)):
             flags = Cat(flag[step] for flag in clipped)
             for cycle in range(ready, 11):
                 flags = _register(m, flags, f"clipped{step}_{cycle + 1}")
             early.append(flags & self.mask)
+        # The steps before the last are counted a cycle earlier, by pairs of lanes.
+        pairs = [
+            _count([flags[i] for flags in early for i in (lane, lane + 1)]) for lane in lanes[::2]
+        ]
+        pairs = [_register(m, count, f"clipped_12_{i}") for i, count in enumerate(pairs)]
         last = Cat(flag[3] for flag in clipped) & _register(m, self.mask, "mask_12")
-        m.d.comb += self.clipped.eq(_register(m, _count(Cat(early)), "clipped_12") + _count(last))
+        m.d.comb += self.clipped.eq(_count([*pairs, _count([last[lane] for lane in lanes])]))
         return m
 
-    def _lane(self, m: Module, platform, lane: int) -> tuple[Value, ...]:
+    def _lane(self, m: Module, platform, lane: int, mantissa: Value) -> tuple[Value, ...]:
         """Builds a lane; returns its saturation flags, ready in cycles 6, 10, 11 and 12."""
 
         def register(value, name: str) -> Signal:
@@ -84,9 +90,6 @@ class PostPipeline(Component):
 
         shift = register(self.shift - self.exponents[lane], "shift_6")
         amount = register(_amount(shift), "amount_7")
-        # A lane has a copy of its own, for the fan-out.
-        mantissa = Signal(GAIN.bits, name=f"mantissa_6_{lane}", reset_less=True, attrs={"keep": 1})
-        m.d.sync += mantissa.eq(self.mantissa)
         product = register(_product(m, platform, y1, mantissa), "product_7")
         doubled = Cat(Const(0, 1 + MAXIMUM_LEFT_SHIFT), product).as_signed()
         y2, flag2 = clip(round_shift_window(m, doubled, amount, VECTOR.bits), "y2_10")
@@ -108,15 +111,15 @@ def _register(m: Module, value, name: str) -> Signal:
 
 def _product(m: Module, platform, value: Value, code: Value) -> Value:
     """value times the unsigned code of 2**n bits: a tree of n carry chains, for the clock."""
-    bits = len(value) + 1
-    wide = Cat(value, value[-1])
-    parts = []
-    for low, high in zip(code[::2], code[1::2], strict=True):
-        first = Signal(bits)
-        m.d.comb += first.eq(wide & low.replicate(bits))
-        above = Cat(first[1:], first[-1])
-        total = carry_sum(m, platform, above, _and, wide, high.replicate(bits), Const(0, bits))
-        parts.append(Cat(first[0], total).as_signed())
+    bits = len(value) + 2
+    wide = Cat(value, value[-1].replicate(2))
+    double = Cat(Const(0, 1), wide)[:bits]
+    parts = [
+        masked_sum(
+            m, platform, wide, low.replicate(bits), double, high.replicate(bits)
+        ).as_signed()
+        for low, high in zip(code[::2], code[1::2], strict=True)
+    ]
     step = 2
     while len(parts) > 1:
         parts = [
@@ -127,13 +130,12 @@ def _product(m: Module, platform, value: Value, code: Value) -> Value:
     return parts[0]
 
 
-def _count(flags: Value) -> Value:
-    """How many are set."""
-    return sum(flags[1:], flags[0])
-
-
-def _and(b, c, d):
-    return b & c
+def _count(values: list[Value]) -> Value:
+    """The sum, as a tree."""
+    while len(values) > 1:
+        sums = [a + b for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = sums + values[2 * len(sums) :]
+    return values[0]
 
 
 def _amount(shift: Value) -> Value:
