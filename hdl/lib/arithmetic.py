@@ -120,10 +120,11 @@ def saturate(value, bits: int) -> tuple[Value, Value]:
     if len(value) < bits:
         return value, Const(0, 1)
     sign, top, rest = value[-1], value[bits - 1 :], value[: bits - 1]
-    # Beyond the range where the top bits differ; and -2**(bits-1), which has no counterpart.
-    beyond = (top.any() & ~top.all()) | (sign & ~rest.any())
-    limit = Cat(Const(1, 1), (~sign).replicate(bits - 2), sign)
-    return Mux(beyond, limit, value[:bits])[:bits].as_signed(), beyond
+    # Beyond the range where the top bits differ; and -2**(bits-1), which has no counterpart: only
+    # its lowest bit changes, so that the long comparison is not on the way of the others.
+    over, least = top.any() & ~top.all(), sign & ~rest.any()
+    middle = Mux(over, (~sign).replicate(bits - 2), value[1 : bits - 1])
+    return Cat(value[0] | over | least, middle, sign).as_signed(), over | least
 
 
 def absolute(value) -> Value:

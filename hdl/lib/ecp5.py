@@ -45,6 +45,28 @@ def carry_sum(m: Module, platform, a, operand: BitFunction, b, c, d, carry=0) ->
         ((x ^ operand(y, z, w)) & 1) << (x | y << 1 | z << 2 | w << 3)
         for x in (0, 1) for y in (0, 1) for z in (0, 1) for w in (0, 1)
     )  # fmt: skip
+    return _carry_chain(m, table, a, b, c, d, carry)
+
+
+def masked_sum(m: Module, platform, a, b, c, d) -> Value:
+    """(a & b) + (c & d), modulo 2**len(a), in one carry chain; all four are equally wide."""
+    a, b, c, d = (Value.cast(v) for v in (a, b, c, d))
+    bits = len(a)
+    if {len(b), len(c), len(d)} != {bits}:
+        raise ValueError(f"operands of {len(b)}, {len(c)} and {len(d)} bits for {bits}")
+    if not is_ecp5(platform):
+        return ((a & b).as_unsigned() + (c & d).as_unsigned())[:bits]
+    # Where both are equal, a & b is the carry: what the table gives for c = d = 0.
+    table = sum(
+        ((x & y) ^ (z & w)) << (x | y << 1 | z << 2 | w << 3)
+        for x in (0, 1) for y in (0, 1) for z in (0, 1) for w in (0, 1)
+    )  # fmt: skip
+    return _carry_chain(m, table, a, b, c, d, 0)
+
+
+def _carry_chain(m: Module, table: int, a: Value, b: Value, c: Value, d: Value, carry) -> Value:
+    """A sum in CCU2C cells whose look-up tables are `table`."""
+    bits = len(a)
     pairs = -(-bits // 2)
     carries = [Value.cast(carry)[0], *(Signal(name=f"carry_{k}") for k in range(pairs))]
     total = Signal(2 * pairs, name="carry_total")

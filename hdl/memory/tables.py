@@ -1,8 +1,10 @@
 """Memories with one writer and one reader: parameters, exponents."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
@@ -14,6 +16,8 @@ from isa.formats import EXPONENT
 from isa.packets import Space
 
 _STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
+_GROUP = 16  # words of a memory made of look-up tables
+_GROUP_BITS = _GROUP.bit_length() - 1
 
 
 class PairMemory(Component):
@@ -72,7 +76,9 @@ class ExponentMemory(Component):
     """Exponents of keys or values, V positions a word; read latency one cycle.
 
     A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
-    `lanes` names.
+    `lanes` names. It takes the read port in the cycle after `enable`: what is read in that cycle is
+    not defined. A read sees it from the third cycle after `enable` on, in the two before the word
+    is not defined. Two writes of a word are at least two cycles apart.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -89,42 +95,72 @@ class ExponentMemory(Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes = self.c.vector_lanes
-        depth = self.c.exponent_depth
-        attributes = style(depth, self.c.spare_blocks)
-        # A look-up table's memory is four bits wide with one enable: the top bits of all lanes go
-        # together, and are read to be written.
-        together = bool(attributes)
-        low_bits = _STORED_BITS - together
-        m.submodules.memory = memory = Memory(
-            shape=unsigned(low_bits * lanes), depth=depth, init=[], attrs=attributes
-        )
-        write, read = memory.write_port(granularity=low_bits), memory.read_port()
         data = Signal(_STORED_BITS)
+        m.d.comb += data.eq(self.exponent + _STORED_OFFSET)
+        attributes = style(self.c.exponent_depth, self.c.spare_blocks)
+        word = self._tables(m, data) if attributes else self._blocks(m, data)
+        for lane in range(self.c.vector_lanes):
+            stored = word.word_select(lane, _STORED_BITS)
+            m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
+        return m
+
+    def _blocks(self, m: Module, data: Value) -> Value:
+        """One memory; the word that was read."""
+        lanes = self.c.vector_lanes
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(_STORED_BITS * lanes), depth=self.c.exponent_depth, init=[]
+        )
+        write, read = memory.write_port(granularity=_STORED_BITS), memory.read_port()
         m.d.comb += [
-            data.eq(self.exponent + _STORED_OFFSET),
             write.addr.eq(self.address),
-            write.data.eq(data[:low_bits].replicate(lanes)),
+            write.data.eq(data.replicate(lanes)),
             write.en.eq(Mux(self.enable, self.lanes, 0)),
             read.addr.eq(self.read.address),
         ]
-        tops = Signal(lanes)
-        if together:
-            m.submodules.tops = memory = Memory(
-                shape=unsigned(lanes), depth=depth, init=[], attrs=attributes
+        return read.data
+
+    def _tables(self, m: Module, data: Value) -> Value:
+        """Look-up tables: memories of 16 words, each with a register that is 0 unless it was read.
+
+        Joining those by OR takes fewer tables than a multiplexer. A write exchanges a whole word,
+        so that five bits a lane need no table of their own for each lane.
+        """
+        lanes, depth = self.c.vector_lanes, self.c.exponent_depth
+        bits = _STORED_BITS * lanes
+        named, exponent = Signal(lanes), Signal(_STORED_BITS)
+        turn, merges = Signal(), Signal()  # a write reads its word, then exchanges it
+        address = Signal(range(depth))
+        at, written_at = Signal(range(depth)), Signal(range(depth))
+        mask, new = Signal(bits), Signal(bits)
+        m.d.comb += address.eq(Mux(turn, at, self.read.address))
+        m.d.sync += [
+            turn.eq(self.enable),
+            merges.eq(turn),
+            at.eq(self.address),
+            written_at.eq(at),
+            Cat(named, exponent).eq(Cat(self.lanes, data)),
+            mask.eq(Cat(lane.replicate(_STORED_BITS) for lane in named)),
+            new.eq(exponent.replicate(lanes)),
+        ]
+        kept = []
+        changed = Signal(bits)
+        for group in range(-(-depth // _GROUP)):
+            m.submodules[f"group_{group}"] = memory = Memory(
+                shape=unsigned(bits), depth=_GROUP, init=[], attrs=style(_GROUP)
             )
-            top, before, seen = (
-                memory.write_port(), memory.read_port(domain="comb"), memory.read_port()
-            )  # fmt: skip
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            chosen = Signal(name=f"chosen_{group}")
+            was_chosen = Signal(name=f"was_chosen_{group}")
+            register = Signal(bits, name=f"kept_{group}", reset_less=True)
             m.d.comb += [
-                before.addr.eq(self.address),
-                top.addr.eq(self.address),
-                top.data.eq((before.data & ~self.lanes) | (data[-1].replicate(lanes) & self.lanes)),
-                top.en.eq(self.enable),
-                seen.addr.eq(self.read.address),
-                tops.eq(seen.data),
+                chosen.eq(address[_GROUP_BITS:] == group),
+                read.addr.eq(address),
+                write.addr.eq(written_at),
+                write.data.eq(changed),
+                write.en.eq(was_chosen & merges),
             ]
-        for lane in range(lanes):
-            stored = Cat(read.data.word_select(lane, low_bits), tops[lane])[:_STORED_BITS]
-            m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
-        return m
+            m.d.sync += [was_chosen.eq(chosen), register.eq(Mux(chosen, read.data, 0))]
+            kept.append(register)
+        word = reduce(or_, kept)
+        m.d.comb += changed.eq((word & ~mask) | (new & mask))
+        return word

@@ -14,7 +14,7 @@ from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.memory.style import style
 from hdl.units.pipeline import delayed
-from hdl.units.products import add_rows, bit_length, digits
+from hdl.units.products import add_rows, digits, highest_bit
 from isa.contents import EMPTY, Contents
 from isa.formats import (
     EXP2_CLAMP,
@@ -64,8 +64,8 @@ def _wide(value, bits: int) -> Value:
 class Exp2(wiring.Component):
     """2**-argument, argument in units of 2**-8 -> 15 fraction bits. Latency 3 cycles.
 
-    Arguments from 31 on count as 31. Rounds once, half up. Every piece's base + slope * 7 must be
-    in 0 .. 2**17 - 1.
+    Where `absent`, the value of the next cycle is 0. Arguments from 31 on count as 31. Rounds once,
+    half up. Every piece's base + slope * 7 must be in 0 .. 2**17 - 1.
     """
 
     def __init__(self, lanes: int, contents: Contents = EMPTY):
@@ -73,6 +73,7 @@ class Exp2(wiring.Component):
         super().__init__(
             {
                 "argument": In(unsigned(EXP2_ARGUMENT_BITS)).array(lanes),
+                "absent": In(1).array(lanes),
                 "value": Out(unsigned(EXP2_VALUE_BITS)).array(lanes),
                 "tables": In(table_write()),
             }
@@ -86,7 +87,9 @@ class Exp2(wiring.Component):
             self._contents,
         )
         inside = SCORE_FRACTION - (EXP2_PIECES - 1).bit_length()  # fraction bits in a piece
-        for argument, value, port in zip(self.argument, self.value, ports, strict=True):
+        for argument, absent, value, port in zip(
+            self.argument, self.absent, self.value, ports, strict=True
+        ):
             whole_bits = _WHOLE_MAXIMUM.bit_length()
             cut = argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM
             m.d.comb += port.addr.eq(Mux(cut, 0, argument[inside:SCORE_FRACTION]))
@@ -95,10 +98,11 @@ class Exp2(wiring.Component):
             delta = delayed(m, Mux(cut, 0, argument[:inside]))
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
             whole = delayed(m, whole[:whole_bits], 2)
-            low, high = add_rows(m, platform, slope, digits(delta))
-            rise = Cat(low, high).as_signed()
-            mantissa = delayed(m, base + rise, shape=signed(EXP2_VALUE_BITS + 1))
+            wide = _wide(slope, base_bits).as_signed()  # a row reaches over the base
+            low, high = add_rows(m, platform, wide, digits(delta), Cat(base, Const(0, 2)))
+            mantissa = delayed(m, Cat(low, high).as_signed(), shape=signed(EXP2_VALUE_BITS + 1))
             result = round_shift_right(mantissa, whole, _WHOLE_MAXIMUM)
+            result = Mux(absent, 0, result)
             m.d.comb += value.eq(delayed(m, result, shape=EXP2_VALUE_BITS))
         return m
 
@@ -133,6 +137,8 @@ class Silu(wiring.Component):
             m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument),
             self._contents,
         )
+        # Half of what is shifted out at the end.
+        half = delayed(m, Cat(self.widen == i + 1 for i in range(SILU_FRACTION - 1)))
         above = Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits))
         for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
             sign = argument[-1]
@@ -145,7 +151,9 @@ class Silu(wiring.Component):
             # Outside the pieces the table's line is replaced: 0, or the argument as it came.
             passed = Mux(negative, 0, delayed(m, argument))
             base = Mux(beyond, passed, port.data[: VECTOR.bits].as_signed())
-            base = delayed(m, base, 3, shape=signed(VECTOR.bits))
+            base = delayed(m, base, shape=signed(VECTOR.bits))
+            base = base + Mux(delayed(m, beyond), 0, half)
+            base = delayed(m, base, 2, shape=signed(VECTOR.bits + 1))
             narrow = delayed(m, Mux(beyond, 0, self.widen), 4)
             rise = self.product[lane]
             bits = VECTOR.bits + 1
@@ -155,7 +163,7 @@ class Silu(wiring.Component):
                 Const(0, bits), rise[SILU_SLOPE_FRACTION - 1],
             ).as_signed()  # fmt: skip
             line = delayed(m, line, shape=signed(VECTOR.bits + 1))
-            value = round_shift_right(line, narrow, SILU_FRACTION - 1)
+            value = line >> narrow
             m.d.comb += [
                 self.slope[lane].eq(Mux(beyond, 0, port.data[VECTOR.bits :])),
                 self.delta[lane].eq(index[:inside]),
@@ -187,18 +195,19 @@ class Inverse(wiring.Component):
         space = Space.RSQRT if self._root else Space.RECIPROCAL
         (port,) = _table(m, self.tables, space, GAIN.bits, entries, 1, self._contents)
 
-        length_bits = SUM_BITS.bit_length()
-        zero = self.value == 0
-        found = Mux(zero, 1, bit_length(self.value))
-        value = delayed(m, self.value | zero)
-        length = delayed(m, found + found[0] if self._root else found, shape=length_bits)
-        # the top 8 bits at `length`; the reciprocal's table leaves out the leading one
-        index = delayed(m, (value << 8) >> length, shape=range(entries))
-        length = delayed(m, length)
-        power = length >> 1 if self._root else length
+        value = delayed(m, self.value | (self.value == 0))
+        _, top = highest_bit(Cat(Const(1, 1), self.value[1:]))
+        if self._root:
+            top = Cat(Const(0, 1), top[1:])  # an exponent is halved
+        top = delayed(m, top)
+        # the top 8 bits; the reciprocal's table leaves out the leading one
+        shift = 6 if self._root else 7
+        index = delayed(m, (value << shift) >> top, shape=range(entries))
+        top = delayed(m, top)
+        power = top >> 1 if self._root else top
         m.d.comb += [
             port.addr.eq(index),
             self.mantissa.eq(delayed(m, port.data)),
-            self.exponent.eq(delayed(m, -7 - power)),
+            self.exponent.eq(delayed(m, -8 - power)),
         ]
         return m

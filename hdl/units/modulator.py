@@ -1,22 +1,30 @@
 """Codes of a word at the vector's exponent, for the key/value store and for modulation (gate x up):
 there one vector fires, and the other is gathered element by element."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import absolute
 from hdl.units.pipeline import delayed
+from hdl.units.products import highest_bit
 from hdl.units.scaler import AMOUNT_BITS, MAXIMUM_LEFT, MAXIMUM_RIGHT, SIZE_BITS
 from isa.formats import CODE, VECTOR
 
 LENGTH_BITS = VECTOR.bits.bit_length()
+_BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
+
+
+def below(magnitude: Value) -> Value:
+    """Which bits of a source of that magnitude are less than half of its code's last."""
+    _, highest = highest_bit(magnitude)
+    return Cat(highest >= i + CODE.bits for i in range(_BELOW_BITS))
 
 
 class Modulator(wiring.Component):
     """source coded at exponent length - 7: its size (0..127) and sign, and codes; and the amount by
     which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
-    `length` (0..24) is the bit length of the OR of the source's magnitudes.
+    `length` (0..24) is the bit length of the OR of the source's magnitudes, `below` what below()
+    gives of it. With `mute` amount is 0 in the next cycle.
 
     size and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
     """
@@ -26,6 +34,8 @@ class Modulator(wiring.Component):
             {
                 "source": In(signed(VECTOR.bits)).array(lanes),
                 "length": In(LENGTH_BITS),
+                "below": In(_BELOW_BITS),
+                "mute": In(1),
                 "product_shift": In(6),
                 "size": Out(unsigned(SIZE_BITS)).array(lanes),
                 "negative": Out(1).array(lanes),
@@ -38,19 +48,22 @@ class Modulator(wiring.Component):
         m = Module()
         # The right shift, counted from the largest left shift; the same for all lanes.
         limit = MAXIMUM_LEFT + MAXIMUM_RIGHT
-        wanted = self.product_shift + (VECTOR.bits - self.length)
-        amount = delayed(m, Mux(wanted > limit, limit, wanted), 4, shape=range(limit + 1))
+        wanted = delayed(m, self.product_shift + (VECTOR.bits - self.length))
+        amount = delayed(m, Mux(wanted > limit, limit, wanted), 2, shape=range(limit + 1))
+        amount = delayed(m, Mux(self.mute, 0, amount))
         m.d.comb += self.amount.eq(amount)
         for lane, source in enumerate(self.source):
-            # |source| < 2**length: eight bits are left, the code's size and the half.
-            shifted = Cat(Const(0, CODE.bits), absolute(source)) >> self.length
-            doubled = delayed(m, shifted, shape=CODE.bits)
+            # |source| < 2**length: eight bits are left, the code's size and the half. |source| is
+            # the complement and 1, which gets through to them where all bits below are 0.
+            shifted = (Cat(Const(0, CODE.bits), source) >> self.length)[: CODE.bits]
+            doubled = delayed(m, shifted ^ source[-1].replicate(CODE.bits))
+            carry = delayed(m, source[-1] & ~(source[:_BELOW_BITS] & self.below).any())
             negative = delayed(m, source[-1])
             size = self.size[lane]
-            full = doubled.all()  # only this rounds up to 128: it is cut to 127
+            full = doubled[1:].all()  # only this rounds up to 128: it is cut to 127
             code = Mux(negative, -size, size)
             m.d.comb += [
-                size.eq(doubled[1:] + (doubled[0] & ~full)),
+                size.eq(doubled[1:] + ((doubled[0] | carry) & ~full)),
                 self.negative[lane].eq(negative),
                 self.codes[lane].eq(delayed(m, code, shape=signed(CODE.bits))),
             ]

@@ -144,7 +144,7 @@ class Post(Component):
         self._parameters(m, issue, pipeline, valid)
         self._scale(m, issue, pipeline, valid, first)
         self._residual(m, issue, pipeline, context, valid, first)
-        self._write(m, pipeline, reduce, context, mask, valid, first, last)
+        self._write(m, issue, pipeline, reduce, context, mask, valid, first, last)
         self._finish(m, issue, logits, pipeline, context, sends, valid, last)
         return m
 
@@ -209,21 +209,28 @@ class Post(Component):
             m.d.sync += kept[lane].eq(Mux(context.use_residual, self.residual.data[lane], 0))
         m.d.comb += pipeline.residual.eq(kept)
 
-    def _write(self, m: Module, pipeline, reduce, context, mask, valid, first, last) -> None:
+    def _write(self, m: Module, issue, pipeline, reduce, context, mask, valid, first, last) -> None:
         control = Signal.like(reduce.control)  # of the word of cycle 12
-        segment_words, ended = Signal(8), Signal()
-        before = Mux(first[11] | ended, 0, segment_words)
-        following = before + 1
+        # Words left of a segment; 0 never ends one. Comparisons are made a word before.
+        segment_left, ended = Signal(8), Signal()
+        none, one, two = (Signal(name=f"segment_is_{n}") for n in range(3))
+        left_is_one = Signal()
+        with m.If(issue.passed):
+            m.d.sync += [
+                signal.eq(issue.context.segment == n) for n, signal in enumerate((none, one, two))
+            ]
+        begins = first[11] | ended
         ends = Signal()
-        m.d.comb += ends.eq(last[11] | (following == context.segment))
+        m.d.comb += ends.eq(last[11] | Mux(begins, one, left_is_one))
         m.d.sync += control.valid.eq(valid[11])
         with m.If(valid[11]):
             m.d.sync += [
-                segment_words.eq(following),
+                segment_left.eq(Mux(begins, context.segment, segment_left) - 1),
+                left_is_one.eq(~none & Mux(begins, two, segment_left == 2)),
                 ended.eq(ends),
                 control.first.eq(first[11]),
                 control.last.eq(last[11]),
-                control.segment_first.eq(first[11] | ended),
+                control.segment_first.eq(begins),
                 control.segment_last.eq(ends),
                 control.magnitude.eq(
                     Mux(first[11], context.magnitude, control.magnitude + ended)
@@ -252,10 +259,7 @@ class Post(Component):
         ]
         connect(m, reduce.magnitude_write, flipped(self.magnitude_write))
         connect(m, reduce.maximum_write, flipped(self.maximum_write))
-        clipped = Cat(pipeline.clipped)
-        m.d.sync += self.saturations.eq(
-            Mux(valid[12], sum(clipped[i] for i in range(len(clipped))), 0)
-        )
+        m.d.sync += self.saturations.eq(Mux(valid[12], pipeline.clipped, 0))
 
     def _finish(self, m: Module, issue, logits, pipeline, context, sends, valid, last) -> None:
         levels = (self.c.vector_lanes - 1).bit_length()

@@ -100,24 +100,31 @@ class PostIssue(Component):
         exhausted = Signal()  # and it was the instruction's last word
         phase = Signal(2)  # parameter words read of the present output word
         words_left = Signal(COUNT_BITS - lane_bits)  # after the present one
+        last = Signal()  # none
         address = Signal(ADDRESS_BITS)
         settle = Signal(range(_SETTLE + 1))
 
         offered = self.instruction.payload
-        last_index = Signal(COUNT_BITS)
+        last_index, one_word = Signal(COUNT_BITS), Signal()
         m.d.comb += [
             last_index.eq(Mux(offered.dynamic_count, self.position, offered.count - 1)),
+            one_word.eq(
+                Mux(
+                    offered.count[:lane_bits].any(),
+                    (offered.count >> lane_bits) == 0,
+                    (offered.count >> lane_bits) == 1,
+                )
+            ),
             self.instruction.ready.eq(~self.active & (~held | self.passed) & ~self.sends),
             self.accepted.eq(self.instruction.valid & self.instruction.ready),
         ]
 
         # Parameters from the ring: all words of a tile, or none.
-        reads, streaming = context.use_parameters, Signal()
+        reads, streaming = context.use_parameters, Signal()  # the latter of the context, too
         needed, enough = Signal(tile_word_bits + 2), Signal()
         words = Signal(tile_word_bits)
         tile_size = (self.tile_words - context.lane_offset)[:tile_word_bits]
         m.d.comb += [
-            streaming.eq(reads & context.stream),
             words.eq(Mux(words_left >= tile_size, tile_size, words_left + 1)),
         ]
         with m.If(settle == _SETTLE):
@@ -125,13 +132,12 @@ class PostIssue(Component):
         m.d.sync += enough.eq(self.parameter_available >= needed)
 
         waiting, supplied, issue = Signal(), Signal(), Signal()
-        last, tile_last = Signal(), Signal()
+        tile_last = Signal()
         tile_end = Signal()  # the tile's last parameter word is being read
         m.d.comb += [
             waiting.eq(self.active & ~popping & (phase == 0)),
             supplied.eq((settle == 0) & (enough | ~streaming)),
             issue.eq(waiting & self.tiles.valid & supplied & (self.room | ~self.sends)),
-            last.eq(words_left == 0),
             tile_last.eq(last | (self.read_word == self.tile_words - 1)),
             tile_end.eq(Mux(context.use_bias, (phase == 2) & popping, issue & tile_last)),
             self.wait_stall.eq(waiting & ~self.tiles.valid),
@@ -164,6 +170,7 @@ class PostIssue(Component):
             m.d.sync += [
                 fresh.eq(0),
                 words_left.eq(words_left - 1),
+                last.eq(words_left == 1),
                 popping.eq(tile_last),
                 exhausted.eq(last),
             ]
@@ -181,13 +188,16 @@ class PostIssue(Component):
             m.d.sync += held.eq(0)
         with m.If(self.sent):
             m.d.sync += self.sends.eq(0)
-        with m.If(self.accepted):
+        with m.If(~self.active):
             m.d.comb += self.next_word.eq(offered.lane_offset)
+        with m.If(self.accepted):
             m.d.sync += [
                 context.eq(offered),
+                streaming.eq(offered.use_parameters & offered.stream),
                 context.use_bias.eq(offered.use_bias & offered.use_parameters),
                 self.last_index.eq(last_index),
                 words_left.eq(last_index >> lane_bits),
+                last.eq(Mux(offered.dynamic_count, (self.position >> lane_bits) == 0, one_word)),
                 address.eq(offered.parameters),
                 self.sends.eq(offered.to_host & self.send_logits),
                 self.active.eq(1),

@@ -42,7 +42,7 @@ class PostLogits(Component):
         m.submodules.words = words = Memory(shape=word_layout(self.c), depth=DEPTH, init=[])
         write, read = words.write_port(), words.read_port(domain="comb")
         reserved, stored = Signal(range(DEPTH + 1)), Signal(range(DEPTH + 1))
-        left = Signal(INDEX_BITS)  # elements after the present one
+        left, last = Signal(INDEX_BITS), Signal()  # elements after the present one; none
         lane = Signal(range(lanes))
         taken = Signal()
         pop = Signal()
@@ -54,7 +54,7 @@ class PostLogits(Component):
             self.logits.valid.eq(stored != 0),
             self.logits.payload.eq(Array(read.data[i] for i in range(lanes))[lane]),
             taken.eq(self.logits.valid & self.logits.ready),
-            pop.eq(taken & ((lane == lanes - 1) | (left == 0))),
+            pop.eq(taken & ((lane == lanes - 1) | last)),
         ]
         m.d.sync += [
             reserved.eq(reserved + self.reserve - pop),
@@ -63,9 +63,10 @@ class PostLogits(Component):
             read.addr.eq(read.addr + pop),
         ]
         with m.If(taken):
-            m.d.sync += [left.eq(left - 1), lane.eq(lane + 1)]
-            with m.If(left == 0):
+            m.d.sync += [left.eq(left - 1), last.eq(left == 1), lane.eq(lane + 1)]
+            with m.If(last):
                 m.d.sync += [lane.eq(0), self.empty.eq(1)]
         with m.If(self.start):
-            m.d.sync += [left.eq(self.last_index), self.empty.eq(0)]
+            m.d.sync += [left.eq(self.last_index), last.eq(self.last_index == 0)]
+            m.d.sync += self.empty.eq(0)
         return m

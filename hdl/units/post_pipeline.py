@@ -7,11 +7,10 @@ Source: golden/units/post.py. Every result is registered; nothing stalls.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.arithmetic import round_shift_window, saturate
-from hdl.lib.ecp5 import carry_sum
+from hdl.lib.ecp5 import masked_sum
 from hdl.lib.shapes import exponents_layout, parameter_layout, sums_layout, word_layout
 from isa.configurations import Configuration
 from isa.formats import DROP, GAIN, MAXIMUM_LEFT_SHIFT, VECTOR
@@ -30,7 +29,7 @@ class PostPipeline(Component):
     cycle 10  bias (0 where there is none)
     cycle 11  residual (0 where there is none), mask (lanes whose result counts)
     cycle 12  result (0 in masked lanes), clipped: how many of the four steps saturated in lanes
-              that count, one bit for each step and lane
+              that count
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -47,7 +46,7 @@ class PostPipeline(Component):
                 "residual": In(word_layout(c)),
                 "mask": In(lanes),
                 "result": Out(word_layout(c)),
-                "clipped": Out(ArrayLayout(lanes, 4)),
+                "clipped": Out(range(4 * lanes + 1)),
             }
         )
 
@@ -55,12 +54,19 @@ class PostPipeline(Component):
         m = Module()
         mantissa = _register(m, self.mantissa, "mantissa_6")
         clipped = [self._lane(m, platform, lane, mantissa) for lane in range(self.c.vector_lanes)]
-        for step, ready in enumerate((6, 10, 11, 12)):
+        lanes, early = range(len(clipped)), []
+        for step, ready in enumerate((6, 10, 11)):
             flags = Cat(flag[step] for flag in clipped)
-            for cycle in range(ready, 12):
+            for cycle in range(ready, 11):
                 flags = _register(m, flags, f"clipped{step}_{cycle + 1}")
-            mask = _register(m, self.mask, f"mask{step}")
-            m.d.comb += self.clipped[step].eq(flags & mask)
+            early.append(flags & self.mask)
+        # The steps before the last are counted a cycle earlier, by pairs of lanes.
+        pairs = [
+            _count([flags[i] for flags in early for i in (lane, lane + 1)]) for lane in lanes[::2]
+        ]
+        pairs = [_register(m, count, f"clipped_12_{i}") for i, count in enumerate(pairs)]
+        last = Cat(flag[3] for flag in clipped) & _register(m, self.mask, "mask_12")
+        m.d.comb += self.clipped.eq(_count([*pairs, _count([last[lane] for lane in lanes])]))
         return m
 
     def _lane(self, m: Module, platform, lane: int, mantissa: Value) -> tuple[Value, ...]:
@@ -104,28 +110,32 @@ def _register(m: Module, value, name: str) -> Signal:
 
 
 def _product(m: Module, platform, value: Value, code: Value) -> Value:
-    """value times the unsigned code: two halves of its bits side by side, for the clock."""
-    half = len(code) // 2
-    low, high = (_rows(m, platform, value, bits) for bits in (code[:half], code[half:]))
-    return Cat(low[:half], (low >> half) + high)[: len(value) + len(code)].as_signed()
+    """value times the unsigned code of 2**n bits: a tree of n carry chains, for the clock."""
+    bits = len(value) + 2
+    wide = Cat(value, value[-1].replicate(2))
+    double = Cat(Const(0, 1), wide)[:bits]
+    parts = [
+        masked_sum(
+            m, platform, wide, low.replicate(bits), double, high.replicate(bits)
+        ).as_signed()
+        for low, high in zip(code[::2], code[1::2], strict=True)
+    ]
+    step = 2
+    while len(parts) > 1:
+        parts = [
+            Cat(low[:step], (low >> step) + high)[: len(high) + step].as_signed()
+            for low, high in zip(parts[::2], parts[1::2], strict=True)
+        ]
+        step *= 2
+    return parts[0]
 
 
-def _rows(m: Module, platform, value: Value, code: Value) -> Value:
-    """value times the unsigned code, a carry chain for each of its bits."""
-    bits = len(value) + 1
-    wide = Cat(value, value[-1])
-    total, low = wide & code[0].replicate(bits), []
-    for bit in code[1:]:
-        row = Signal(bits)
-        m.d.comb += row.eq(total)
-        low.append(row[0])
-        above = Cat(row[1:], row[-1])
-        total = carry_sum(m, platform, above, _and, wide, bit.replicate(bits), Const(0, bits))
-    return Cat(*low, total).as_signed()
-
-
-def _and(b, c, d):
-    return b & c
+def _count(values: list[Value]) -> Value:
+    """The sum, as a tree."""
+    while len(values) > 1:
+        sums = [a + b for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = sums + values[2 * len(sums) :]
+    return values[0]
 
 
 def _amount(shift: Value) -> Value:

@@ -66,7 +66,10 @@ def _copy(size, negative, nonzero):
 
 
 class Products(wiring.Component):
-    """value * code, or value * -code with `negate`, in every lane. Latency 3 cycles."""
+    """value * code, or value * -code with `negate`, in every lane. Latency 3 cycles.
+
+    With `mute` the products of the next cycle are 0.
+    """
 
     def __init__(self, lanes: int):
         super().__init__(
@@ -74,6 +77,7 @@ class Products(wiring.Component):
                 "value": In(signed(VECTOR.bits)).array(lanes),
                 "code": In(signed(CODE_BITS)).array(lanes),
                 "negate": In(1).array(lanes),
+                "mute": In(1),
                 "product": Out(signed(PRODUCT_BITS)).array(lanes),
             }
         )
@@ -91,12 +95,19 @@ class Products(wiring.Component):
             rest = [tuple(delayed(m, bit) for bit in digit) for digit in held[half:]]
             begun = Cat(total, total[-1].replicate(2))
             high, total = add_rows(m, platform, delayed(m, first), rest, begun)
-            m.d.comb += product.eq(delayed(m, Cat(low, high, total)))
+            m.d.comb += product.eq(delayed(m, Mux(self.mute, 0, Cat(low, high, total))))
         return m
 
 
 def bit_length(value: Value) -> Value:
     """Bits needed for an unsigned value, 0 for 0: a tree of logarithmic depth."""
+    found, index = highest_bit(value)
+    bits = [found & (index[i] ^ index[:i].all()) for i in range(len(index))]  # index + 1
+    return Cat(bits, found & index.all())[: len(Value.cast(value)).bit_length()]
+
+
+def highest_bit(value: Value) -> tuple[Value, Value]:
+    """(whether an unsigned value is not 0, number of its highest bit that is set)."""
 
     def top(bits: list[Value]) -> tuple[Value, list[Value]]:
         """Whether a bit is set, and the index of the highest one, low bit first."""
@@ -113,4 +124,4 @@ def bit_length(value: Value) -> Value:
     size = 1 << (len(value) - 1).bit_length()
     bits = [value[i] for i in range(len(value))] + [Const(0, 1)] * (size - len(value))
     found, index = top(bits)
-    return Mux(found, Cat(index) + 1, 0)[: len(value).bit_length()]
+    return found, Cat(index)

@@ -24,7 +24,7 @@ class Softmax(wiring.Component):
     which makes p >> min(alignment - exponent, 31), rounded half up; scalar = 1/sum(p) *
     2**alignment. The sum must stay below 2**32. With `gate` p = max(score, 0) instead, and every
     element that is present counts 1 in the sum. `valid` marks a word, `last` with it the last one.
-    The rest is constant while words come.
+    The rest is constant while words come; without `active` weight and amount are 0.
 
     Latency: weight and amount 4 cycles, then combinational; scalar_valid 9 cycles after the last
     word.
@@ -40,6 +40,7 @@ class Softmax(wiring.Component):
                 "valid": In(1),
                 "last": In(1),
                 "gate": In(1),
+                "active": In(1),
                 "maximum": In(signed(VECTOR.bits)),
                 "alignment": In(signed(EXPONENT.bits)),
                 "weight": Out(unsigned(_WEIGHT_BITS)).array(lanes),
@@ -65,17 +66,20 @@ class Softmax(wiring.Component):
             # One register for both: the argument of exp2, or the gate's weight.
             argument = Mux(self.gate, positive, self.maximum - score)
             argument = delayed(m, argument, shape=EXP2_ARGUMENT_BITS)
-            weight = delayed(m, argument[:_WEIGHT_BITS], _ALIGN_CYCLES - 1)
+            weight = delayed(m, argument[:_WEIGHT_BITS], _ALIGN_CYCLES - 2)
+            here = delayed(m, self.present[lane], _ALIGN_CYCLES - 1)
+            counts_one = here & self.active & self.gate
+            weight = delayed(m, Mux(counts_one, weight, 0))
             distance = self.alignment - self.exponents[lane]
             far = distance > _MAXIMUM_ALIGNMENT
             amount = MAXIMUM_LEFT + Mux(far, _MAXIMUM_ALIGNMENT, distance)
-            amount = delayed(m, amount, _ALIGN_CYCLES, shape=AMOUNT_BITS)
-            present = delayed(m, self.present[lane], _ALIGN_CYCLES)
-            counts.append(Mux(present, Mux(self.gate, 1, exp2.value[lane]), 0))
+            amount = delayed(m, amount, _ALIGN_CYCLES - 1, shape=AMOUNT_BITS)
+            counts.append(exp2.value[lane] | delayed(m, counts_one))
             m.d.comb += [
                 exp2.argument[lane].eq(argument),
-                self.weight[lane].eq(Mux(present, Mux(self.gate, weight, exp2.value[lane]), 0)),
-                self.amount[lane].eq(amount),
+                exp2.absent[lane].eq(~here | ~self.active | self.gate),
+                self.weight[lane].eq(weight | exp2.value[lane]),
+                self.amount[lane].eq(delayed(m, Mux(self.active, amount, 0))),
             ]
 
         while len(counts) > 1:

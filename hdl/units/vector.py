@@ -1,6 +1,6 @@
 """Vector unit: executes VECTOR instructions, one word of V elements a cycle."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -22,7 +22,7 @@ from hdl.lib.shapes import (
 from hdl.units.functions import Silu
 from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
-from hdl.units.modulator import LENGTH_BITS, Modulator
+from hdl.units.modulator import LENGTH_BITS, Modulator, below
 from hdl.units.pipeline import delayed
 from hdl.units.products import Products, bit_length
 from hdl.units.rotate import Rotator
@@ -39,6 +39,7 @@ from isa.instructions import Operation
 _QUEUE_DEPTH = 16  # words under way; the pipeline itself holds 8
 # Cycles after a word's address is on the ports.
 _REGISTERED = 2  # source, operand and the rest are in registers
+_LENGTH = 3  # a word's exponent
 _FACTORS = 3  # factors of the products (a rotation's first ones a cycle before)
 _CODED = 4
 _PRODUCTS = 6
@@ -119,17 +120,23 @@ class VectorUnit(wiring.Component):
 
         # The instruction under way.
         accept = self.instruction.valid & self.instruction.ready
+        started = Signal()  # a cycle later, for what no word needs before
+        held = Signal.like(new)
+        m.d.sync += [started.eq(accept), held.eq(new)]
         op = {o: Signal(name=f"is_{o.name.lower()}") for o in Operation}
         store = op[Operation.STORE_KEY] | op[Operation.STORE_VALUE]
         weighs = Signal()  # softmax or gate
         running, scalar_pending = Signal(), Signal()
         left = Signal(16)  # words to issue
+        one_left, none_left = Signal(), Signal(init=1)  # of `left`, compared a cycle earlier
         row_stride = Signal(16)
         segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
+        short, one_in_segment = Signal(), Signal()  # each is 1
         source_at, operand_at, destination_at = Signal(16), Signal(16), Signal(16)
         rotation_at, exponent_at = Signal(16), Signal(EXPONENT_ADDRESS_BITS)
         magnitude_at, maximum_at, scalar_at = Signal(8), Signal(4), Signal(6)
         under_way = Signal(range(_QUEUE_DEPTH + 1))  # words issued and not yet written
+        none_under_way, full = Signal(init=1), Signal()
 
         # Issue: addresses on the ports, as long as the queue has room for all that is under way.
         # Rotation and modulation read the other operand first, a cycle or more before the source.
@@ -138,7 +145,7 @@ class VectorUnit(wiring.Component):
         at_rotation = c.vector_depth + rotation_at[1:]  # two rotation words in one
         m.d.comb += [
             two.eq(op[Operation.ROTATE] | op[Operation.MODULATE]),
-            self.memory.request.eq((left != 0) & (under_way != _QUEUE_DEPTH)),
+            self.memory.request.eq(~none_left & ~full),
             asks.eq(self.memory.request & self.memory.grant & two & ~asked),
             issue.eq(self.memory.request & self.memory.grant & (asked | ~two)),
             self.memory.address.eq(
@@ -148,24 +155,35 @@ class VectorUnit(wiring.Component):
                     Mux(op[Operation.ROTATE], at_rotation, operand_at),
                 )
             ),
-            last.eq(left == 1),
-            segment_end.eq(last | (segment_left == 1)),
+            last.eq(one_left),
+            segment_end.eq(one_left | one_in_segment),
             popped.eq(queue.output.valid & queue.output.ready),
             self.value_exponents.address.eq(exponent_at),
             self.magnitude_in.address.eq(magnitude_at),
             self.maximum.address.eq(maximum_at),
-            self.done.eq(running & (left == 0) & (under_way == 0) & ~scalar_pending),
+            self.done.eq(running & none_left & none_under_way & ~scalar_pending),
             self.instruction.ready.eq(~running | self.done),
         ]
         with m.If(asks | issue):
             m.d.sync += asked.eq(asks)
-        m.d.sync += [
-            under_way.eq(under_way + issue - popped),
-            destination_at.eq(destination_at + popped),
-        ]
+        with m.If(issue & ~popped):
+            m.d.sync += [
+                under_way.eq(under_way + 1),
+                none_under_way.eq(0),
+                full.eq(under_way == _QUEUE_DEPTH - 1),
+            ]
+        with m.Elif(popped & ~issue):
+            m.d.sync += [
+                under_way.eq(under_way - 1),
+                none_under_way.eq(under_way == 1),
+                full.eq(0),
+            ]
         with m.If(issue):
             m.d.sync += [
                 left.eq(left - 1),
+                one_left.eq(left == 2),
+                none_left.eq(one_left),
+                one_in_segment.eq(Mux(segment_end, short, segment_left == 2)),
                 source_at.eq(source_at + 1),
                 operand_at.eq(operand_at + 1),
                 exponent_at.eq(exponent_at + 1),
@@ -177,26 +195,36 @@ class VectorUnit(wiring.Component):
             m.d.sync += scalar_pending.eq(0)
         with m.If(self.done):
             m.d.sync += running.eq(0)
+        with m.If(started):
+            m.d.sync += [
+                destination_at.eq(held.destination),
+                scalar_at.eq(held.scalar),
+                row_stride.eq(held.row_stride),
+            ]
+        with m.Else():
+            m.d.sync += destination_at.eq(destination_at + popped)
         with m.If(accept):
             new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
+            more = self.position >> lane_bits
             segment_new = Mux(new_weighs, 0, new.segment)
             m.d.sync += [
                 *(signal.eq(new.operation == o) for o, signal in op.items()),
                 running.eq(1),
                 weighs.eq(new_weighs),
                 scalar_pending.eq(new_weighs),
-                left.eq(Mux(new_weighs, (self.position >> lane_bits) + 1, new.count)),
+                left.eq(Mux(new_weighs, more + 1, new.count)),
+                one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),
+                none_left.eq(~new_weighs & (new.count == 0)),
                 segment.eq(segment_new),
+                short.eq(segment_new == 1),
+                one_in_segment.eq(segment_new == 1),
                 segment_left.eq(segment_new),
                 source_at.eq(new.source),
                 operand_at.eq(new.operand),
-                destination_at.eq(new.destination),
                 rotation_at.eq(self.rotation_base),
                 exponent_at.eq(new.exponent_address),
                 magnitude_at.eq(new.magnitude_in),
                 maximum_at.eq(new.maximum),
-                scalar_at.eq(new.scalar),
-                row_stride.eq(new.row_stride),
             ]
 
         # Tags go along with the words: [k] is k cycles after the issue.
@@ -208,7 +236,7 @@ class VectorUnit(wiring.Component):
             return chain
 
         valid = tags(issue, _PRODUCTS)
-        ends, lasts = tags(segment_end, _REGISTERED), tags(last, _REGISTERED)
+        ends, lasts = tags(segment_end, _LENGTH), tags(last, _REGISTERED)
         # What has fewer cycles to go enters its chain later: all leave at the end, so that nothing
         # is left on the way when the next instruction comes.
         out, out_end = Signal(_SLOWEST), Signal(_SLOWEST)
@@ -244,6 +272,9 @@ class VectorUnit(wiring.Component):
             ]
             for word in (operand, late)
         )
+        # What the instruction is, for the lanes: right from a word's first cycle on.
+        kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store)
+        rotates, activates, stores = delayed(m, kind)
         for lane in range(V):
             source = Signal(signed(VECTOR.bits), reset_less=True)
             with m.If(valid[1]):  # a rotation needs it for two cycles
@@ -256,14 +287,14 @@ class VectorUnit(wiring.Component):
                 softmax.present[lane].eq(present),
                 softmax.exponents[lane].eq(delayed(m, self.value_exponents.data[lane])),
             ]
-            with m.If(op[Operation.ROTATE]):
+            with m.If(rotates):
                 m.d.comb += [
                     products.value[lane].eq(source),
                     products.code[lane].eq(
                         Mux(valid[_FACTORS], late_rotation[lane ^ 1], rotation[lane])
                     ),
                 ]
-            with m.Elif(op[Operation.SILU]):
+            with m.Elif(activates):
                 m.d.comb += [
                     products.value[lane].eq(silu.delta[lane]),
                     products.code[lane].eq(silu.slope[lane]),
@@ -278,13 +309,18 @@ class VectorUnit(wiring.Component):
                 rotator.product[lane].eq(products.product[lane]),
                 silu.product[lane].eq(products.product[lane]),
                 scaler.value[lane].eq(
-                    Mux(weighs, softmax.weight[lane], products.product[lane][:VALUE_BITS])
+                    # One of them is 0, here and below.
+                    softmax.weight[lane] | products.product[lane][:VALUE_BITS].as_unsigned()
                 ),
-                scaler.amount[lane].eq(Mux(weighs, softmax.amount[lane], modulator.amount)),
+                scaler.amount[lane].eq(softmax.amount[lane] | modulator.amount),
             ]
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
+            modulator.below.eq(delayed(m, below(magnitude))),
+            modulator.mute.eq(weighs),
+            products.mute.eq(weighs),
+            softmax.active.eq(weighs),
             modulator.product_shift.eq(self.settings.product_shift),
             silu.widen.eq(self.settings.silu_widen),
             softmax.valid.eq(valid[_REGISTERED] & weighs),
@@ -302,13 +338,13 @@ class VectorUnit(wiring.Component):
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
             result = Signal(signed(VECTOR.bits), reset_less=True)
-            flag = Mux(op[Operation.ROTATE], rotator.clipped[lane], scaler.clipped[lane])
+            flag = Mux(rotates, rotator.clipped[lane], scaler.clipped[lane])
             m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
-            with m.If(op[Operation.ROTATE]):
+            with m.If(rotates):
                 m.d.sync += result.eq(rotator.result[lane])
-            with m.Elif(op[Operation.SILU]):
+            with m.Elif(activates):
                 m.d.sync += result.eq(silu.value[lane])
-            with m.Elif(store):
+            with m.Elif(stores):
                 m.d.sync += result.eq(modulator.codes[lane])
             with m.Else():
                 m.d.sync += result.eq(scaler.result[lane])
@@ -326,35 +362,35 @@ class VectorUnit(wiring.Component):
             self.vector_write.valid.eq(queue.output.valid & ~store),
             write.address.eq(destination_at),
             write.data.as_value().eq(queue.output.payload),
-            magnitudes.start.eq(accept),
-            magnitudes.register.eq(new.magnitude_out),
+            magnitudes.start.eq(started),
+            magnitudes.register.eq(held.magnitude_out),
             magnitudes.valid.eq(out[-1] & ~store),
             magnitudes.end.eq(out_end[-1]),
         ]
 
         # Stores.
-        exponent = delayed(m, heads.exponent, _CODED - _REGISTERED)
+        exponent = delayed(m, heads.exponent, _CODED - _LENGTH)
         first_row = Mux(
-            new.operation == Operation.STORE_KEY,
+            op[Operation.STORE_KEY],
             self.key_row_offset,
             self.position >> (c.cores.bit_length() - 1),
         )
         m.d.comb += [
-            rows.start.eq(accept),
+            rows.start.eq(started),
             rows.key.eq(op[Operation.STORE_KEY]),
-            rows.row.eq(new.row_base + first_row),
+            rows.row.eq(held.row_base + first_row),
             rows.row_stride.eq(row_stride),
-            rows.lane_word.eq(new.operand),
+            rows.lane_word.eq(held.operand),
             rows.position.eq(self.position),
             rows.words.valid.eq(queue.output.valid & store),
-            heads.start.eq(accept),
-            heads.address.eq(new.exponent_address),
-            heads.register.eq(new.alignment),
+            heads.start.eq(started),
+            heads.address.eq(held.exponent_address),
+            heads.register.eq(held.alignment),
             heads.stride.eq(self.settings.exponent_stride),
             heads.position.eq(self.position),
-            heads.head.eq(store & valid[_REGISTERED] & ends[_REGISTERED]),
+            heads.head.eq(store & valid[_LENGTH] & ends[_LENGTH]),
             heads.key.eq(op[Operation.STORE_KEY]),
-            heads.length.eq(length),
+            heads.length.eq(delayed(m, length)),
             self.key_value_valid.eq(store & valid[_CODED]),
             self.key_value_exponent.eq(exponent),
             *(self.key_value_codes[lane].eq(code) for lane, code in enumerate(modulator.codes)),

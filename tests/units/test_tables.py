@@ -17,14 +17,19 @@ from tests.cocotb_support import generator, pack, parameters, run_cocotb, start,
 CYCLES = 6000
 
 
-async def _exercise(dut, depth: int, layout, rng, write) -> None:
-    """A random write and a random read every cycle, often of the word written the cycle before.
+async def _exercise(
+    dut, depth: int, layout, rng, write, seen_after: int = 1, takes: bool = False
+) -> None:
+    """A random write and a random read every cycle, often of a word written just before.
 
     `write` drives a random write and returns (word, {lane: value}); None where none was driven.
+    seen_after: cycles from a write to the first read that is promised to see it; until then its
+    word is not promised. takes: nor is what is read in the cycle after a write.
     """
     words = [[None] * layout.length for _ in range(depth)]  # None: not written so far
     compared = 0
-    written = None
+    under_way = deque([None] * seen_after)  # writes of the last cycles
+    recent = deque([0] * 8, maxlen=8)  # words
     reads = deque([None, None])  # of this and the last cycle: (word, what it held)
     for _ in range(CYCLES):
         await RisingEdge(dut.clk)
@@ -34,15 +39,17 @@ async def _exercise(dut, depth: int, layout, rng, write) -> None:
             known = [(lane, v) for lane, v in enumerate(expected[1]) if v is not None]
             assert [(lane, got[lane]) for lane, _ in known] == known, f"word {expected[0]}"
             compared += len(known)
-        at = rng.randrange(depth)
-        if written is not None and written[0] < depth:
-            for lane, value in written[1].items():
-                words[written[0]][lane] = value
-            at = rng.choice((at, written[0]))
-        written = write()
+        done = under_way.popleft()
+        if done is not None and done[0] < depth:
+            for lane, value in done[1].items():
+                words[done[0]][lane] = value
+            recent.append(done[0])
+        taken = takes and under_way[-1] is not None
+        under_way.append(write())
+        at = rng.choice(recent) if rng.random() < 0.7 else rng.randrange(depth)
         dut.read__address.value = at
-        collides = written is not None and written[0] == at  # then its word is not promised
-        reads.append(None if collides else (at, list(words[at])))
+        open_words = [item[0] for item in under_way if item is not None]
+        reads.append(None if taken or at in open_words else (at, list(words[at])))
     assert compared > CYCLES
 
 
@@ -79,9 +86,12 @@ async def pairs(dut):
 async def exponents(dut):
     c = configuration(parameters()["configuration"])
     rng = generator(f"exponents {c.name}")
+    last = [0]
 
     def write():
-        enable, word = rng.random() < 0.7, rng.randrange(c.exponent_depth)
+        # Not the same word in two cycles in succession.
+        word = (last[0] + rng.randrange(1, c.exponent_depth)) % c.exponent_depth
+        enable, last[0] = rng.random() < 0.4, word
         mask = rng.choice((1 << rng.randrange(c.vector_lanes), rng.getrandbits(c.vector_lanes)))
         exponent = rng.randint(-8, 23)
         dut.enable.value = int(enable)
@@ -93,7 +103,8 @@ async def exponents(dut):
         return word, {lane: exponent for lane in range(c.vector_lanes) if mask >> lane & 1}
 
     await start(dut)
-    await _exercise(dut, c.exponent_depth, exponents_layout(c), rng, write)
+    layout = exponents_layout(c)
+    await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=3, takes=True)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
