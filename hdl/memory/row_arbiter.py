@@ -26,7 +26,7 @@ class RowArbiter(Component):
     def elaborate(self, platform):
         m = Module()
         valid = [Signal(name=f"valid_{k}") for k in range(2)]
-        payload = [Signal.like(self.out.payload, name=f"payload_{k}") for k in range(2)]
+        payload = [Signal.like(self.out.payload, name=f"payload_{k}", reset_less=True) for k in range(2)]
         m.d.comb += [
             self.first.ready.eq(1),
             self.second.ready.eq(~self.first.valid),

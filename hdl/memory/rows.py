@@ -69,7 +69,7 @@ class RowMemory(wiring.Component):
         banks = -(-c.row_depth // bank_rows)
         offset_bits = (bank_rows - 1).bit_length()
 
-        write = Signal(row_write_layout(c))
+        write = Signal(row_write_layout(c), reset_less=True)
         presented = self.row_write.payload
         in_range = self.row_write.valid & (presented.address < c.row_depth)
         with m.If(self.row_write.valid):

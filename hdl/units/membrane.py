@@ -53,7 +53,7 @@ class Membrane(wiring.Component):
         m = Module()
         bits = POTENTIAL.bits
         drive = self.drive
-        v = Signal(signed(bits))
+        v = Signal(signed(bits), reset_less=True)  # loaded before it matters
         sign = v[-1]
 
         # |V| >= threshold where (V xor sign) + sign - threshold does not borrow.
@@ -70,7 +70,7 @@ class Membrane(wiring.Component):
         # A spike's amplitude is known before the spike; the adder's tables mask it. `fired` means
         # nothing where the step does not fire, but then there is no amplitude either.
         spike = Cat(Mux(sign, drive.plus, drive.minus), (~sign & drive.soft).replicate(9))
-        leaked = Signal(signed(bits))
+        leaked = Signal(signed(bits), reset_less=True)
         with m.If(drive.shift):
             m.d.sync += leaked.eq(Mux(drive.first_shift, v, leaked) >> 1)
         other = Signal(signed(bits + 1))

@@ -123,7 +123,7 @@ class NeuronCore(wiring.Component):
         first_port, following_port = self._schedule(m)
 
         # The next group waits here while its first step is read from the schedule.
-        waiting = Signal(group_layout(c))
+        waiting = Signal(group_layout(c), reset_less=True)
         waiting_valid = Signal()
         single = Signal()  # the waiting group takes one step that is not in the schedule
         load = Signal()  # it begins in the next cycle
@@ -150,10 +150,10 @@ class NeuronCore(wiring.Component):
         active = Signal()
         entry = Signal(STEP.layout())
         pointer = Signal(STEP_BITS)
-        codes = Signal(ArrayLayout(signed(CODE.bits), lanes))
+        codes = Signal(ArrayLayout(signed(CODE.bits), lanes), reset_less=True)
         squared = Signal()
-        exponent = Signal(signed(EXPONENT.bits))
-        place = Signal(place_layout(c))
+        exponent = Signal(signed(EXPONENT.bits), reset_less=True)
+        place = Signal(place_layout(c), reset_less=True)
 
         phase = Signal(_phase_layout())
         drive = Signal(drive_layout())

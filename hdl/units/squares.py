@@ -65,7 +65,8 @@ class SumOfSquares(wiring.Component):
         m.d.sync += [b.eq(a) for a, b in zip(stages, stages[1:], strict=False)]
 
         # A register after every adder: one sum of all terms would become tables, not carry cells.
-        terms = [Signal(signed(CODE.bits), name=f"term_{k}") for k in range(self.c.neuron_lanes)]
+        terms = [Signal(signed(CODE.bits), name=f"term_{k}", reset_less=True)
+                 for k in range(self.c.neuron_lanes)]  # fmt: skip
         for lane, term in enumerate(terms):
             code = spikes.codes[lane]
             signed_code = Mux(spikes.negative[lane], -code, code)
@@ -73,7 +74,7 @@ class SumOfSquares(wiring.Component):
         level = 0
         while len(terms) > 1:
             level += 1
-            pairs = [Signal(signed(CODE.bits + level), name=f"sum_{level}_{k}")
+            pairs = [Signal(signed(CODE.bits + level), name=f"sum_{level}_{k}", reset_less=True)
                      for k in range(len(terms) // 2)]  # fmt: skip
             m.d.sync += [p.eq(terms[2 * k] + terms[2 * k + 1]) for k, p in enumerate(pairs)]
             terms = pairs

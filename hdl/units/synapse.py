@@ -100,19 +100,20 @@ class SynapseCore(wiring.Component):
         """Shadow registers of some lanes. The weight is shifted by up to three on its way into the
         term, and by four more on its way into the adder, whose tables have room for that."""
 
-        def control(value, name: str) -> Signal:
-            return _copy(m, value, f"{name}_{lanes[0]}")
+        def control(value, name: str, init: int = 0) -> Signal:
+            return _copy(m, value, f"{name}_{lanes[0]}", init)
 
         bits = self.c.accumulator_bits
         inverted, shift = control(negative, "inverted"), control(amplitude, "shift")
         fill, high = control(inverted, "fill"), control(shift[-1], "high")
-        adds, ends = control(add, "adds"), control(end, "ends")
+        # A reset sets `ends`, which clears the totals: so they need none, nor the others.
+        adds, ends = control(add, "adds"), control(end, "ends", init=1)
         shadows = []
         for lane in lanes:
             weight = self.row_data.word_select(lane, WEIGHT_BITS)
-            term = Signal(TERM_BITS, name=f"term_{lane}")
-            total = Signal(bits, name=f"total_{lane}")
-            shadow = Signal(bits, name=f"shadow_{lane}")
+            term = Signal(TERM_BITS, name=f"term_{lane}", reset_less=True)
+            total = Signal(bits, name=f"total_{lane}", reset_less=True)
+            shadow = Signal(bits, name=f"shadow_{lane}", reset_less=True)
             once = _shifted(weight ^ inverted.replicate(WEIGHT_BITS), 1, shift[0], inverted)
             m.d.sync += term.eq(_shifted(once, 2, shift[1], inverted))
             near = Cat(term, term[-1].replicate(bits - TERM_BITS))
@@ -128,9 +129,9 @@ class SynapseCore(wiring.Component):
         return shadows
 
 
-def _copy(m: Module, value, name: str) -> Signal:
+def _copy(m: Module, value, name: str, init: int = 0) -> Signal:
     """A register that synthesis does not share with others of the same value."""
-    copy = Signal.like(value, name=name, attrs={"keep": 1})
+    copy = Signal.like(value, name=name, init=init, attrs={"keep": 1})
     m.d.sync += copy.eq(value)
     return copy
 
