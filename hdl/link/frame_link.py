@@ -73,19 +73,23 @@ class FrameLink(Component):
         welcome_due, lost_due, status_due = Signal(), Signal(), Signal()
         stalled, missing, echo = Signal(), Signal(), Signal(SEQUENCE_BITS)
         gap, gap_sequence = Signal(), Signal(SEQUENCE_BITS)  # words are missing; before which frame
-        greeted, inside = Signal(), Signal()
         header = receiver.header
+        # Of the frame that ended a cycle ago.
+        end, greeted, repeated, inside = Signal(), Signal(), Signal(), Signal()
+        data, poll, nak = Signal(), Signal(), Signal()
+        sequence, acknowledge = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
+        due, ahead, further = Signal(), Signal(), Signal()  # its words, and where it is from them
         m.d.comb += [
             receiver.bytes.valid.eq(self.bytes_in.valid),
             receiver.bytes.payload.eq(self.bytes_in.payload),
             receiver.session.eq(session),
             arrived.word.eq(receiver.word),
             arrived.word_valid.eq(receiver.word_valid),
-            arrived.end.eq(receiver.end),
+            arrived.end.eq(end),
             arrived.clear.eq(begin),
             departing.heard.eq(self.heard),
-            departing.acknowledge.eq(header.acknowledge),
-            departing.missing.eq(header.type == FrameType.NAK),
+            departing.acknowledge.eq(acknowledge),
+            departing.missing.eq(nak),
             departing.clear.eq(begin),
             transmitter.session.eq(session),
             self.bytes_out.payload.eq(transmitter.bytes.payload),
@@ -102,9 +106,12 @@ class FrameLink(Component):
         )
         m.d.comb += [
             departing.address.eq(first + transmitter.index),
-            transmitter.word.eq(Mux(welcoming, welcome[transmitter.index[:3]], departing.data)),
             request.payload.header.acknowledge.eq(arrived.expected),
         ]
+
+        m.d.sync += transmitter.word.eq(
+            Mux(welcoming, welcome[transmitter.index[:3]], departing.data)
+        )
 
         def send(kind, length=0) -> None:
             m.d.comb += [
@@ -139,24 +146,33 @@ class FrameLink(Component):
                 m.d.sync += first.eq(departing.sequence)
 
         # What a frame means at its end.
-        end = receiver.end & ~opening
-        ahead = (header.sequence - arrived.expected)[:SEQUENCE_BITS]
-        further = (header.sequence - gap_sequence)[:SEQUENCE_BITS]
-        m.d.comb += [
+        from_expected = (header.sequence - arrived.expected)[:SEQUENCE_BITS]
+        from_gap = (header.sequence - gap_sequence)[:SEQUENCE_BITS]
+        m.d.sync += [
+            end.eq(receiver.end & ~opening),
             greeted.eq(
                 receiver.outside & (header.type == FrameType.HELLO)
                 & (header.length >= HELLO_WORDS) & (offered != 0)
             ),
+            repeated.eq(self.open & (offered == session)),
             inside.eq(receiver.inside & self.open & (header.type >= FIRST_OF_SESSION)),
-            self.heard.eq(end & inside),
+            data.eq(header.type == FrameType.DATA),
+            poll.eq(header.type == FrameType.POLL),
+            nak.eq(header.type == FrameType.NAK),
+            sequence.eq(header.sequence),
+            acknowledge.eq(header.acknowledge),
+            due.eq(header.sequence == arrived.expected),
+            ahead.eq(~from_expected[-1]),
+            further.eq((header.sequence != gap_sequence) & ~from_gap[-1]),
         ]  # fmt: skip
+        m.d.comb += self.heard.eq(end & inside)
         with m.If(receiver.word_valid & (receiver.index == SESSION_WORD) & ~opening):
             m.d.sync += offered.eq(receiver.word)
         with m.If(stalled & arrived.ready):
             m.d.sync += [stalled.eq(0), missing.eq(1), status_due.eq(1)]
         with m.If(end):
             with m.If(greeted):
-                with m.If(self.open & (offered == session)):
+                with m.If(repeated):
                     m.d.sync += welcome_due.eq(1)
                 with m.Else():
                     m.d.sync += opening.eq(1)
@@ -164,19 +180,19 @@ class FrameLink(Component):
                 m.d.sync += lost_due.eq(1)
             with m.Elif(~inside):
                 m.d.sync += [missing.eq(1), status_due.eq(1)]
-            with m.Elif(header.type == FrameType.POLL):
-                m.d.sync += [status_due.eq(1), echo.eq(header.sequence)]
-            with m.Elif(header.type == FrameType.DATA):
+            with m.Elif(poll):
+                m.d.sync += [status_due.eq(1), echo.eq(sequence)]
+            with m.Elif(data):
                 m.d.sync += status_due.eq(1)
-                with m.If(ahead == 0):
+                with m.If(due):
                     m.d.comb += arrived.keep.eq(1)
-                    m.d.sync += [gap.eq(~arrived.fits), gap_sequence.eq(header.sequence)]
+                    m.d.sync += [gap.eq(~arrived.fits), gap_sequence.eq(sequence)]
                     with m.If(~arrived.fits):
                         m.d.sync += stalled.eq(1)
-                with m.Elif(~ahead[-1]):
+                with m.Elif(ahead):
                     # One NAK for a gap, another when the host has gone back and it is still there.
-                    m.d.sync += [gap.eq(1), gap_sequence.eq(header.sequence)]
-                    with m.If(~gap | (further == 0) | further[-1]):
+                    m.d.sync += [gap.eq(1), gap_sequence.eq(sequence)]
+                    with m.If(~gap | ~further):
                         m.d.sync += missing.eq(1)
 
         m.d.sync += resetting.eq(Mux(resetting == 0, 0, resetting - 1))

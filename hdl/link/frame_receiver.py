@@ -21,7 +21,7 @@ class FrameReceiver(Component):
     """Takes a byte a cycle. Holds no payload: words go out before their frame is known to be good.
 
     `word` is valid for a cycle for each payload word, `index` counts them from 0. `end` is set for
-    a cycle behind the mark that ends a frame of at least one byte; `header` belongs to it, and
+    a cycle, two behind the mark that ends a frame of at least one byte; `header` belongs to it, and
     `outside` says that it is a good frame outside sessions, `inside` that it is a good frame of
     `session`. With neither of them the frame is damaged, of another session, or garbage.
     """
@@ -49,35 +49,51 @@ class FrameReceiver(Component):
         escaped, empty = Signal(), Signal(init=1)
         shift, header = Signal(32), Signal(HEADER.bits)
         crc = Signal(32, init=CRC_START)
-        byte, value = self.bytes.payload.data, Signal(8)
+        # A byte and what it is, a cycle late.
+        come, error, byte, value = Signal(), Signal(), Signal(8), Signal(8)
+        mark, escape, stuffable = Signal(), Signal(), Signal()
+        arriving = self.bytes.payload.data
+        m.d.sync += [
+            come.eq(self.bytes.valid),
+            error.eq(self.bytes.payload.error),
+            byte.eq(arriving),
+            mark.eq(arriving == MARK),
+            escape.eq(arriving == ESCAPE),
+            stuffable.eq((arriving == MARK ^ ESCAPE_XOR) | (arriving == ESCAPE ^ ESCAPE_XOR)),
+        ]
         m.d.comb += [
             value.eq(Mux(escaped, byte ^ ESCAPE_XOR, byte)),
             self.header.as_value().eq(header),
             self.word.eq(shift),
         ]
-        m.d.sync += [self.end.eq(0), self.word_valid.eq(0), self.index.eq(words)]
         last = count == CHECK_BYTES - 1  # of a word
+        last_word = Signal()  # a cycle late: words come four bytes apart
         difference = ~crc ^ shift
+        whole, plain, folded = Signal(), Signal(), Signal()
+        m.d.sync += [
+            self.end.eq(0), self.word_valid.eq(0), self.index.eq(words),
+            last_word.eq(words + 1 == self.header.length),
+            whole.eq((part == Part.WHOLE) & ~escaped),
+            plain.eq(difference == 0), folded.eq(difference == self.session),
+        ]  # fmt: skip
+        m.d.comb += [self.outside.eq(whole & plain), self.inside.eq(whole & folded)]
 
         def body() -> None:
             """One more byte of header or payload."""
             m.d.sync += crc.eq(crc_step(crc, value))
 
-        with m.If(self.bytes.valid):
+        with m.If(come):
             m.d.sync += escaped.eq(0)
-            with m.If(self.bytes.payload.error):
+            with m.If(error):
                 m.d.sync += [part.eq(Part.BROKEN), empty.eq(0)]
-            with m.Elif(byte == MARK):
-                whole = (part == Part.WHOLE) & ~escaped
+            with m.Elif(mark):
                 m.d.sync += [
                     self.end.eq(~empty),
-                    self.outside.eq(whole & (difference == 0)),
-                    self.inside.eq(whole & (difference == self.session)),
                     part.eq(Part.HEADER), count.eq(0), words.eq(0), empty.eq(1), crc.eq(CRC_START),
                 ]  # fmt: skip
-            with m.Elif(escaped & (byte != MARK ^ ESCAPE_XOR) & (byte != ESCAPE ^ ESCAPE_XOR)):
+            with m.Elif(escaped & ~stuffable):
                 m.d.sync += part.eq(Part.BROKEN)  # no sender stuffs what it need not
-            with m.Elif(byte == ESCAPE):
+            with m.Elif(escape):
                 m.d.sync += [escaped.eq(1), empty.eq(0)]
             with m.Else():
                 m.d.sync += [empty.eq(0), count.eq(count + 1)]
@@ -98,7 +114,7 @@ class FrameReceiver(Component):
                             m.d.sync += [
                                 count.eq(0), words.eq(words + 1), self.word_valid.eq(1),
                             ]  # fmt: skip
-                            with m.If(words + 1 == self.header.length):
+                            with m.If(last_word):
                                 m.d.sync += part.eq(Part.CHECK)
                     with m.Case(Part.CHECK):
                         m.d.sync += shift.eq(Cat(shift[8:], value))

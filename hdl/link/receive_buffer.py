@@ -15,7 +15,7 @@ class ReceiveBuffer(Component):
     Words come behind those of the frames that were kept, at least four cycles apart. In the cycle
     of `end` the frame is kept where `keep` is set, else forgotten; `fits` says whether all words
     found room. `expected` is the number of the word behind the kept ones; `ready` that half of the
-    buffer is free. `clear` empties the buffer and begins at number 0.
+    buffer was free a cycle ago. `clear` empties the buffer and begins at number 0.
     """
 
     def __init__(self, depth: int, block: bool) -> None:
@@ -46,11 +46,13 @@ class ReceiveBuffer(Component):
         overflow, fetched, room = Signal(), Signal(), Signal(init=1)
         reading, data = Signal(), Signal(32)
         # A cycle late: words come four bytes apart, and what is taken meanwhile only makes room.
-        m.d.sync += room.eq((following - taken)[:SEQUENCE_BITS] != depth)
+        m.d.sync += [
+            room.eq((following - taken)[:SEQUENCE_BITS] != depth),
+            self.ready.eq((expected - taken)[:SEQUENCE_BITS] <= depth // 2),
+        ]
         m.d.comb += [
             self.expected.eq(expected),
             self.fits.eq(~overflow),
-            self.ready.eq((expected - taken)[:SEQUENCE_BITS] <= depth // 2),
             write.addr.eq(following),
             write.data.eq(self.word),
             write.en.eq(self.word_valid & room),

@@ -1,11 +1,11 @@
 """Receiver: host packets (isa/packets.py) become memory writes, ring entries, reads and runs."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import fifo, stream
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.shapes import TOKEN_BITS, row_write_layout, table_write
+from hdl.lib.shapes import TOKEN_BITS, row_write_layout, table_layout, table_write
 from hdl.memory.external import address_bits, word_write_layout
 from isa.configurations import Configuration
 from isa.packets import Fault, Kind, RunFlag, Space
@@ -13,6 +13,10 @@ from isa.packets import Fault, Kind, RunFlag, Space
 READABLE = (Space.ROW, Space.VECTOR, Space.REGISTER)
 WRITABLE = tuple(s for s in Space if s not in (Space.VECTOR, Space.EXTERNAL))
 STREAMED = (Space.ROW, Space.PARAMETER)
+ADDRESSED = ("row", "table", "external")  # payload of a WRITE, by where it goes
+PAYLOAD = (*ADDRESSED, "stream_row", "stream_parameter", "prompt", "drop")
+STATES = ("kind", "value", "length", "check", *PAYLOAD, "fault", "read", "start", "end")
+TABLE_BITS = table_layout()["address"].width
 
 
 def read_request_layout() -> StructLayout:
@@ -41,10 +45,13 @@ class Receiver(Component):
     `start` is a pulse once the whole prompt is in the queue; `reset_position`, `send_logits` and
     `generate` then belong to this run. `stop` stays set from STOP to the next RUN.
 
-    `overwrites` is set while a WRITE to anything but registers goes on.
+    `overwrites` is set for a cycle when a WRITE to anything but registers begins.
 
     READ and a fault wait for the transmitter. Between the STREAM packets of one position a host
     therefore must not READ: logits on their way could need the rows that wait behind it.
+
+    A state is a flip-flop, and what a header says is decided into registers while the header comes,
+    so that a word is taken behind few look-up tables. `running` is seen a cycle late.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -77,198 +84,209 @@ class Receiver(Component):
 
     def elaborate(self, platform):
         m = Module()
-        c = self.c
+        at = {name: Signal(name=f"at_{name}", init=name == "kind") for name in STATES}
         kind, space, flags = Signal(8), Signal(8), Signal(16)
-        value, length = Signal(32), Signal(32)
-        left, address = Signal(32), Signal(33)  # an address may not wrap to the memory's begin
-        fault = Signal(Fault)
-        word = self.link.payload
+        left, address = Signal(32), Signal(32)
+        final, empty, unfit = Signal(), Signal(), Signal()  # left is 1; was 0; no prompt's length
+        word, take = self.link.payload, Signal()
+        m.d.comb += [
+            take.eq(self.link.valid & self.link.ready),
+            self.fault.valid.eq(at["fault"]),
+            self.read.valid.eq(at["read"]),
+            self.read.payload.space.eq(space),
+            self.read.payload.address.eq(address),
+            self.read.payload.length.eq(left),
+            self.start.eq(at["start"]),
+        ]
 
-        m.submodules.prompts = prompts = fifo.SyncFIFO(
-            width=TOKEN_BITS + 1, depth=c.context
+        def go(origin: str, target: str) -> None:
+            m.d.sync += [at[origin].eq(0), at[target].eq(1)]
+
+        with m.If(at["kind"] & take):
+            m.d.sync += Cat(kind, space, flags).eq(word)
+            go("kind", "value")
+        with m.If(at["value"] & take):
+            go("value", "length")
+        with m.If(at["length"] & take):
+            go("length", "check")
+        with m.If(at["length"]):
+            m.d.sync += [
+                left.eq(word), final.eq(word == 1), empty.eq(word == 0),
+                unfit.eq((word == 0) | (word > self.c.context)),
+            ]  # fmt: skip
+        with m.If(Cat(at[name] for name in PAYLOAD).any() & take):
+            m.d.sync += [left.eq(left - 1), final.eq(left == 2)]
+        reads = self._check(m, at, (kind, space, flags), address, empty, unfit)
+        last = self._addresses(m, at, take, address)
+        for name in PAYLOAD:
+            with m.If(at[name] & take & final):
+                go(name, "start" if name == "prompt" else "end")
+            if name in ADDRESSED:
+                with m.Elif(at[name] & take & last):
+                    go(name, "drop")
+        with m.If(at["fault"] & self.fault.ready):
+            m.d.sync += at["fault"].eq(0)
+            with m.If(empty | reads):  # the length of a READ is not that of a payload
+                m.d.sync += at["end"].eq(1)
+            with m.Else():
+                m.d.sync += at["drop"].eq(1)
+        with m.If(at["read"] & self.read.ready):
+            go("read", "kind")
+        for name in ("start", "end"):
+            with m.If(at[name]):
+                go(name, "kind")
+        self._payload(m, at, take, address, final)
+        return m
+
+    def _check(self, m: Module, at, header, address, empty, unfit) -> Signal:
+        """What becomes of a packet, from registers; whether it is a READ."""
+        kind, space, flags = header
+        has_external = bool(self.c.external_words)
+
+        def decided(name: str, values, value) -> Signal:
+            found = Signal(name=name)
+            m.d.sync += found.eq(Cat(value == v for v in values).any())
+            return found
+
+        def known(name: str, spaces) -> Signal:
+            return decided(name, (*spaces, Space.EXTERNAL) if has_external else spaces, space)
+
+        writes, streams, reads, runs, stops = (
+            decided(f"is_{k.name}", [k], kind)
+            for k in (Kind.WRITE, Kind.STREAM, Kind.READ, Kind.RUN, Kind.STOP)
         )
+        writable, readable = known("writable", WRITABLE), known("readable", READABLE)
+        streamable = decided("streamable", STREAMED, space)
+        row, register, external = (
+            decided(f"is_{s.name}", [s], space)
+            for s in (Space.ROW, Space.REGISTER, Space.EXTERNAL)
+        )
+        busy, unreachable = Signal(), Signal()
+        reach = Mux(row, (address >> self._row_reach()).any(), (address >> TABLE_BITS).any())
+        if has_external:
+            reach = Mux(external, (address >> address_bits(self.c)).any(), reach)
+        m.d.sync += [busy.eq(self.running), self.overwrites.eq(0)]
+        with m.If(at["length"]):
+            m.d.sync += unreachable.eq(reach)
+
+        def go(target: str) -> None:
+            m.d.sync += at[target].eq(1)
+
+        with m.If(at["check"]):
+            m.d.sync += at["check"].eq(0)
+            with m.If(writes & writable & ~(external & busy)):
+                m.d.sync += self.overwrites.eq(~register)
+                with m.If(empty):
+                    go("end")
+                with m.Elif(unreachable):
+                    go("drop")
+                with m.Elif(row):
+                    go("row")
+                if has_external:
+                    with m.Elif(external):
+                        go("external")
+                with m.Else():
+                    go("table")
+            with m.Elif(streams & streamable):
+                m.d.sync += address[: self._entry_bits()].eq(0)
+                with m.If(empty):
+                    go("end")
+                with m.Elif(row):
+                    go("stream_row")
+                with m.Else():
+                    go("stream_parameter")
+            with m.Elif(reads & readable & (register | ~busy)):
+                go("read")
+            with m.Elif(runs & ~busy & ~unfit):
+                m.d.sync += [
+                    self.generate.eq(address),
+                    self.reset_position.eq((flags & RunFlag.RESET).any()),
+                    self.send_logits.eq((flags & RunFlag.LOGITS).any()),
+                    self.stop.eq(0),
+                ]
+                go("prompt")
+            with m.Elif(stops):
+                m.d.sync += [self.stop.eq(1), at["end"].eq(empty), at["drop"].eq(~empty)]
+            with m.Else():
+                go("fault")
+            with m.If(runs):
+                m.d.sync += self.fault.payload.eq(
+                    Mux(busy, Fault.RUN_BUSY, Fault.PROMPT_TOO_LONG)
+                )
+            with m.Elif((writes & writable) | (reads & readable)):
+                m.d.sync += self.fault.payload.eq(Fault.RUN_BUSY)
+            with m.Elif(writes | streams | reads):
+                m.d.sync += self.fault.payload.eq(Fault.UNKNOWN_SPACE)
+            with m.Else():
+                m.d.sync += self.fault.payload.eq(Fault.UNKNOWN_KIND)
+        return reads
+
+    def _entry_bits(self) -> int:
+        """Bits of a link word's place in a row of all cores."""
+        return (self.c.cores * self.c.lanes // 4).bit_length() - 1
+
+    def _row_reach(self) -> int:
+        """Bits of a link word's address in row memory."""
+        return self._entry_bits() + len(self.rows.payload.address)
+
+    def _addresses(self, m: Module, at, take, address) -> Value:
+        """Counts `address`; whether it is the last that its memory's addresses reach."""
+        reaches = {"row": self._row_reach(), "table": TABLE_BITS}
+        if self.c.external_words:
+            reaches["external"] = address_bits(self.c)
+        counted = address[: max(reaches.values())]
+        with m.If(at["value"]):
+            m.d.sync += address.eq(self.link.payload)
+        with m.If(Cat(at[n] for n in (*ADDRESSED, "stream_row", "stream_parameter")).any() & take):
+            m.d.sync += counted.eq(counted + 1)
+        return Cat(at[name] & address[:bits].all() for name, bits in reaches.items()).any()
+
+    def _payload(self, m: Module, at, take, address, final) -> None:
+        """Where the words of a payload go, and when they can."""
+        c, word, rows = self.c, self.link.payload, self.rows.payload
+        m.submodules.prompts = prompts = fifo.SyncFIFO(width=TOKEN_BITS + 1, depth=c.context)
         m.d.comb += [
             self.prompt.payload.eq(prompts.r_data[:TOKEN_BITS]),
             self.prompt_last.eq(prompts.r_data[TOKEN_BITS]),
             self.prompt.valid.eq(prompts.r_rdy),
             prompts.r_en.eq(self.prompt.ready),
-            prompts.w_data.eq(Cat(word[:TOKEN_BITS], left == 1)),
-            self.fault.payload.eq(fault),
-            self.read.payload.space.eq(space),
-            self.read.payload.address.eq(value),
-            self.read.payload.length.eq(length),
+            prompts.w_data.eq(Cat(word[:TOKEN_BITS], final)),
+            prompts.w_en.eq(self.link.valid & at["prompt"]),
         ]
 
         # Row writes: the word's place in its row, the core and the row are bit fields.
-        row_words, cores = c.lanes // 4, c.cores
-        lane_bits, core_bits = row_words.bit_length() - 1, cores.bit_length() - 1
-        entry_bits = lane_bits + core_bits
-        streamed, beyond = Signal(), Signal()
-        place = address[:lane_bits]
-        core = address[lane_bits:entry_bits]
-        payload = self.rows.payload
-        m.d.comb += [
-            streamed.eq(kind == Kind.STREAM),
-            beyond.eq(
-                Mux(
-                    space == Space.ROW,
-                    address[entry_bits:] >> len(payload.address),
-                    address >> len(self.tables.address),
-                ).any()
-            ),
-            payload.address.eq(Mux(streamed, self.row_address, address[entry_bits:])),
-            payload.cores.eq(1 << core),
-            payload.lanes.eq(Array(0xF << 4 * i for i in range(row_words))[place]),
-            payload.spread.eq(0),
-            self.tables.data.eq(word),
-            self.tables.space.eq(space),
-        ]
-        for i in range(c.vector_lanes):
-            m.d.comb += payload.data[i].eq(word.word_select(i % 4, 8))
-
+        row_words, entry_bits = c.lanes // 4, self._entry_bits()
+        lane_bits = row_words.bit_length() - 1
         parameter_words = c.vector_lanes // 2
-        parameter_bits = parameter_words.bit_length() - 1
-        in_parameter = address[:parameter_bits]
-        ringed = Cat(in_parameter, self.parameter_address)
-        m.d.comb += self.tables.address.eq(
-            Mux(streamed & (space == Space.PARAMETER), ringed, address)
-        )
-
-        def fail(reason: Fault) -> None:
-            m.d.sync += fault.eq(reason)
-            m.next = "FAULT"
-
-        has_external = bool(c.external_words)
-
-        def known(spaces) -> Signal:
-            spaces += (Space.EXTERNAL,) if has_external and spaces is not STREAMED else ()
-            return Cat(space == s for s in spaces).any()
-
-        with m.FSM():
-            with m.State("KIND"):
-                m.d.comb += self.link.ready.eq(1)
-                with m.If(self.link.valid):
-                    m.d.sync += Cat(kind, space, flags).eq(word)
-                    m.next = "VALUE"
-            with m.State("VALUE"):
-                m.d.comb += self.link.ready.eq(1)
-                with m.If(self.link.valid):
-                    m.d.sync += [value.eq(word), address.eq(word)]
-                    m.next = "LENGTH"
-            with m.State("LENGTH"):
-                m.d.comb += self.link.ready.eq(1)
-                with m.If(self.link.valid):
-                    m.d.sync += [length.eq(word), left.eq(word)]
-                    m.next = "CHECK"
-            with m.State("CHECK"):
-                with m.Switch(kind):
-                    with m.Case(Kind.WRITE):
-                        m.next = "WRITE"
-                        with m.If(~known(WRITABLE)):
-                            fail(Fault.UNKNOWN_SPACE)
-                        if has_external:
-                            with m.Elif((space == Space.EXTERNAL) & self.running):
-                                fail(Fault.RUN_BUSY)
-                    with m.Case(Kind.STREAM):
-                        m.d.sync += address.eq(0)
-                        m.next = "STREAM"
-                        with m.If(~known(STREAMED)):
-                            fail(Fault.UNKNOWN_SPACE)
-                    with m.Case(Kind.READ):
-                        m.d.sync += left.eq(0)
-                        m.next = "READ"
-                        with m.If(~known(READABLE)):
-                            fail(Fault.UNKNOWN_SPACE)
-                        with m.Elif((space != Space.REGISTER) & self.running):
-                            fail(Fault.RUN_BUSY)
-                    with m.Case(Kind.RUN):
-                        with m.If(self.running):
-                            fail(Fault.RUN_BUSY)
-                        with m.Elif((length == 0) | (length > c.context)):
-                            fail(Fault.PROMPT_TOO_LONG)
-                        with m.Else():
-                            m.d.sync += [
-                                self.generate.eq(value),
-                                self.reset_position.eq((flags & RunFlag.RESET).any()),
-                                self.send_logits.eq((flags & RunFlag.LOGITS).any()),
-                                self.stop.eq(0),
-                            ]
-                            m.next = "RUN"
-                    with m.Case(Kind.STOP):
-                        m.d.sync += self.stop.eq(1)
-                        m.next = "DROP"
-                    with m.Default():
-                        fail(Fault.UNKNOWN_KIND)
-            with m.State("FAULT"):
-                m.d.comb += self.fault.valid.eq(1)
-                with m.If(self.fault.ready):
-                    m.next = "DROP"
-            with m.State("DROP"):  # payload that nobody wants
-                with m.If(left == 0):
-                    m.next = "KIND"
-                with m.Else():
-                    m.d.comb += self.link.ready.eq(1)
-                    with m.If(self.link.valid):
-                        m.d.sync += left.eq(left - 1)
-            with m.State("WRITE"):
-                m.d.comb += self.overwrites.eq(space != Space.REGISTER)
-                with m.If(left == 0):
-                    m.next = "KIND"
-                if has_external:
-                    with m.Elif(space == Space.EXTERNAL):
-                        self._write_external(m, address)
-                with m.Elif(beyond):
-                    m.d.comb += self.link.ready.eq(1)
-                with m.Elif(space == Space.ROW):
-                    m.d.comb += [
-                        self.rows.valid.eq(self.link.valid),
-                        self.link.ready.eq(self.rows.ready),
-                    ]
-                with m.Else():
-                    m.d.comb += [self.tables.enable.eq(self.link.valid), self.link.ready.eq(1)]
-                with m.If(self.link.valid & self.link.ready):
-                    m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
-            with m.State("STREAM"):
-                room = Mux(space == Space.ROW, self.row_ready, self.parameter_ready)
-                with m.If(left == 0):
-                    m.next = "KIND"
-                with m.Elif(room):
-                    with m.If(space == Space.ROW):
-                        m.d.comb += [
-                            self.rows.valid.eq(self.link.valid),
-                            self.link.ready.eq(self.rows.ready),
-                        ]
-                    with m.Else():
-                        m.d.comb += [self.tables.enable.eq(self.link.valid), self.link.ready.eq(1)]
-                with m.If(self.link.valid & self.link.ready):
-                    m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
-                    with m.If(space == Space.ROW):
-                        with m.If(address[:entry_bits] == (1 << entry_bits) - 1):
-                            m.d.comb += self.row_done.eq(1)
-                    with m.Elif(in_parameter == parameter_words - 1):
-                        m.d.comb += self.parameter_done.eq(1)
-            with m.State("READ"):
-                m.d.comb += self.read.valid.eq(1)
-                with m.If(self.read.ready):
-                    m.next = "KIND"
-            with m.State("RUN"):
-                m.d.comb += [
-                    prompts.w_en.eq(self.link.valid & (left != 0)),
-                    self.link.ready.eq(prompts.w_rdy & (left != 0)),
-                ]
-                with m.If(self.link.valid & self.link.ready):
-                    m.d.sync += left.eq(left - 1)
-                with m.If(left == 0):
-                    m.d.comb += self.start.eq(1)
-                    m.next = "KIND"
-        return m
-
-    def _write_external(self, m: Module, address) -> None:
-        word = self.external.payload
-        inside = (address >> len(word.address)) == 0
+        in_parameter = address[: parameter_words.bit_length() - 1]
+        to_row = at["row"] | (at["stream_row"] & self.row_ready)
+        to_table = at["table"] | (at["stream_parameter"] & self.parameter_ready)
         m.d.comb += [
-            word.address.eq(address),
-            word.data.eq(self.link.payload),
-            self.external.valid.eq(self.link.valid & inside),
-            self.link.ready.eq(self.external.ready | ~inside),
+            self.rows.valid.eq(self.link.valid & to_row),
+            rows.address.eq(Mux(at["stream_row"], self.row_address, address[entry_bits:])),
+            rows.cores.eq(1 << address[lane_bits:entry_bits]),
+            rows.lanes.eq(Array(0xF << 4 * i for i in range(row_words))[address[:lane_bits]]),
+            rows.spread.eq(0),
+            *(rows.data[i].eq(word.word_select(i % 4, 8)) for i in range(c.vector_lanes)),
+            self.row_done.eq(at["stream_row"] & take & address[:entry_bits].all()),
+            self.tables.enable.eq(self.link.valid & to_table),
+            self.tables.space.eq(self.read.payload.space),
+            self.tables.address.eq(
+                Mux(at["stream_parameter"], Cat(in_parameter, self.parameter_address), address)
+            ),
+            self.tables.data.eq(word),
+            self.parameter_done.eq(at["stream_parameter"] & take & in_parameter.all()),
         ]
+        to_external = Const(0)
+        if c.external_words:
+            external = self.external
+            to_external = at["external"] & external.ready
+            m.d.comb += [
+                external.payload.address.eq(address),
+                external.payload.data.eq(word),
+                external.valid.eq(self.link.valid & at["external"]),
+            ]
+        m.d.comb += self.link.ready.eq(
+            Cat(at[name] for name in ("kind", "value", "length", "drop")).any()
+            | (to_row & self.rows.ready) | to_table | (at["prompt"] & prompts.w_rdy) | to_external
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """Transmit buffer: words wait here until the host has acknowledged them, and are sent again."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -19,8 +19,8 @@ LINGER_CYCLES = 255  # without a further word: a frame goes out although it is s
 class TransmitBuffer(Component):
     """`depth` words (a power of two): the next frame's are those from `sequence` on.
 
-    `length` of them can go now, when `due`; `take` says that a frame of them begins. `address` is
-    the number of the word that `data` shows two cycles later.
+    `length` of them can go now, when `due` (some cycles after they came); `take` says that a frame
+    of them begins. `address` is the number of the word that `data` shows two cycles later.
 
     `heard` is set for a cycle with the `acknowledge` of a good frame, and `missing` with it when
     the host misses words: the buffer goes back to the first that is not acknowledged. It also does
@@ -57,10 +57,20 @@ class TransmitBuffer(Component):
         first, following, end = (Signal(SEQUENCE_BITS) for _ in range(3))
         held, waiting, gone = (Signal(range(depth + 1)) for _ in range(3))
         room = Signal()
-        m.d.sync += [room.eq(held < depth - 1), self.data.eq(read.data)]  # a cycle late
+        # All that is counted is seen late: `end` only grows, and while `following` has moved there
+        # is no frame.
+        moved, settling, lingered = Signal(), Signal(2), Signal()
+        ready = Signal()  # words for a frame
+        m.d.sync += [
+            room.eq(held < depth - 1),
+            self.data.eq(read.data),
+            waiting.eq(end - following),
+            self.length.eq(Mux(waiting > longest, longest, waiting)),
+            ready.eq((waiting >= longest) | (waiting != 0) & lingered),
+            settling.eq(Cat(moved, settling)),
+        ]
         m.d.comb += [
             held.eq(end - first),
-            waiting.eq(end - following),
             gone.eq(following - first),
             self.words.ready.eq(room),
             write.addr.eq(end),
@@ -68,47 +78,57 @@ class TransmitBuffer(Component):
             write.en.eq(self.words.valid & self.words.ready),
             read.addr.eq(self.address),
             self.sequence.eq(following),
-            self.length.eq(Mux(waiting > longest, longest, waiting)),
+            self.due.eq(ready & (settling == 0)),
         ]
         linger = Signal(range(LINGER_CYCLES + 1))
-        m.d.sync += linger.eq(Mux(linger == LINGER_CYCLES, linger, linger + 1))
+        m.d.sync += lingered.eq(linger == LINGER_CYCLES)
+        with m.If(~lingered):
+            m.d.sync += linger.eq(linger + 1)
         with m.If(write.en):
-            m.d.sync += [end.eq(end + 1), linger.eq(0)]
-        m.d.comb += self.due.eq((waiting >= longest) | (waiting != 0) & (linger == LINGER_CYCLES))
+            m.d.sync += [end.eq(end + 1), linger.eq(0), lingered.eq(0)]
+
+        def move(target) -> None:
+            """What is sent next."""
+            m.d.comb += moved.eq(1)
+            m.d.sync += following.eq(target)
+
         with m.If(self.take):
-            m.d.sync += following.eq(following + self.length)
+            move(following + self.length)
 
         # Acknowledgements, and going back.
         tries = Signal(range(DEVICE_RESEND_LIMIT + 1))
         patient_cycles = round(self.clock_hz * DEVICE_RESEND_SECONDS)
         patience = Signal(range(patient_cycles))
-        news, acknowledge = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
-        heard, missing = Signal(), Signal()
-        # A cycle late: words that a frame took just now cannot be acknowledged yet.
-        late_held, late_gone = Signal.like(held), Signal.like(gone)
+        # Two cycles late: words that a frame took just now cannot be acknowledged yet.
+        heard, acknowledge, missing = Signal(2), Signal(SEQUENCE_BITS), Signal()
+        news, late_held, late_gone = Signal(SEQUENCE_BITS), Signal.like(held), Signal.like(gone)
+        sensible, forward, further = Signal(), Signal(), Signal()
+        all_known, expired = Signal(), Signal()
         m.d.sync += [
-            late_held.eq(held), late_gone.eq(gone),
-            heard.eq(self.heard), missing.eq(self.missing), acknowledge.eq(self.acknowledge),
+            late_held.eq(held), late_gone.eq(gone), all_known.eq(gone == 0),
+            heard.eq(Cat(self.heard, heard)),
             news.eq(self.acknowledge - first),
+            sensible.eq(news <= late_held), forward.eq(news != 0), further.eq(news > late_gone),
+            expired.eq(patience == patient_cycles - 1),
         ]  # fmt: skip
-        with m.If((gone == 0) | self.take):
-            m.d.sync += patience.eq(0)
-        with m.Elif((tries != DEVICE_RESEND_LIMIT) & ~heard & ~self.heard):
+        with m.If(self.heard):
+            m.d.sync += [acknowledge.eq(self.acknowledge), missing.eq(self.missing)]
+        with m.If(all_known | self.take):
+            m.d.sync += [patience.eq(0), expired.eq(0)]
+        with m.Elif((tries != DEVICE_RESEND_LIMIT) & ~heard.any() & ~self.heard):
             m.d.sync += patience.eq(patience + 1)
-            with m.If(patience == patient_cycles - 1):
-                m.d.sync += [
-                    patience.eq(0), tries.eq(tries + 1), following.eq(first),
-                ]
-        with m.If(heard):
+            with m.If(expired):
+                m.d.sync += [patience.eq(0), expired.eq(0), tries.eq(tries + 1)]
+                move(first)
+        with m.If(heard[1]):
             m.d.sync += tries.eq(0)
-            with m.If(news <= late_held):
-                with m.If(news != 0):
-                    m.d.sync += [first.eq(acknowledge), patience.eq(0)]
-                with m.If(missing | (news > late_gone)):
-                    m.d.sync += following.eq(acknowledge)
+            with m.If(sensible & forward):
+                m.d.sync += [first.eq(acknowledge), patience.eq(0), expired.eq(0)]
+            with m.If(sensible & (missing | further)):
+                move(acknowledge)
         with m.If(self.clear):
+            move(0)
             m.d.sync += [
-                first.eq(0), following.eq(0), end.eq(0), tries.eq(0),
-                patience.eq(0), heard.eq(0),
+                first.eq(0), end.eq(0), tries.eq(0), patience.eq(0), heard.eq(0),
             ]  # fmt: skip
         return m

@@ -50,12 +50,16 @@ class UartTransmitter(Component):
         m = Module()
         m.submodules.ticks = ticks = Ticks(self.clock_hz, self.baud)
         bits = Signal(10)  # still to send: start bit, data, stop bit; zero behind the stop bit
-        sending = bits.any()
+        sending = Signal()  # bits.any()
         m.d.comb += self.bytes.ready.eq(~sending)
         with m.If(ticks.tick):
-            m.d.sync += [self.tx.eq(bits[0] | ~sending), bits.eq(bits >> 1)]
+            m.d.sync += [
+                self.tx.eq(bits[0] | ~sending), bits.eq(bits >> 1), sending.eq(bits[1:].any()),
+            ]  # fmt: skip
         with m.If(self.bytes.valid & ~sending):
-            m.d.sync += bits.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1)))
+            m.d.sync += [
+                bits.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1))), sending.eq(1),
+            ]  # fmt: skip
         return m
 
 

@@ -1,18 +1,24 @@
 """Ring buffer bookkeeping: entries come over the link, are taken in order and freed later."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 AMOUNT_BITS = 16
+SPARE_BITS = 2
+SPARE = 1 << SPARE_BITS  # entries; more than can come before they are counted
 
 
 class Ring(Component):
-    """Counts the entries of a ring of mask + 1 entries at base (a multiple of its size).
+    """Counts the entries of a ring of mask + 1 entries (a power of two) at base, a multiple of it.
 
     pointer: offset 0..mask of the first entry not yet taken; available: how many have come and
     are not taken. take and free (each with an amount) may come in the same cycle; what is taken
     must be available. write_ready: there is room for an entry at write_address; write_done says
-    that it is complete. All outputs follow in the next cycle.
+    that it is complete. All outputs but write_ready follow in the next cycle.
+
+    write_ready sees an entry that comes or goes three cycles late. It never promises too much:
+    where no more than SPARE entries are free, it is 0 in the two cycles after write_done. It falls
+    only in the cycle after write_done, if entries are two cycles apart or more.
     """
 
     def __init__(self, bits: int) -> None:
@@ -44,10 +50,21 @@ class Ring(Component):
             m.d.sync += taken.eq(taken + self.take_amount)
         with m.If(self.free):
             m.d.sync += freed.eq(freed + self.free_amount)
+        # Room comes out of registers, as it decides on all that the link may do. What was written
+        # in the last two cycles is not counted in it.
+        used, room, plenty = Signal(bits), Signal(), Signal()
+        recent = Signal(2)
+        beyond = Cat(~self.mask, 1)  # bits of a count that no offset has
+        m.d.sync += [
+            used.eq(written - freed),
+            room.eq((used & beyond) == 0),
+            plenty.eq(((used & beyond) == 0) & ~(used | beyond)[SPARE_BITS:].all()),
+            recent.eq(Cat(self.write_done, recent)),
+        ]
         m.d.comb += [
             self.pointer.eq(taken & self.mask),
             self.available.eq((written - taken)[: self.bits]),
             self.write_address.eq(self.base | (written & self.mask)),
-            self.write_ready.eq((written - freed)[:bits] <= self.mask),
+            self.write_ready.eq(plenty | room & (recent == 0)),
         ]
         return m
