@@ -1,9 +1,10 @@
 """A device with SDRAM: what a board with such a chip has in the place of a Device."""
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.device import Device
+from hdl.lib.reset import with_own_reset
 from hdl.memory.sdram import SdramController, sdram_signature
 from hdl.memory.sdram_timing import SdramTiming
 from isa.configurations import Configuration
@@ -37,8 +38,10 @@ class SdramDevice(Component):
     def elaborate(self, platform):
         m = Module()
         device = self.device
+        reset = Signal(init=1)
+        m.d.sync += reset.eq(self.reset_device)
         m.submodules.controller = controller = SdramController(self.timing, self.clock_hz)
-        m.submodules.device = ResetInserter(self.reset_device)(device)
+        m.submodules.device = with_own_reset(m, device, reset)
         connect(m, controller.sdram, flipped(self.sdram))
         m.d.comb += controller.flush.eq(self.reset_device)
         for name, member in device.signature.members.items():

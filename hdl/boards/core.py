@@ -1,9 +1,10 @@
 """What is behind a board's pins, whatever the board: the serial link and the device."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.device import Device
+from hdl.lib.reset import with_own_reset
 from hdl.link.serial import SerialLink
 from hdl.memory.sdram import sdram_signature
 from hdl.memory.sdram_timing import SDRAM_32MB
@@ -36,7 +37,9 @@ class BoardCore(Component):
     def elaborate(self, platform):
         m = Module()
         hello = Hello(self.configuration.identity, image=self.contents.identity)
-        m.submodules.link = link = SerialLink(self.clock_hz, self.baud, hello, receive_words=256, transmit_words=128, block=False)
+        m.submodules.link = link = SerialLink(
+            self.clock_hz, self.baud, hello, **_buffers(self.configuration)
+        )
         device = Device(self.configuration, self.contents)
         if self.configuration.external_words:
             device = SdramDevice(self.configuration, SDRAM_32MB, self.clock_hz, device)
@@ -44,7 +47,7 @@ class BoardCore(Component):
             m.d.comb += device.reset_device.eq(link.reset_device)
             m.submodules.device = device
         else:
-            m.submodules.device = ResetInserter(link.reset_device)(device)
+            m.submodules.device = with_own_reset(m, device, link.reset_device)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
@@ -62,3 +65,11 @@ class BoardCore(Component):
             m.d.sync += [count.eq(0), beat.eq(~beat)]
         m.d.comb += self.leds.eq(Cat(beat, link.activity))
         return m
+
+
+def _buffers(c: Configuration) -> dict:
+    """Sizes of the link's buffers, in words, and where they lie: in block RAM, unless the rows of
+    the configuration leave none."""
+    if c.spare_blocks:
+        return {"receive_words": 512, "transmit_words": 512, "block": True}
+    return {"receive_words": 256, "transmit_words": 256, "block": False}

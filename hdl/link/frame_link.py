@@ -53,7 +53,7 @@ class FrameLink(Component):
                 "bytes_out": Out(stream.Signature(unsigned(8))),
                 "words_to_device": Out(stream.Signature(unsigned(32))),
                 "words_from_device": In(stream.Signature(unsigned(32))),
-                "reset_device": Out(1),
+                "reset_device": Out(1, init=1),
                 "open": Out(1),
                 "heard": Out(1),
             }

@@ -9,9 +9,11 @@ from isa.configurations import Configuration
 
 
 class RowArbiter(Component):
-    """`first` (keys and values) goes before `second` (the link); what is taken comes out in the
-    next cycle. Each waits that cycle in a register of its own: the decisions behind `second` are
-    long, and row memory is far."""
+    """`first` (keys and values) is never refused; `second` (the link) comes between.
+
+    What `first` gives comes out two cycles later, what `second` gives in the next cycle: whether
+    `second` is taken follows from a register, since long decisions stand behind it.
+    """
 
     def __init__(self, c: Configuration) -> None:
         write = stream.Signature(row_write_layout(c))
@@ -25,18 +27,13 @@ class RowArbiter(Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = [Signal(name=f"valid_{k}") for k in range(2)]
-        payload = [Signal.like(self.out.payload, name=f"payload_{k}", reset_less=True) for k in range(2)]
-        m.d.comb += [
-            self.first.ready.eq(1),
-            self.second.ready.eq(~self.first.valid),
-            self.out.valid.eq(valid[0] | valid[1]),
-            self.out.payload.eq(Mux(valid[0], payload[0], payload[1])),
-        ]
+        earlier = Signal()
+        kept = Signal.like(self.out.payload, reset_less=True)
+        m.d.comb += [self.first.ready.eq(1), self.second.ready.eq(~earlier)]
         m.d.sync += [
-            valid[0].eq(self.first.valid),
-            valid[1].eq(self.second.valid & self.second.ready),
-            payload[0].eq(self.first.payload),
-            payload[1].eq(self.second.payload),
+            earlier.eq(self.first.valid),
+            kept.eq(self.first.payload),
+            self.out.valid.eq(earlier | self.second.valid),
+            self.out.payload.eq(Mux(earlier, kept, self.second.payload)),
         ]
         return m
