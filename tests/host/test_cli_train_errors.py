@@ -119,6 +119,7 @@ CASES = [
     ("plasticity", {"--spikes": "0"}, "--spikes is 0"),
     ("plasticity", {"--spikes": "nan"}, "--spikes is nan"),
     ("plasticity", {"--eta-w": "-1"}, "--eta-w is -1"),
+    ("plasticity", {"--neuron-rate": "-1"}, "--neuron-rate is -1"),
     ("plasticity", {"--lambda-time": "inf"}, "--lambda-time is inf"),
     ("convert", {"--model": "absent"}, "checkpoint absent does not exist"),
     ("convert", {"--model": "wordless"}, "comes without a tokenizer"),

@@ -13,8 +13,6 @@ from host.cli.train.common import EVERY
 from isa.errors import SpikeletError
 from isa.formats import CODE_PHASES
 
-NEURON_RATE = 0.02  # step of theta_base along the loss's gradient
-
 
 def plasticity(
     model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint that stage 1 made, or an "
@@ -34,6 +32,8 @@ def plasticity(
     distil: common.DistilOption = 0.5,
     seed: common.SeedOption = 0,
     eta_theta: Annotated[float, typer.Option(help="Rate of the thresholds' local rule.")] = 0.2,
+    neuron_rate: Annotated[float, typer.Option(help="Step of theta_base along the loss's "
+                                               "gradient; alpha takes a tenth.")] = 0.02,
     eta_w: Annotated[float, typer.Option(help="Rate of the synapses' spike-timing rule.")] = 0.0,
     lambda_neuron: Annotated[float, typer.Option(help="Weight of (S - S_target)^2.")] = 0.1,
     lambda_potential: Annotated[float, typer.Option(help="Weight of (V - V_target)^2.")] = 0.0,
@@ -62,7 +62,8 @@ def plasticity(
     from golden.training.plasticity import Rules
 
     common.check(steps, batch, length, rate, distil)
-    _check(spikes, {"eta-theta": eta_theta, "eta-w": eta_w, "lambda-neuron": lambda_neuron,
+    _check(spikes, {"eta-theta": eta_theta, "neuron-rate": neuron_rate, "eta-w": eta_w,
+                    "lambda-neuron": lambda_neuron,
                     "lambda-potential": lambda_potential, "lambda-time": lambda_time,
                     "lambda-c": lambda_c})
     if compiled and ablation:
@@ -77,7 +78,7 @@ def plasticity(
     training, held = common.windows(text, words, out, batch, min(length, start.config.context))
     rules = Rules(S_target=spikes, eta_theta=eta_theta, eta_w=eta_w, lambda_neuron=lambda_neuron,
                   lambda_potential=lambda_potential, lambda_time=lambda_time, lambda_C=lambda_c)
-    settings = Settings(steps, batch, training.length, rate, neuron_rate=NEURON_RATE,
+    settings = Settings(steps, batch, training.length, rate, neuron_rate=neuron_rate,
                         distil=distil, seed=seed)
 
     from golden.model.quantised import QuantisedNetwork
