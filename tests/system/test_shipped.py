@@ -55,11 +55,11 @@ def test_files() -> None:
 
 
 def test_thresholds_are_trained() -> None:
-    """Every population's thresholds are raised but the head's, where spikes earn most."""
+    """Every population's thresholds are raised, the head's least: there spikes earn most."""
     thresholds = checkpoint().thresholds
     assert set(thresholds) == set(TRAINED)
-    raised = {p for p, t in thresholds.items() if sum(t) > sum(EXACT_THRESHOLDS)}
-    assert raised == set(TRAINED) - {Population.head}
+    raised = {p: sum(t) - sum(EXACT_THRESHOLDS) for p, t in thresholds.items()}
+    assert 0 < raised.pop(Population.head) < min(raised.values())
 
 
 @pytest.mark.parametrize("text", PROMPTS)
