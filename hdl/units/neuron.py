@@ -70,7 +70,8 @@ def _stored(address: int, step: int) -> int:
 
 def _phase_layout() -> StructLayout:
     """What the neurons do in a cycle of a step: one of the first six while a group is active.
-    soft: a soft fire. completes: the step's last cycle; ends: the group's last (but for a stop)."""
+    soft: a soft fire. completes: the step's last cycle; ends: the group's last (but for a stop),
+    and every cycle without a group."""
     names = ("integrate", "limit", "fire", "shift", "subtract", "settle")
     more = ("soft", "completes", "ends")
     return StructLayout(dict.fromkeys((*names, *more), unsigned(1)))
@@ -126,6 +127,7 @@ class NeuronCore(wiring.Component):
         waiting = Signal(group_layout(c), reset_less=True)
         waiting_valid = Signal()
         single = Signal()  # the waiting group takes one step that is not in the schedule
+        following_start = Signal(STEP_BITS, reset_less=True)  # of its second step
         load = Signal()  # it begins in the next cycle
         # Nothing moves in a cycle in which a step could not be sent, so that this enables registers
         # and stands in no decision.
@@ -138,24 +140,29 @@ class NeuronCore(wiring.Component):
             first_port.addr.eq(group.start),
             first_port.en.eq(accept),
         ]
+        squares_busy = Signal()
+        tile_start = Signal(init=1)  # a group that is accepted is the first of its tile
+        new_squares = Signal()  # the waiting group is, and wants the sum of squares
         with m.If(sent & load):
-            m.d.sync += waiting_valid.eq(0)
+            m.d.sync += [waiting_valid.eq(0), tile_start.eq(waiting.place.end)]
         with m.If(accept):
             m.d.sync += [
                 waiting.eq(group),
                 waiting_valid.eq(~group.silent | group.place.end),
                 single.eq(group.silent | group.direct),
+                following_start.eq(group.start + 1),
+                new_squares.eq(group.squares & tile_start),
             ]
 
         active = Signal()
         entry = Signal(STEP.layout())
-        pointer = Signal(STEP_BITS)
+        ahead = Signal(STEP_BITS, reset_less=True)  # the step after the following one
         codes = Signal(ArrayLayout(signed(CODE.bits), lanes), reset_less=True)
         squared = Signal()
         exponent = Signal(signed(EXPONENT.bits), reset_less=True)
         place = Signal(place_layout(c), reset_less=True)
 
-        phase = Signal(_phase_layout())
+        phase = Signal(_phase_layout(), init={"ends": 1})
         drive = Signal(drive_layout())
         fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
         step = Signal()
@@ -200,7 +207,7 @@ class NeuronCore(wiring.Component):
                 first_shift.eq(phase.fire),
                 left.eq(Mux(phase.fire, entry.leak, left - 1)),
             ]
-        self._drive(m, drive, phase, entry, kind, load, reloads, first_shift)
+        self._drive(m, drive, phase, entry, kind, reloads, first_shift)
 
         def begin(following, charged) -> list:
             """The first cycle of a step; `charged`: it has integrated already."""
@@ -228,26 +235,26 @@ class NeuronCore(wiring.Component):
                 phase.ends.eq(fires & ~slow & following.last),
             ]
 
-        squares_busy = Signal()
-        tile_start = Signal(init=1)
-        hold = squares_busy & waiting.squares & Mux(active, place.end, tile_start)
-        ended = ~active | phase.ends
-        m.d.comb += load.eq(waiting_valid & ended & ~hold)
+        # The load is one table behind registers, and only what must wait for it does: what comes
+        # next is taken in every cycle that may be a group's last, and means nothing while none is
+        # active.
+        ended = phase.ends
+        m.d.comb += load.eq(waiting_valid & ended & ~(squares_busy & new_squares))
 
         with m.If(sent & step):
             m.d.sync += [
-                pointer.eq(pointer + 1),
+                ahead.eq(ahead + 1),
                 stops.eq(kind.may_stop),
                 *begin(following, reloads),
             ]
-        with m.If(sent & active & (phase.ends | stop)):
-            m.d.sync += [active.eq(0), tile_start.eq(place.end)]
-        with m.If(sent & load):
+        with m.If(sent & stop):
+            m.d.sync += [active.eq(0), phase.ends.eq(1)]
+        with m.If(sent & ended):
             first = Signal(STEP.layout())
             m.d.comb += first.eq(first_port.data)
             m.d.sync += [
-                active.eq(1),
-                pointer.eq(waiting.start),
+                active.eq(load),
+                ahead.eq(following_start + 1),
                 stops.eq(0),
                 *begin(first, 0),
                 codes.eq(waiting.codes),
@@ -259,11 +266,12 @@ class NeuronCore(wiring.Component):
                 m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1), kind.eq(0)]
                 m.d.sync += [phase.eq(0), phase.fire.eq(1)]
                 m.d.sync += [phase.completes.eq(1), phase.ends.eq(1)]
-        # Two steps ahead: the memory takes a cycle, and the register `entry` another. Whether a
-        # group may begin is known early; whether it does would be late for the address.
+            with m.If(~load):
+                m.d.sync += phase.ends.eq(1)
+        # Two steps ahead: the memory takes a cycle, and the register `entry` another.
         m.d.comb += [
-            following_port.en.eq(sent & (step | load)),
-            following_port.addr.eq(Mux(ended, waiting.start + 1, pointer + 2)),
+            following_port.en.eq(sent & (step | ended)),
+            following_port.addr.eq(Mux(ended, following_start, ahead)),
         ]
 
         # A step of several cycles leaves its spikes in the output register until it is complete.
@@ -274,15 +282,16 @@ class NeuronCore(wiring.Component):
             m.d.sync += self.steps.valid.eq(
                 complete & (Mux(phase.settle, payload.fired.any(), fired.any()) | tile_end)
             )
-            m.d.sync += payload.place.end.eq(tile_end)
-            with m.If(phase.fire | stop):
+            # Where a step begins with another cycle than its fire nothing is lost, and a stop,
+            # which comes late in its cycle, has no spikes: all potentials are 0.
+            with m.If(phase.fire | first_cycle):
                 m.d.sync += [
                     payload.fired.eq(fired),
                     payload.negative.eq(negative),
                     payload.amplitude.eq(entry.amplitude),
                     payload.place.eq(place),
-                    payload.place.end.eq(tile_end),
                 ]
+            m.d.sync += payload.place.end.eq(tile_end)
 
         with m.If(sent & load & waiting.squares):
             m.d.sync += squares_busy.eq(1)
@@ -323,11 +332,11 @@ class NeuronCore(wiring.Component):
         ]
         return schedule.read_port(transparent_for=()), schedule.read_port(transparent_for=())
 
-    def _drive(self, m, drive, phase, entry, kind, load, reloads, first_shift) -> None:
+    def _drive(self, m, drive, phase, entry, kind, reloads, first_shift) -> None:
         """The neurons' orders for this cycle of the step."""
         amplitudes = range(SPIKE_BITS)
         m.d.comb += [
-            drive.load.eq(load),
+            drive.load.eq(phase.ends),
             drive.integrate.eq(phase.integrate),
             drive.limit.eq(phase.limit),
             drive.soft.eq(phase.soft),
