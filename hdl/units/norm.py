@@ -8,13 +8,15 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.arithmetic import digits_layout, highest_bit, modulate_digits, recode
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
 from hdl.memory.style import style
+from hdl.units.pipeline import delayed
 from hdl.units.squares import SQUARES_BITS, squares_layout
 from isa.contents import EMPTY, Contents
 from isa.formats import GAIN, MAXIMUM_LEFT_SHIFT, RSQRT_ENTRIES
 from isa.packets import Space
 
 _MEAN_BITS = 32
-_STAGES = 8
+_STAGES = 9
+_LOW_DIGITS = 2  # of the mean's mantissa: products of these and of the others, then their sum
 LATENCY = _STAGES  # from a sum's transfer to the scalar's valid
 _EPSILON_RIGHT = 15  # a right shift beyond the mantissa's nine bits leaves nothing
 
@@ -25,7 +27,7 @@ class Norm(wiring.Component):
     mean = rshift(sum * mean_mantissa, mean_shift), plus rshift(epsilon_mantissa,
     max(epsilon_shift + 2 * exponent, -24)), cut at 2**32 - 1; the table (space RSQRT) gives the
     mantissa, and the exponent is -e/2 - 7 with e the bit length rounded up to even. Everything
-    rounds half up. LATENCY = 8 cycles; one sum at a time, so `squares` waits until `scalar` is
+    rounds half up. LATENCY = 9 cycles; one sum at a time, so `squares` waits until `scalar` is
     taken.
     """
 
@@ -72,10 +74,14 @@ class Norm(wiring.Component):
 
         digits = Signal(digits_layout(GAIN.bits))  # of a setting: it stands long before a sum
         m.d.sync += digits.eq(recode(settings.mean_mantissa))
+        low, high = digits.as_value()[: 3 * _LOW_DIGITS], digits.as_value()[3 * _LOW_DIGITS :]
+        parts = [
+            delayed(m, modulate_digits(total, some, 2 * (len(some) // 3))) for some in (low, high)
+        ]
         product = Signal(SQUARES_BITS + GAIN.bits)
         right = Signal(range(MAXIMUM_LEFT_SHIFT + _EPSILON_RIGHT + 1))
         m.d.sync += [
-            product.eq(modulate_digits(total, digits, GAIN.bits)),
+            product.eq(parts[0] + (parts[1] << 2 * _LOW_DIGITS)),
             right.eq(
                 Mux(
                     shift < -MAXIMUM_LEFT_SHIFT,
