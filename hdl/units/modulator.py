@@ -6,7 +6,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.units.pipeline import delayed
-from hdl.units.products import highest_bit
 from hdl.units.scaler import AMOUNT_BITS, MAXIMUM_LEFT, MAXIMUM_RIGHT, SIZE_BITS
 from isa.formats import CODE, VECTOR
 
@@ -16,15 +15,14 @@ _BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the 
 
 def below(magnitude: Value) -> Value:
     """Which bits of a source of that magnitude are less than half of its code's last."""
-    _, highest = highest_bit(magnitude)
-    return Cat(highest >= i + CODE.bits for i in range(_BELOW_BITS))
+    return Cat(magnitude[i + CODE.bits :].any() for i in range(_BELOW_BITS))
 
 
 class Modulator(wiring.Component):
     """source coded at exponent length - 7: its size (0..127) and sign, and codes; and the amount by
     which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
     `length` (0..24) is the bit length of the OR of the source's magnitudes, `below` what below()
-    gives of it. With `mute` amount is 0 in the next cycle.
+    gives of it. With `mute` amount is 0 in the next cycle, with `idle` size and negative are.
 
     size and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
     """
@@ -36,6 +34,7 @@ class Modulator(wiring.Component):
                 "length": In(LENGTH_BITS),
                 "below": In(_BELOW_BITS),
                 "mute": In(1),
+                "idle": In(1),
                 "product_shift": In(6),
                 "size": Out(unsigned(SIZE_BITS)).array(lanes),
                 "negative": Out(1).array(lanes),
@@ -56,9 +55,10 @@ class Modulator(wiring.Component):
             # |source| < 2**length: eight bits are left, the code's size and the half. |source| is
             # the complement and 1, which gets through to them where all bits below are 0.
             shifted = (Cat(Const(0, CODE.bits), source) >> self.length)[: CODE.bits]
-            doubled = delayed(m, shifted ^ source[-1].replicate(CODE.bits))
-            carry = delayed(m, source[-1] & ~(source[:_BELOW_BITS] & self.below).any())
-            negative = delayed(m, source[-1])
+            doubled = delayed(m, Mux(self.idle, 0, shifted ^ source[-1].replicate(CODE.bits)))
+            carry = source[-1] & ~(source[:_BELOW_BITS] & self.below).any()
+            carry = delayed(m, carry & ~self.idle)
+            negative = delayed(m, source[-1] & ~self.idle)
             size = self.size[lane]
             full = doubled[1:].all()  # only this rounds up to 128: it is cut to 127
             code = Mux(negative, -size, size)

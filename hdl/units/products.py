@@ -100,10 +100,19 @@ class Products(wiring.Component):
 
 
 def bit_length(value: Value) -> Value:
-    """Bits needed for an unsigned value, 0 for 0: a tree of logarithmic depth."""
-    found, index = highest_bit(value)
-    bits = [found & (index[i] ^ index[:i].all()) for i in range(len(index))]  # index + 1
-    return Cat(bits, found & index.all())[: len(Value.cast(value)).bit_length()]
+    """Bits needed for an unsigned value, 0 for 0, out of whether it has k bits or more."""
+    value = Value.cast(value)
+    count = len(value)
+
+    def reaches(bits: int) -> Value:
+        return value[bits - 1 :].any() if bits <= count else Const(0, 1)
+
+    # Bit j is set from every odd multiple of 2**j up to the next even one.
+    result = []
+    for step in (1 << j for j in range(count.bit_length())):
+        spans = [reaches(k) & ~reaches(k + step) for k in range(step, count + 1, 2 * step)]
+        result.append(Cat(spans).any())
+    return Cat(result)
 
 
 def highest_bit(value: Value) -> tuple[Value, Value]:

@@ -141,10 +141,9 @@ class VectorUnit(wiring.Component):
         # Issue: addresses on the ports, as long as the queue has room for all that is under way.
         # Rotation and modulation read the other operand first, a cycle or more before the source.
         issue, segment_end, last, popped = Signal(), Signal(), Signal(), Signal()
-        two, asks, asked = Signal(), Signal(), Signal()
+        two, asks, asked = Signal(), Signal(), Signal()  # two: rotate or modulate
         at_rotation = c.vector_depth + rotation_at[1:]  # two rotation words in one
         m.d.comb += [
-            two.eq(op[Operation.ROTATE] | op[Operation.MODULATE]),
             self.memory.request.eq(~none_left & ~full),
             asks.eq(self.memory.request & self.memory.grant & two & ~asked),
             issue.eq(self.memory.request & self.memory.grant & (asked | ~two)),
@@ -211,6 +210,7 @@ class VectorUnit(wiring.Component):
                 *(signal.eq(new.operation == o) for o, signal in op.items()),
                 running.eq(1),
                 weighs.eq(new_weighs),
+                two.eq(new.operation.matches(Operation.ROTATE, Operation.MODULATE)),
                 scalar_pending.eq(new_weighs),
                 left.eq(Mux(new_weighs, more + 1, new.count)),
                 one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),
@@ -258,19 +258,22 @@ class VectorUnit(wiring.Component):
         upper = delayed(m, rotation_at[0])  # which half of the word holds the rotations
         arriving = Signal()
         m.d.sync += arriving.eq(asks)
-        both, half = self.memory.data.as_value(), V * TRIGONOMETRIC.bits
-        rotations = Mux(upper, both[half:2 * half], both[:half])  # word_select would multiply
         with m.If(arriving):
             m.d.sync += operand.eq(self.memory.data)
-            with m.If(op[Operation.ROTATE]):
-                m.d.sync += operand.eq(rotations)
         late = delayed(m, operand)
+        # The half is picked behind the register; neither is while no rotation is under way.
+        picks = Signal(2)
+        with m.If(~op[Operation.ROTATE]):
+            m.d.sync += picks.eq(0)
+        with m.Elif(arriving):
+            m.d.sync += picks.eq(Cat(~upper, upper))
+        both, half = operand.as_value(), V * TRIGONOMETRIC.bits
+        picked = (both[:half] & picks[0].replicate(half)) | (
+            both[half : 2 * half] & picks[1].replicate(half)
+        )
         rotation, late_rotation = (
-            [
-                word.as_value().word_select(lane, TRIGONOMETRIC.bits).as_signed()
-                for lane in range(V)
-            ]
-            for word in (operand, late)
+            [word.word_select(lane, TRIGONOMETRIC.bits) for lane in range(V)]
+            for word in (picked, delayed(m, picked))
         )
         # What the instruction is, for the lanes: right from a word's first cycle on.
         kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store)
@@ -288,24 +291,20 @@ class VectorUnit(wiring.Component):
                 softmax.exponents[lane].eq(delayed(m, self.value_exponents.data[lane])),
             ]
             with m.If(rotates):
-                m.d.comb += [
-                    products.value[lane].eq(source),
-                    products.code[lane].eq(
-                        Mux(valid[_FACTORS], late_rotation[lane ^ 1], rotation[lane])
-                    ),
-                ]
+                m.d.comb += products.value[lane].eq(source)
             with m.Elif(activates):
-                m.d.comb += [
-                    products.value[lane].eq(silu.delta[lane]),
-                    products.code[lane].eq(silu.slope[lane]),
-                ]
+                m.d.comb += products.value[lane].eq(silu.delta[lane])
             with m.Else():
-                m.d.comb += [
-                    products.value[lane].eq(late[lane]),
-                    products.code[lane].eq(modulator.size[lane]),
-                    products.negate[lane].eq(modulator.negative[lane]),
-                ]
+                m.d.comb += products.value[lane].eq(late[lane])
+            slope = silu.slope[lane] & activates.replicate(len(silu.slope[lane])).as_signed()
             m.d.comb += [
+                products.code[lane].eq(
+                    # Two of them are 0.
+                    Mux(valid[_FACTORS], late_rotation[lane ^ 1], rotation[lane]).as_signed()
+                    | slope
+                    | modulator.size[lane]
+                ),
+                products.negate[lane].eq(modulator.negative[lane]),
                 rotator.product[lane].eq(products.product[lane]),
                 silu.product[lane].eq(products.product[lane]),
                 scaler.value[lane].eq(
@@ -319,6 +318,7 @@ class VectorUnit(wiring.Component):
             modulator.length.eq(length),
             modulator.below.eq(delayed(m, below(magnitude))),
             modulator.mute.eq(weighs),
+            modulator.idle.eq(op[Operation.ROTATE] | op[Operation.SILU]),
             products.mute.eq(weighs),
             softmax.active.eq(weighs),
             modulator.product_shift.eq(self.settings.product_shift),
