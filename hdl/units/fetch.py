@@ -19,13 +19,14 @@ from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.units import encoder
 from hdl.units.encoder import Encoder
 from hdl.units.neuron import group_layout
+from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import CODE, EXPONENT, VECTOR
 from isa.instructions import FIRE
 
 COUNT_BITS = 18
 _GROUPS = 8  # in the queue or on their way to it
-_CODES_LATENCY = 1 + encoder.LATENCY  # from a source address to its codes
+_CODES_LATENCY = 2 + encoder.LATENCY  # from a source address to its codes
 
 
 def open_tile_layout() -> StructLayout:
@@ -218,13 +219,12 @@ class Fetch(wiring.Component):
         slots = [Signal(slot, name=f"slot_{k}") for k in range(_CODES_LATENCY)]
         for previous, following in zip([issue, *slots], slots, strict=False):
             m.d.sync += following.eq(previous)
-        mask_in = Signal(c.vector_lanes)
         m.submodules.encoder = codes = Encoder(c)
-        m.d.sync += mask_in.eq(mask)
+        # The memory's output, a block RAM's, has a cycle of its own.
         m.d.comb += [
-            codes.word.eq(self.source.data),
-            codes.mask.eq(mask_in),
-            codes.exponent.eq(slots[0].exponent),
+            codes.word.eq(delayed(m, self.source.data)),
+            codes.mask.eq(delayed(m, mask, 2)),
+            codes.exponent.eq(slots[1].exponent),
         ]
 
         arrived = slots[-1]
