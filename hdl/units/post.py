@@ -127,8 +127,10 @@ class Post(Component):
         # From cycle 10 to 12 the context of the word's own instruction: the front may have moved
         # on, but two instructions are at least three cycles apart.
         context, tail, sends = Signal(POST.layout()), Signal(range(c.vector_lanes)), Signal()
-        m.d.comb += issue.passed.eq(valid[9] & first[9])
-        with m.If(issue.passed):
+        passed = Signal()  # of cycle 9, out of a register: an instruction's acceptance hangs on it
+        m.d.sync += passed.eq(valid[8] & first[8])
+        m.d.comb += issue.passed.eq(passed)
+        with m.If(passed):
             m.d.sync += [
                 context.eq(issue.context),
                 tail.eq(issue.last_index[: len(tail)]),
