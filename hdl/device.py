@@ -139,7 +139,10 @@ class Device(Component):
         connect(m, vector.magnitude_in, magnitudes.vector)
         connect(m, post.magnitude_write, magnitudes.post_write)
         connect(m, vector.magnitude_write, magnitudes.vector_write)
-        m.d.comb += magnitudes.post_join.eq(post.magnitude_join)
+        m.d.comb += [
+            magnitudes.post_join.eq(post.magnitude_join),
+            magnitudes.join_address.eq(post.join_address),
+        ]
         connect(m, post.maximum_write, maxima.write)
         connect(m, vector.maximum, maxima.read)
         connect(m, vector.scalar_write, scalars.write)

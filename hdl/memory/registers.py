@@ -7,6 +7,7 @@ from amaranth.lib.wiring import Component, In
 from hdl.lib.ecp5 import select
 from hdl.lib.shapes import register_read, scalar_layout, write_port
 from hdl.memory.style import style
+from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 
@@ -15,7 +16,8 @@ class MagnitudeFile(Component):
     """OR of magnitudes of each vector or head. Two writers, which never write one register at the
     same time (the program waits), two readers in the same cycle; a write is seen in the next one.
 
-    With post_join the post unit's word is ORed into the register instead of replacing it.
+    With post_join the word that the post unit writes in the next cycle is ORed into the register
+    instead of replacing it; join_address names the register already, which nobody writes then.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -25,6 +27,7 @@ class MagnitudeFile(Component):
             {
                 "post_write": In(write_port(8, shape)),
                 "post_join": In(1),
+                "join_address": In(8),
                 "vector_write": In(write_port(8, shape)),
                 "fire": In(register_read(8, shape)),
                 "vector": In(register_read(8, shape)),
@@ -34,9 +37,9 @@ class MagnitudeFile(Component):
     def elaborate(self, platform):
         m = Module()
         joined = register_read(8, unsigned(VECTOR.bits)).create()
-        m.d.comb += joined.address.eq(self.post_write.address)
+        m.d.comb += joined.address.eq(self.join_address)
         readers = {"fire": self.fire, "vector": self.vector, "join": joined}
-        word = self.post_write.data | Mux(self.post_join, joined.data, 0)
+        word = self.post_write.data | delayed(m, Mux(self.post_join, joined.data, 0))
         # Each writer has memories of its own, one a reader; a bit tells who wrote a register last.
         by_vector = Array(Signal(name=f"by_vector_{i}") for i in range(self.depth))
         writers = {"post": (self.post_write, word), "vector": (self.vector_write, None)}

@@ -50,6 +50,7 @@ class Post(Component):
                      have arrived and were not taken; take removes words, seen in the next cycle
     logits           elements of a to_host instruction, when send_logits is set as it is accepted;
                      logits_count: how many, steady while they come
+    magnitude_join, join_address   of the magnitude that is written in the next cycle
     next_token       argmax of the last argmax instruction, from its done on; lowest index wins
     saturations      results clipped, all four steps, in this cycle
     wait_stall, stream_stall, link_stall   waits in this cycle for a tile, for parameters, for the
@@ -79,6 +80,7 @@ class Post(Component):
                 "vector_write": Out(write_port(16, word_layout(c))),
                 "magnitude_write": Out(write_port(8, VECTOR.bits)),
                 "magnitude_join": Out(1),
+                "join_address": Out(8),
                 "maximum_write": Out(write_port(4, signed(VECTOR.bits))),
                 "next_token": Out(TOKEN_BITS),
                 "send_logits": In(1),
@@ -258,6 +260,7 @@ class Post(Component):
             reduce.control.eq(control),
             self.next_token.eq(reduce.next_token),
             self.magnitude_join.eq(reduce.magnitude_join),
+            self.join_address.eq(reduce.join_address),
         ]
         connect(m, reduce.magnitude_write, flipped(self.magnitude_write))
         connect(m, reduce.maximum_write, flipped(self.maximum_write))

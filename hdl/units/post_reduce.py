@@ -35,8 +35,8 @@ class PostReduce(Component):
     """Registers the reductions of one word a cycle.
 
     A word comes in cycle 0 with its control and mask (lanes that are elements; the others are 0).
-    Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment);
-    magnitude_join asks the register file to OR it into the register.
+    Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment). In cycle
+    0 magnitude_join asks the register file to OR it into the register join_address.
     Cycle log2(V) + 1: maximum_write, at the last word (largest element), and next_token: the index
     of the largest element of the last argmax instruction, the lowest such index.
     """
@@ -50,6 +50,7 @@ class PostReduce(Component):
                 "control": In(reduce_control_layout()),
                 "magnitude_write": Out(write_port(8, VECTOR.bits)),
                 "magnitude_join": Out(1),
+                "join_address": Out(8),
                 "maximum_write": Out(write_port(4, signed(VECTOR.bits))),
                 "next_token": Out(TOKEN_BITS),
             }
@@ -73,7 +74,8 @@ class PostReduce(Component):
         m.d.comb += [
             port.enable.eq(control.valid & control.segment_last & control.write_magnitude),
             port.address.eq(control.magnitude),
-            self.magnitude_join.eq(control.join_magnitude),
+            self.magnitude_join.eq(self.control.join_magnitude),
+            self.join_address.eq(self.control.magnitude),
             port.data.eq(of_word | Mux(control.segment_first, 0, before)),
         ]
         with m.If(control.valid):

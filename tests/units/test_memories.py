@@ -116,16 +116,19 @@ async def magnitude_file(dut):
     registers = [0] * TINY.magnitudes
     for _ in range(CYCLES):
         one, other = rng.sample(range(TINY.magnitudes), 2)
+        join = rng.getrandbits(1)
+        dut.post_join.value, dut.join_address.value = join, one
+        await RisingEdge(dut.clk)
+        dut.post_join.value = rng.getrandbits(1)  # of the next cycle's write, which there is not
+        dut.join_address.value = rng.randrange(TINY.magnitudes)
         for name, at in (("post_write", one), ("vector_write", other)):
             enable, value = rng.getrandbits(1), rng.getrandbits(24)
             getattr(dut, f"{name}__enable").value = enable
             getattr(dut, f"{name}__address").value = at
             getattr(dut, f"{name}__data").value = value
-            join = rng.getrandbits(1) if name == "post_write" else 0
-            if name == "post_write":
-                dut.post_join.value = join
             if enable:
-                registers[at] = value | (registers[at] if join else 0)
+                joins = join and name == "post_write"
+                registers[at] = value | (registers[at] if joins else 0)
         await RisingEdge(dut.clk)
         dut.post_write__enable.value = 0
         dut.vector_write__enable.value = 0

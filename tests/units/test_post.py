@@ -42,6 +42,7 @@ class Bench:
         self.ring: dict[int, tuple[int, ...]] = {}
         self.written = self.taken = self.popped = self.completed = 0
         self.writes, self.magnitudes, self.maxima = [], [], []
+        self.joins = 0, 0  # register and join of the next cycle's magnitude
         self.saturations = self.stream_stalls = self.link_stalls = self.wait_stalls = 0
         self.write_cycles: list[int] = []
         self.done_cycles: list[int] = []
@@ -138,8 +139,10 @@ class Bench:
             self.write_cycles.append(self.cycle)
         if dut.magnitude_write__enable.value == 1:
             register = int(dut.magnitude_write__address.value)
-            value, join = int(dut.magnitude_write__data.value), int(dut.magnitude_join.value)
-            self.magnitudes.append((register, value, join))
+            named, join = self.joins  # as they stood a cycle before
+            assert named == register
+            self.magnitudes.append((register, int(dut.magnitude_write__data.value), join))
+        self.joins = int(dut.join_address.value), int(dut.magnitude_join.value)
         if dut.maximum_write__enable.value == 1:
             value = unpack(signed(24), int(dut.maximum_write__data.value))
             self.maxima.append((int(dut.maximum_write__address.value), value))
