@@ -1,4 +1,4 @@
-"""The register between the link and the device: every word once and in order, none after a clear."""
+"""The register between the link and the device: every word once, in order, none after a clear."""
 
 import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
