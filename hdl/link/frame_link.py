@@ -2,13 +2,14 @@
 
 from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.link.frame_receiver import FrameReceiver
 from hdl.link.frame_transmitter import FrameTransmitter
 from hdl.link.receive_buffer import ReceiveBuffer
 from hdl.link.transmit_buffer import TransmitBuffer
 from hdl.link.uart import received_layout
+from hdl.link.word_register import WordRegister
 from isa.frames import (
     FIRST_OF_SESSION,
     HELLO_WORDS,
@@ -206,14 +207,19 @@ class FrameLink(Component):
         return m
 
     def _device(self, m: Module, arrived: ReceiveBuffer, departing: TransmitBuffer, reset) -> None:
-        """Words to and from the device behind the link; none while it is reset."""
+        """Words to and from the device behind the link; none while it is reset.
+
+        A register each way: the device's long decisions begin and end at it. Both are empty in
+        every cycle of `reset_device`, and `opening` holds them so before the buffers are cleared.
+        """
+        m.submodules.to_device = to_device = WordRegister()
+        m.submodules.from_device = from_device = WordRegister()
         m.d.sync += self.reset_device.eq(reset)
-        blocked = self.reset_device | ~self.open
         m.d.comb += [
-            self.words_to_device.payload.eq(arrived.words.payload),
-            self.words_to_device.valid.eq(arrived.words.valid & ~blocked),
-            arrived.words.ready.eq(self.words_to_device.ready & ~blocked),
-            departing.words.payload.eq(self.words_from_device.payload),
-            departing.words.valid.eq(self.words_from_device.valid & ~blocked),
-            self.words_from_device.ready.eq(departing.words.ready & ~blocked),
+            to_device.clear.eq(reset | ~self.open),
+            from_device.clear.eq(reset | ~self.open),
         ]
+        connect(m, arrived.words, to_device.i)
+        connect(m, to_device.o, flipped(self.words_to_device))
+        connect(m, flipped(self.words_from_device), from_device.i)
+        connect(m, from_device.o, departing.words)

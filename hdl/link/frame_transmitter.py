@@ -17,7 +17,8 @@ def request_layout() -> StructLayout:
 class FrameTransmitter(Component):
     """One frame at a time; takes a request when the last byte of the frame before is gone.
 
-    `index` is the number of the payload word that `word` has to show three cycles later.
+    `index` is the number of the payload word that `word` has to show four cycles later. Bytes come
+    out of a register, one in two cycles at most.
     `session` may change only while `request.ready`.
     """
 
@@ -37,42 +38,55 @@ class FrameTransmitter(Component):
         shift = Signal(HEADER.bits)  # header, word or check; the next byte lowest
         count = Signal(range(HEADER_BYTES + 1))  # bytes in it
         left = Signal(8)
-        inside, checked, escaped = Signal(), Signal(), Signal()
+        inside, checked, escaped, special = Signal(), Signal(), Signal(), Signal()
+        header = Signal(HEADER.bits)
         crc = Signal(32)
-        byte, out = shift[:8], self.bytes
-        special = (byte == MARK) | (byte == ESCAPE)
-        request = self.request.payload
+        byte, request = shift[:8], self.request.payload
+        full, out = Signal(), Signal(8)  # a byte that waits for the line
+        m.d.comb += [self.bytes.valid.eq(full), self.bytes.payload.eq(out)]
+        with m.If(self.bytes.ready):
+            m.d.sync += full.eq(0)
+
+        def put(value) -> None:
+            """Only while not `full`."""
+            m.d.sync += [full.eq(1), out.eq(value)]
 
         def load(value) -> None:
             m.d.sync += [shift.eq(value), count.eq(CHECK_BYTES)]
-            m.next = "BYTES"
+            m.next = "LOOK"
 
+        m.d.sync += special.eq((byte == MARK) | (byte == ESCAPE))
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.request.ready.eq(1)
                 m.d.sync += [
-                    shift.eq(request.header), left.eq(request.header.length),
-                    inside.eq(request.inside), count.eq(HEADER_BYTES), checked.eq(0),
+                    header.eq(request.header), inside.eq(request.inside), checked.eq(0),
                     self.index.eq(0), crc.eq(CRC_START),
                 ]  # fmt: skip
                 with m.If(self.request.valid):
                     m.next = "OPEN"
             with m.State("OPEN"):
-                m.d.comb += [out.payload.eq(MARK), out.valid.eq(1)]
-                with m.If(out.ready):
-                    m.next = "BYTES"
-            with m.State("BYTES"):
-                m.d.comb += out.valid.eq(1)
-                with m.If(special & ~escaped):
-                    m.d.comb += out.payload.eq(ESCAPE)
-                    with m.If(out.ready):
+                m.d.sync += [
+                    shift.eq(header), left.eq(HEADER.layout()(header).length),
+                    count.eq(HEADER_BYTES),
+                ]  # fmt: skip
+                with m.If(~full):
+                    put(MARK)
+                    m.next = "LOOK"
+            with m.State("LOOK"):  # at a byte, once at each: whether it is to be stuffed, its CRC
+                m.d.sync += escaped.eq(0)
+                with m.If(~checked):
+                    m.d.sync += crc.eq(crc_step(crc, byte))
+                m.next = "BYTE"
+            with m.State("BYTE"):
+                with m.If(~full):
+                    with m.If(special & ~escaped):
+                        put(ESCAPE)
                         m.d.sync += escaped.eq(1)
-                with m.Else():
-                    m.d.comb += out.payload.eq(Mux(escaped, byte ^ ESCAPE_XOR, byte))
-                    with m.If(out.ready):
-                        m.d.sync += [escaped.eq(0), shift.eq(shift >> 8), count.eq(count - 1)]
-                        with m.If(~checked):
-                            m.d.sync += crc.eq(crc_step(crc, byte))
+                    with m.Else():
+                        put(Mux(escaped, byte ^ ESCAPE_XOR, byte))
+                        m.d.sync += [shift.eq(shift >> 8), count.eq(count - 1)]
+                        m.next = "LOOK"
                         with m.If(count == 1):
                             m.next = "LOAD"
             with m.State("LOAD"):
@@ -85,7 +99,7 @@ class FrameTransmitter(Component):
                 with m.Else():
                     m.next = "CLOSE"
             with m.State("CLOSE"):
-                m.d.comb += [out.payload.eq(MARK), out.valid.eq(1)]
-                with m.If(out.ready):
+                with m.If(~full):
+                    put(MARK)
                     m.next = "IDLE"
         return m

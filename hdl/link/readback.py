@@ -1,6 +1,6 @@
 """Read-back: one link word out of row, vector or external memory or the register block."""
 
-from amaranth.hdl import Array, Module, unsigned
+from amaranth.hdl import Array, Module, Signal, unsigned
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import read_port, word_layout
@@ -12,7 +12,8 @@ from isa.packets import Space
 class ReadBack(Component):
     """Splits a link word address into memory addresses and picks the word out of what comes back.
 
-    Adds no cycle to the memories' own latencies. A vector element is sign-extended. Beyond the end
+    Adds no cycle to the memories' own latencies; `space` and `address` must be stable for a cycle
+    before its word comes. A vector element is sign-extended. Beyond the end
     of a memory there are zeros.
     """
 
@@ -44,18 +45,22 @@ class ReadBack(Component):
             self.vector.address.eq(address[lane_bits:]),
             self.register_address.eq(address),
         ]
-        with m.Switch(self.space):
-            with m.Case(Space.ROW):
-                with m.If(address < c.row_depth << (row_bits + core_bits)):
-                    word = self.row_data.word_select(address[:row_bits], 32)
-                    m.d.comb += self.port.data.eq(word)
-            with m.Case(Space.VECTOR):
-                lanes = Array(self.vector.data[i] for i in range(c.vector_lanes))
-                with m.If(address < c.vector_depth << lane_bits):
-                    m.d.comb += self.port.data.eq(lanes[address[:lane_bits]])
-            with m.Case(Space.EXTERNAL):
-                m.d.comb += self.port.data.eq(self.external_data)
-            with m.Default():
-                with m.If(address < 1 << len(self.register_address)):
-                    m.d.comb += self.port.data.eq(self.register_data)
+        # Space and address are stable long before the word is taken: the place is decided first.
+        reaches = {
+            Space.ROW: c.row_depth << (row_bits + core_bits),
+            Space.VECTOR: c.vector_depth << lane_bits,
+            Space.REGISTER: 1 << len(self.register_address),
+        }
+        at = {space: Signal(name=f"at_{space.name}") for space in reaches}
+        for space, reach in reaches.items():
+            m.d.sync += at[space].eq((self.space == space) & (address < reach))
+        lanes = Array(self.vector.data[i] for i in range(c.vector_lanes))
+        with m.If(at[Space.ROW]):
+            m.d.comb += self.port.data.eq(self.row_data.word_select(address[:row_bits], 32))
+        with m.Elif(at[Space.VECTOR]):
+            m.d.comb += self.port.data.eq(lanes[address[:lane_bits]])
+        with m.Elif(at[Space.REGISTER]):
+            m.d.comb += self.port.data.eq(self.register_data)
+        with m.Elif(self.space == Space.EXTERNAL):
+            m.d.comb += self.port.data.eq(self.external_data)
         return m

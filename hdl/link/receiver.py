@@ -51,7 +51,8 @@ class Receiver(Component):
     therefore must not READ: logits on their way could need the rows that wait behind it.
 
     A state is a flip-flop, and what a header says is decided into registers while the header comes,
-    so that a word is taken behind few look-up tables. `running` is seen a cycle late.
+    so that a word is taken behind few look-up tables: each state has its own condition for it, and
+    most have none but `link.valid`. `running` is seen a cycle late.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -88,9 +89,9 @@ class Receiver(Component):
         kind, space, flags = Signal(8), Signal(8), Signal(16)
         left, address = Signal(32), Signal(32)
         final, empty, unfit = Signal(), Signal(), Signal()  # left is 1; was 0; no prompt's length
-        word, take = self.link.payload, Signal()
+        word, come = self.link.payload, self.link.valid
+        take = {name: Signal(name=f"take_{name}") for name in PAYLOAD}  # a word, in this state
         m.d.comb += [
-            take.eq(self.link.valid & self.link.ready),
             self.fault.valid.eq(at["fault"]),
             self.read.valid.eq(at["read"]),
             self.read.payload.space.eq(space),
@@ -102,27 +103,27 @@ class Receiver(Component):
         def go(origin: str, target: str) -> None:
             m.d.sync += [at[origin].eq(0), at[target].eq(1)]
 
-        with m.If(at["kind"] & take):
+        with m.If(at["kind"] & come):
             m.d.sync += Cat(kind, space, flags).eq(word)
             go("kind", "value")
-        with m.If(at["value"] & take):
+        with m.If(at["value"] & come):
             go("value", "length")
-        with m.If(at["length"] & take):
+        with m.If(at["length"] & come):
             go("length", "check")
         with m.If(at["length"]):
             m.d.sync += [
                 left.eq(word), final.eq(word == 1), empty.eq(word == 0),
                 unfit.eq((word == 0) | (word > self.c.context)),
             ]  # fmt: skip
-        with m.If(Cat(at[name] for name in PAYLOAD).any() & take):
+        with m.If(Cat(*take.values()).any()):
             m.d.sync += [left.eq(left - 1), final.eq(left == 2)]
         reads = self._check(m, at, (kind, space, flags), address, empty, unfit)
         last = self._addresses(m, at, take, address)
         for name in PAYLOAD:
-            with m.If(at[name] & take & final):
+            with m.If(take[name] & final):
                 go(name, "start" if name == "prompt" else "end")
             if name in ADDRESSED:
-                with m.Elif(at[name] & take & last):
+                with m.Elif(take[name] & last[name]):
                     go(name, "drop")
         with m.If(at["fault"] & self.fault.ready):
             m.d.sync += at["fault"].eq(0)
@@ -229,21 +230,21 @@ class Receiver(Component):
         """Bits of a link word's address in row memory."""
         return self._entry_bits() + len(self.rows.payload.address)
 
-    def _addresses(self, m: Module, at, take, address) -> Value:
-        """Counts `address`; whether it is the last that its memory's addresses reach."""
+    def _addresses(self, m: Module, at, take, address) -> dict[str, Value]:
+        """Counts `address`; whether it is the last that each memory's addresses reach."""
         reaches = {"row": self._row_reach(), "table": TABLE_BITS}
         if self.c.external_words:
             reaches["external"] = address_bits(self.c)
         counted = address[: max(reaches.values())]
         with m.If(at["value"]):
             m.d.sync += address.eq(self.link.payload)
-        with m.If(Cat(at[n] for n in (*ADDRESSED, "stream_row", "stream_parameter")).any() & take):
+        with m.If(Cat(take[n] for n in (*ADDRESSED, "stream_row", "stream_parameter")).any()):
             m.d.sync += counted.eq(counted + 1)
-        return Cat(at[name] & address[:bits].all() for name, bits in reaches.items()).any()
+        return {name: address[: reaches.get(name, 1)].all() for name in ADDRESSED}
 
     def _payload(self, m: Module, at, take, address, final) -> None:
         """Where the words of a payload go, and when they can."""
-        c, word, rows = self.c, self.link.payload, self.rows.payload
+        c, word, come, rows = self.c, self.link.payload, self.link.valid, self.rows.payload
         m.submodules.prompts = prompts = fifo.SyncFIFO(width=TOKEN_BITS + 1, depth=c.context)
         m.d.comb += [
             self.prompt.payload.eq(prompts.r_data[:TOKEN_BITS]),
@@ -251,7 +252,7 @@ class Receiver(Component):
             self.prompt.valid.eq(prompts.r_rdy),
             prompts.r_en.eq(self.prompt.ready),
             prompts.w_data.eq(Cat(word[:TOKEN_BITS], final)),
-            prompts.w_en.eq(self.link.valid & at["prompt"]),
+            prompts.w_en.eq(come & at["prompt"]),
         ]
 
         # Row writes: the word's place in its row, the core and the row are bit fields.
@@ -262,31 +263,42 @@ class Receiver(Component):
         to_row = at["row"] | (at["stream_row"] & self.row_ready)
         to_table = at["table"] | (at["stream_parameter"] & self.parameter_ready)
         m.d.comb += [
-            self.rows.valid.eq(self.link.valid & to_row),
+            self.rows.valid.eq(come & to_row),
             rows.address.eq(Mux(at["stream_row"], self.row_address, address[entry_bits:])),
             rows.cores.eq(1 << address[lane_bits:entry_bits]),
             rows.lanes.eq(Array(0xF << 4 * i for i in range(row_words))[address[:lane_bits]]),
             rows.spread.eq(0),
             *(rows.data[i].eq(word.word_select(i % 4, 8)) for i in range(c.vector_lanes)),
-            self.row_done.eq(at["stream_row"] & take & address[:entry_bits].all()),
-            self.tables.enable.eq(self.link.valid & to_table),
+            self.row_done.eq(take["stream_row"] & address[:entry_bits].all()),
+            self.tables.enable.eq(come & to_table),
             self.tables.space.eq(self.read.payload.space),
             self.tables.address.eq(
                 Mux(at["stream_parameter"], Cat(in_parameter, self.parameter_address), address)
             ),
             self.tables.data.eq(word),
-            self.parameter_done.eq(at["stream_parameter"] & take & in_parameter.all()),
+            self.parameter_done.eq(take["stream_parameter"] & in_parameter.all()),
         ]
-        to_external = Const(0)
+        ready = {
+            "row": self.rows.ready,
+            "table": Const(1),
+            "external": Const(0),
+            "stream_row": self.row_ready & self.rows.ready,
+            "stream_parameter": self.parameter_ready,
+            "prompt": prompts.w_rdy,
+            "drop": Const(1),
+        }
         if c.external_words:
             external = self.external
-            to_external = at["external"] & external.ready
+            ready["external"] = external.ready
             m.d.comb += [
                 external.payload.address.eq(address),
                 external.payload.data.eq(word),
-                external.valid.eq(self.link.valid & at["external"]),
+                external.valid.eq(come & at["external"]),
             ]
-        m.d.comb += self.link.ready.eq(
-            Cat(at[name] for name in ("kind", "value", "length", "drop")).any()
-            | (to_row & self.rows.ready) | to_table | (at["prompt"] & prompts.w_rdy) | to_external
-        )  # fmt: skip
+        m.d.comb += [
+            *(take[name].eq(come & at[name] & ready[name]) for name in PAYLOAD),
+            self.link.ready.eq(
+                Cat(at[name] for name in ("kind", "value", "length")).any()
+                | Cat(at[name] & ready[name] for name in PAYLOAD).any()
+            ),
+        ]

@@ -1,6 +1,6 @@
 """The register block: settings that the host writes, identity and counters that it reads."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
@@ -15,9 +15,12 @@ from isa.registers import (
     IDENTITY,
     IDENTITY_MAGIC,
     SETTINGS,
+    Register,
 )
 
 INCREMENT_BITS = 16  # largest increment of a counter in one cycle
+GROUP_BITS = 3  # registers that one step of reading chooses from
+GROUP = 1 << GROUP_BITS
 
 
 def increments_layout() -> StructLayout:
@@ -26,12 +29,12 @@ def increments_layout() -> StructLayout:
 
 
 class RegisterBlock(Component):
-    """32-bit registers. Settings follow a write in the next cycle; `data` comes one cycle after
+    """32-bit registers. Settings follow a write two cycles later; `data` comes two cycles after
     `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
 
     Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
-    value to a counter's address clears it. Settings begin with those of `contents`,
-    whose identity is that of the image until `overwritten`.
+    value to a counter's address clears it, as late as a setting follows. Settings begin with those
+    of `contents`, whose identity is that of the image until `overwritten`.
     """
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
@@ -49,14 +52,20 @@ class RegisterBlock(Component):
 
     def elaborate(self, platform):
         m = Module()
-        write = Signal()
+        # Which register a write is for is decided a cycle before it is done, once for each.
+        write, written = Signal(), Signal(32)
         m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
+        m.d.sync += written.eq(self.tables.data)
+
+        def chosen(r: Register) -> Signal:
+            found = Signal(name=f"write_{r.name}")
+            m.d.sync += found.eq(write & (self.tables.address == r.address))
+            return found
+
         present = [r for r in SETTINGS if r.name not in EXTERNAL_SETTINGS or self.c.external_words]
-        with m.If(write):
-            with m.Switch(self.tables.address):
-                for r in present:
-                    with m.Case(r.address):
-                        m.d.sync += self.settings[r.name].eq(self.tables.data)
+        for r in present:
+            with m.If(chosen(r)):
+                m.d.sync += self.settings[r.name].eq(written)
         counts = {r.name: Signal(32, name=f"count_{r.name}") for r in COUNTERS}
         for r in COUNTERS:
             # Increments are registered first: they come from the ends of long paths.
@@ -65,7 +74,7 @@ class RegisterBlock(Component):
                 step.eq(self.increments[r.name]),
                 counts[r.name].eq(counts[r.name] + step),
             ]
-            with m.If(write & (self.tables.address == r.address)):
+            with m.If(chosen(r)):
                 m.d.sync += counts[r.name].eq(0)
         kept = Signal(init=1, reset_less=True)  # a reset does not bring memories back
         with m.If(self.overwritten):
@@ -82,10 +91,19 @@ class RegisterBlock(Component):
             extended = Signal(signed(32) if r.signed else unsigned(32), name=f"read_{r.name}")
             m.d.comb += extended.eq(self.settings[r.name])
             values[r.address] = extended
-        with m.Switch(self.address):
-            for address, value in values.items():
-                with m.Case(address):
-                    m.d.sync += self.data.eq(value)
-            with m.Default():
-                m.d.sync += self.data.eq(0)
+        self._read(m, values)
         return m
+
+    def _read(self, m: Module, values: dict) -> None:
+        """`data`, from eight neighbours each in the first cycle, then from the groups of eight."""
+        groups = {address >> GROUP_BITS for address in values}
+        group, found = Signal(len(self.address) - GROUP_BITS), {}
+        m.d.sync += [group.eq(self.address[GROUP_BITS:]), self.data.eq(0)]
+        for number in sorted(groups):
+            found[number] = Signal(32, name=f"read_group_{number}")
+            neighbours = Array(values.get(number << GROUP_BITS | i, 0) for i in range(GROUP))
+            m.d.sync += found[number].eq(neighbours[self.address[:GROUP_BITS]])
+        with m.Switch(group):
+            for number, value in found.items():
+                with m.Case(number):
+                    m.d.sync += self.data.eq(value)

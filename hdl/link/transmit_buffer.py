@@ -20,7 +20,7 @@ class TransmitBuffer(Component):
     """`depth` words (a power of two): the next frame's are those from `sequence` on.
 
     `length` of them can go now, when `due` (some cycles after they came); `take` says that a frame
-    of them begins. `address` is the number of the word that `data` shows two cycles later.
+    of them begins. `address` is the number of the word that `data` shows three cycles later.
 
     `heard` is set for a cycle with the `acknowledge` of a good frame, and `missing` with it when
     the host misses words: the buffer goes back to the first that is not acknowledged. It also does
@@ -61,8 +61,10 @@ class TransmitBuffer(Component):
         # is no frame.
         moved, settling, lingered = Signal(), Signal(2), Signal()
         ready = Signal()  # words for a frame
+        address = Signal(SEQUENCE_BITS)  # behind an adder
         m.d.sync += [
             room.eq(held < depth - 1),
+            address.eq(self.address),
             self.data.eq(read.data),
             waiting.eq(end - following),
             self.length.eq(Mux(waiting > longest, longest, waiting)),
@@ -76,7 +78,7 @@ class TransmitBuffer(Component):
             write.addr.eq(end),
             write.data.eq(self.words.payload),
             write.en.eq(self.words.valid & self.words.ready),
-            read.addr.eq(self.address),
+            read.addr.eq(address),
             self.sequence.eq(following),
             self.due.eq(ready & (settling == 0)),
         ]

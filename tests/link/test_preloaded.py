@@ -21,7 +21,7 @@ def test_settings_come_back_with_a_reset_and_memories_do_not() -> None:
     async def bench(ctx) -> None:
         async def read(name: str) -> int:
             ctx.set(block.address, REGISTERS[name].address)
-            await ctx.tick()
+            await ctx.tick().repeat(2)
             return ctx.get(block.data)
 
         async def pulse(signal) -> None:
@@ -36,6 +36,7 @@ def test_settings_come_back_with_a_reset_and_memories_do_not() -> None:
         ctx.set(block.tables.address, REGISTERS["context"].address)
         ctx.set(block.tables.data, 9)
         await pulse(block.tables.enable)
+        await ctx.tick()
         assert await read("context") == 9 and await read("image") == IDENTITY
         await pulse(reset)
         assert await read("context") == 7 and await read("image") == IDENTITY

@@ -24,7 +24,7 @@ CYCLES = 8000
 
 
 class Model:
-    """Settings, counters, and the increments that were not added yet."""
+    """Settings, counters, the increments and the write that are not done yet."""
 
     def __init__(self, c: Configuration) -> None:
         identities = (IDENTITY_MAGIC, CONTRACT_VERSION, c.identity, 0)
@@ -34,6 +34,7 @@ class Model:
         self.settings = {r.name: 0 for r in SETTINGS}
         self.counts = {r.name: 0 for r in COUNTERS}
         self._steps = dict(self.counts)
+        self._write: tuple[int, int] | None = None
 
     def read(self, address: int) -> int:
         for r in SETTINGS:
@@ -45,7 +46,8 @@ class Model:
         return self.fixed.get(address, 0)
 
     def step(self, write: tuple[int, int] | None, increments: dict[str, int]) -> None:
-        """One cycle: `write` is (address, data)."""
+        """One cycle: `write` is (address, data), done in the next one."""
+        write, self._write = self._write, write
         for name, step in self._steps.items():
             self.counts[name] = self.counts[name] + step & 0xFFFFFFFF
         self._steps = increments
@@ -65,7 +67,7 @@ async def every_cycle(dut):
     await start(dut)
     rng, model = generator("registers"), Model(configuration(parameters()["name"]))
     addresses = [r.address for r in (*SETTINGS, *IDENTITY, *COUNTERS)]
-    reads: deque[int | None] = deque([None, None])
+    reads: deque[int | None] = deque([None, None, None])
     write, increments = None, {r.name: 0 for r in COUNTERS}
     for _ in range(CYCLES):
         await RisingEdge(dut.clk)
@@ -105,7 +107,7 @@ async def counters_wrap(dut):
     dut.increments.value = pack(increments_layout(), {COUNTERS[-1].name: step})
     await ClockCycles(dut.clk, cycles)
     dut.increments.value = 0
-    await ClockCycles(dut.clk, 4)
+    await ClockCycles(dut.clk, 5)
     assert int(dut.data.value) == step * cycles & 0xFFFFFFFF
     assert step * cycles >> 32
 

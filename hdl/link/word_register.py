@@ -1,0 +1,35 @@
+"""A register for one word between two streams: no wire passes from one side to the other."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, In, Out
+
+
+class WordRegister(Component):
+    """Takes a word when it holds none: one in two cycles at most, each offered a cycle later.
+
+    `i.ready` and `o.valid` are registers. `clear` empties it: from the next cycle on, and until the
+    cycle after the last of `clear`, it neither offers nor takes a word. What it took in the first
+    cycle of `clear` is lost.
+    """
+
+    def __init__(self) -> None:
+        word = stream.Signature(unsigned(32))
+        super().__init__({"i": In(word), "o": Out(word), "clear": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        empty, full = Signal(), Signal()
+        data = Signal(32, reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(empty), self.o.valid.eq(full), self.o.payload.eq(data),
+        ]  # fmt: skip
+        with m.If(empty):
+            m.d.sync += data.eq(self.i.payload)
+        with m.If(full):
+            m.d.sync += [full.eq(~self.o.ready), empty.eq(self.o.ready)]
+        with m.Else():
+            m.d.sync += [full.eq(empty & self.i.valid), empty.eq(~(empty & self.i.valid))]
+        with m.If(self.clear):
+            m.d.sync += [full.eq(0), empty.eq(0)]
+        return m
