@@ -122,7 +122,9 @@ class FrameLink(Component):
             ]
             m.d.sync += welcoming.eq(0)
 
-        with m.If(request.ready):
+        free = Signal()  # out of a register: nobody but us keeps the transmitter busy
+        m.d.sync += free.eq(request.ready & ~request.valid)
+        with m.If(free):
             with m.If(opening):
                 m.d.comb += begin.eq(1)
             with m.Elif(welcome_due):

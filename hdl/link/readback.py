@@ -54,7 +54,9 @@ class ReadBack(Component):
         at = {space: Signal(name=f"at_{space.name}") for space in reaches}
         for space, reach in reaches.items():
             m.d.sync += at[space].eq((self.space == space) & (address < reach))
-        lanes = Array(self.vector.data[i] for i in range(c.vector_lanes))
+        kept = Signal.like(self.vector.data, reset_less=True)  # block RAM is slow
+        m.d.sync += kept.eq(self.vector.data)
+        lanes = Array(kept[i] for i in range(c.vector_lanes))
         with m.If(at[Space.ROW]):
             m.d.comb += self.port.data.eq(self.row_data.word_select(address[:row_bits], 32))
         with m.Elif(at[Space.VECTOR]):

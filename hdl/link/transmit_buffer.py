@@ -59,15 +59,19 @@ class TransmitBuffer(Component):
         room = Signal()
         # All that is counted is seen late: `end` only grows, and while `following` has moved there
         # is no frame.
-        moved, settling, lingered = Signal(), Signal(2), Signal()
+        moved, settling, lingered = Signal(), Signal(3), Signal()
         ready = Signal()  # words for a frame
+        words = Signal.like(self.length)  # of it
+        beyond = Signal(SEQUENCE_BITS)  # the number behind its last
         address = Signal(SEQUENCE_BITS)  # behind an adder
         m.d.sync += [
             room.eq(held < depth - 1),
             address.eq(self.address),
             self.data.eq(read.data),
             waiting.eq(end - following),
-            self.length.eq(Mux(waiting > longest, longest, waiting)),
+            words.eq(Mux(waiting > longest, longest, waiting)),
+            self.length.eq(words),
+            beyond.eq(following + words),
             ready.eq((waiting >= longest) | (waiting != 0) & lingered),
             settling.eq(Cat(moved, settling)),
         ]
@@ -95,7 +99,7 @@ class TransmitBuffer(Component):
             m.d.sync += following.eq(target)
 
         with m.If(self.take):
-            move(following + self.length)
+            move(beyond)
 
         # Acknowledgements, and going back.
         tries = Signal(range(DEVICE_RESEND_LIMIT + 1))
