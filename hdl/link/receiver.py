@@ -110,13 +110,19 @@ class Receiver(Component):
             go("value", "length")
         with m.If(at["length"] & come):
             go("length", "check")
+        # `left` is counted a cycle late, as many wires hang on it.
+        taken = Cat(*take.values()).any()
+        took = Signal()
+        m.d.sync += took.eq(taken)
         with m.If(at["length"]):
             m.d.sync += [
                 left.eq(word), final.eq(word == 1), empty.eq(word == 0),
                 unfit.eq((word == 0) | (word > self.c.context)),
             ]  # fmt: skip
-        with m.If(Cat(*take.values()).any()):
-            m.d.sync += [left.eq(left - 1), final.eq(left == 2)]
+        with m.Elif(took):
+            m.d.sync += left.eq(left - 1)
+        with m.If(taken):
+            m.d.sync += final.eq(Mux(took, left == 3, left == 2))
         reads = self._check(m, at, (kind, space, flags), address, empty, unfit)
         last = self._addresses(m, at, take, address)
         for name in PAYLOAD:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import fifo, stream
+from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
@@ -48,18 +48,30 @@ class UnitQueue(Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = fifo.SyncFIFO(width=self.record.bits, depth=QUEUE_DEPTH)
+        # Pointers a bit longer than an address, and no count: what leaves is decided late.
+        m.submodules.queue = queue = Memory(
+            shape=unsigned(self.record.bits), depth=QUEUE_DEPTH, init=[]
+        )
+        write, read = queue.write_port(), queue.read_port(domain="comb")
+        written, gone = Signal(range(2 * QUEUE_DEPTH)), Signal(range(2 * QUEUE_DEPTH))
+        filled = Signal()
         head, following = Signal(self.record.layout()), Signal(self.record.layout())
         head_valid = Signal()
         room = Signal()
         pushed = Signal()
-        m.d.sync += room.eq(queue.level <= QUEUE_DEPTH - 2)
+        m.d.sync += [
+            room.eq((written - gone)[: len(gone)] <= QUEUE_DEPTH - 2),
+            written.eq(written + pushed),
+        ]
         m.d.comb += [
             pushed.eq(self.push.valid & room),
-            queue.w_data.eq(self.push.payload),
-            queue.w_en.eq(pushed),
+            filled.eq(written != gone),
+            write.addr.eq(written),
+            write.data.eq(self.push.payload),
+            write.en.eq(pushed),
+            read.addr.eq(gone),
             self.push.ready.eq(room),
-            following.eq(queue.r_data),
+            following.eq(read.data),
         ]
         # Whether the next cycle's head may start is decided before it is known which one that is.
         met = Signal()
@@ -67,14 +79,13 @@ class UnitQueue(Component):
         moves = Signal()
         m.d.comb += [
             moves.eq(~head_valid | taken),
-            queue.r_en.eq(moves),
             self.instruction.payload.eq(head),
             self.instruction.valid.eq(met),
             self.waiting.eq(head_valid & ~met),
         ]
         with m.If(moves):
-            m.d.sync += [head.eq(following), head_valid.eq(queue.r_rdy)]
-            m.d.sync += met.eq(queue.r_rdy & self._met(following))
+            m.d.sync += [head.eq(following), head_valid.eq(filled), gone.eq(gone + filled)]
+            m.d.sync += met.eq(filled & self._met(following))
         with m.Else():
             m.d.sync += met.eq(self._met(head))
 

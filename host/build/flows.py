@@ -49,8 +49,9 @@ _NO_BYPASS = ("setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i 
 
 def _slack(clock_hz: float) -> str:
     # ABC9 maps for the least delay unless it is given one; with slack it saves half of the look-up
-    # tables. Its delays are without most of the wires, which take two thirds of a period.
-    return f"scratchpad -set abc9.D {round(0.28e12 / clock_hz)}; "
+    # tables. Its delays are without most of the wires, which take two thirds of a period. Beyond
+    # some nanoseconds it saves little more.
+    return f"scratchpad -set abc9.D {round(min(0.28e12 / clock_hz, 3500))}; "
 
 
 def _synth_ecp5(clock_hz: float) -> str:
