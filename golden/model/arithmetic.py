@@ -1,35 +1,26 @@
 """PyTorch twins of golden/units, batched: every integer step for any number of positions at once.
 
-Names, arguments and results are those of golden/units, except that exponents, scalars and maxima
-are tensors that broadcast over leading axes instead of single numbers. Integers of at most 53 bits
+Names, arguments and results are those of golden/units, except that exponents, mantissas and shifts
+are arrays that broadcast over leading axes instead of single numbers. Integers of at most 53 bits
 are exact in float64, and so are their products with powers of two: a shift is a product, a rounded
 shift is floor(product + 1/2). Arguments may be integer tensors; results are integers in float64.
-"""
 
-from dataclasses import dataclass
+Vectors are tensors. What is one number for each position or head is a NumPy array: that is little
+work, and NumPy's calls cost a third of PyTorch's.
+"""
 
 import numpy as np
 import torch
 
-from golden.units.functions import SILU_LIMIT, SILU_SHIFT, exp2_negative
-from golden.units.functions import Tables as NumpyTables
-from golden.units.norm import NormConstants
-from isa.formats import (
-    CODE,
-    EXP2_CLAMP,
-    MAXIMUM_LEFT_SHIFT,
-    RECIPROCAL_ENTRIES,
-    SILU_FRACTION,
-    SILU_PIECES,
-    SILU_SLOPE_FRACTION,
-    TRIGONOMETRIC_FRACTION,
-    VECTOR,
-)
+from isa.formats import CODE, TRIGONOMETRIC_FRACTION, VECTOR
 
 Tensor = torch.Tensor
-Shift = Tensor | int
+Scalars = np.ndarray  # float64, a number for each position or head in an axis of size 1
+Shift = Scalars | Tensor | int
 
+# A tensor, because PyTorch takes longer to make one of a number than for many a step itself.
 HALF = {kind: torch.tensor(0.5, dtype=kind) for kind in (torch.float32, torch.float64)}
+ABOVE = 1 + 2.0**-23  # the least float32 above 1
 
 # Non-zero digits of the non-adjacent form of q: the bits in which 3 q and q differ.
 SPIKES_OF_CODE = torch.tensor([((3 * q) ^ q).bit_count() for q in range(CODE.maximum + 1)])
@@ -53,20 +44,16 @@ def real(value: Tensor) -> Tensor:
     return value if value.is_floating_point() else value.to(torch.float64)
 
 
-def power(exponent: Shift) -> Tensor | float:
-    """2**exponent, exactly.
-
-    A number for each position or head is little work, and NumPy's calls cost a third of PyTorch's:
-    so here and in what else is done position by position.
-    """
-    if isinstance(exponent, Tensor):
-        return torch.from_numpy(np.exp2(real(exponent).numpy()))
-    return 2.0**exponent
+def power(exponent: Shift, kind: type = np.float64) -> Tensor | float:
+    """2**exponent, exactly."""
+    if isinstance(exponent, int):
+        return 2.0**exponent
+    return torch.from_numpy(np.exp2(np.asarray(exponent, np.float64)).astype(kind, copy=False))
 
 
 def half_up_(value: Tensor) -> Tensor:
     """Rounds to integers in place, halves upwards."""
-    return value.add_(0.5).floor_()
+    return value.add_(HALF[value.dtype]).floor_()
 
 
 def product_half_up_(value: Tensor, columns: Tensor) -> Tensor:
@@ -92,17 +79,7 @@ def saturate(value: Tensor, bits: int = VECTOR.bits) -> tuple[Tensor, int]:
     return clipped, int(torch.count_nonzero(clipped != value))
 
 
-def scale(value: Tensor, shift: Shift) -> tuple[Tensor, int]:
-    """Saturated rshift to the vector format; what left shifts make too large saturates."""
-    return saturate(rshift(value, shift))
-
-
-def bit_length(value: Tensor) -> Tensor:
-    """Bits needed for non-negative integers; 0 for 0."""
-    return real(torch.frexp(real(value)).exponent)
-
-
-def code_exponent(values: Tensor) -> Tensor:
+def code_exponent(values: Tensor) -> Scalars:
     """Spike codes' exponent over the last axis (kept, of size 1), as the OR of magnitudes gives.
 
     The OR of magnitudes and the largest magnitude have the same bit length.
@@ -110,47 +87,57 @@ def code_exponent(values: Tensor) -> Tensor:
     return exponent_of(values.abs().amax(-1, keepdim=True))
 
 
-def exponent_of(largest: Tensor) -> Tensor:
+def exponent_of(largest: Tensor) -> Scalars:
     """Spike codes' exponent where the largest magnitude is known."""
-    length = np.frexp(real(largest).numpy())[1]
-    return torch.from_numpy(length - (CODE.bits - 1.0))
+    return np.frexp(largest.numpy())[1] - (CODE.bits - 1.0)
 
 
-def encode(values: Tensor, exponent: Shift) -> Tensor:
-    """Spike codes round(v / 2**exponent), half away from zero, at most 127; float32.
+def encode_(values: Tensor, exponent: Scalars) -> Tensor:
+    """Spike codes round(v / 2**exponent), half away from zero, at most 127; int8.
 
-    Values have 24 bits. `round_` takes ties to even; a little more than the power keeps them off.
+    Values have 24 bits, in float32, and are overwritten. `round_` takes ties to even; a little more
+    than the power keeps them off. In float32 that is one or two units in the last place, at most
+    2**-16, which moves nothing else where quotients are multiples of 2**-15.
     """
-    scaled = values.to(torch.float64) * (power(-exponent) * (1 + 2.0**-40))
-    return scaled.round_().to(torch.float32).clamp_(-CODE.maximum, CODE.maximum)
+    power = np.exp2(-exponent)
+    if exponent.max() <= 15:
+        scaled = values.mul_(torch.from_numpy((power * ABOVE).astype(np.float32)))
+    else:
+        scaled = values * torch.from_numpy(power * (1 + 2.0**-40))
+    return scaled.round_().clamp_(-CODE.maximum, CODE.maximum).to(torch.int8)
 
 
-def code(values: Tensor) -> tuple[Tensor, Tensor]:
+def code(values: Tensor) -> tuple[Tensor, Scalars]:
     """(spike codes, their exponent) of vectors (..., n); exponents are (..., 1)."""
+    values = values.to(torch.float32, copy=True)
     exponent = code_exponent(values)
-    return encode(values, exponent), exponent
+    return encode_(values, exponent), exponent
 
 
-def factor(mantissa: Shift, shift: Shift) -> Tensor | float:
+def saturated_code(values: Tensor) -> tuple[Tensor, int, Tensor, Scalars]:
+    """(*saturate(values), *code of these): the exponent tells whether anything is to clip."""
+    codes, exponent = code(values)
+    if exponent.max() <= VECTOR.bits - CODE.bits:
+        return values, 0, codes, exponent
+    values, clipped = saturate(values)
+    return values, clipped, *code(values)
+
+
+def factor(mantissa: Scalars | int, shift: Scalars | int) -> Scalars:
     """mantissa * 2**-shift."""
-    if not isinstance(shift, Tensor):
-        return (real(mantissa) if isinstance(mantissa, Tensor) else mantissa) * power(-shift)
-    whole = real(mantissa).numpy() if isinstance(mantissa, Tensor) else mantissa
-    return torch.from_numpy(whole * np.exp2(-real(shift).numpy()))
+    return mantissa * np.exp2(np.negative(shift, dtype=np.float64))
 
 
-def post(accumulators: Tensor, gain: Shift, drop: Shift, mantissa: Shift, shift: Shift,
-         bias: Tensor | None = None, residual: Tensor | None = None) -> tuple[Tensor, int]:
-    """Gain, scale, bias and residual as in golden/units/post.py: (vector, saturations)."""
-    y, clipped = saturate(half_up_(real(accumulators) * factor(gain, drop)))
-    y, more = post_scaled(y, mantissa, shift, bias, residual)
-    return y, clipped + more
+def post(y: Tensor, mantissa: Scalars | int, shift: Scalars, bias: Tensor | None = None,
+         residual: Tensor | None = None) -> tuple[Tensor, int]:
+    """What in golden/units/post.py follows the gain: (vector, saturations).
 
-
-def post_scaled(y: Tensor, mantissa: Shift, shift: Shift, bias: Tensor | None = None,
-                residual: Tensor | None = None) -> tuple[Tensor, int]:
-    """`post` after the gain; overwrites y."""
-    y, clipped = saturate(half_up_(y.mul_(factor(mantissa, shift))))
+    Overwrites y, which has 24 bits, in float64.
+    """
+    by = np.asarray(factor(mantissa, shift))
+    y, clipped = half_up_(y.mul_(torch.from_numpy(by))), 0
+    if by.max() > 1:                                     # otherwise 24 bits stay 24 bits
+        y, clipped = saturate(y)
     for addend in (bias, residual):
         if addend is not None:
             y, more = saturate(y.add_(addend))
@@ -158,23 +145,14 @@ def post_scaled(y: Tensor, mantissa: Shift, shift: Shift, bias: Tensor | None = 
     return y, clipped
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The function neurons' tables as float64 tensors; exp2's as float32."""
+def of_codes(table: Tensor, codes: Tensor) -> Tensor:
+    """Elements of a table (256,), one for each byte, by int8 codes."""
+    return look_up(table, codes.view(torch.uint8))
 
-    silu_base: Tensor
-    silu_slope: Tensor
-    rsqrt: Tensor
-    reciprocal: Tensor
-    exp2: Tensor  # 2**-t itself, for every t up to where it is 0
 
-    @classmethod
-    def of(cls, tables: NumpyTables) -> "Tables":
-        """The same tables as tensors."""
-        every = exp2_negative(np.arange(EXP2_CLAMP + 1), tables)
-        return cls(**{name: torch.tensor(getattr(tables, name), dtype=torch.float64)
-                      for name in ("silu_base", "silu_slope", "rsqrt", "reciprocal")},
-                   exp2=torch.tensor(every, dtype=torch.float32))
+def by_code(values: Tensor) -> Tensor:
+    """The table for `of_codes` of what codes -127..127 have."""
+    return torch.cat((values.new_zeros(1), values)).roll(CODE.maximum + 1)
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
@@ -182,74 +160,19 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.to(torch.int32).flatten()).view(index.shape)
 
 
-def _top8(value: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(the highest 8 bits, bit length) of positive integers, int32; less than 1 counts as 1."""
-    fraction, length = np.frexp(np.maximum(real(value).numpy(), 1.0))
-    return (fraction * 256).astype(np.int32), length
+def turns(cosine: np.ndarray, sine: np.ndarray) -> Tensor:
+    """Complex factors (..., d/2) of the device's cosines and sines."""
+    return torch.from_numpy((cosine + 1j * sine) * 2.0**-TRIGONOMETRIC_FRACTION)
 
 
-def rsqrt(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
-    """(mantissa, exponent) of 1/sqrt(value), 1 <= value < 2**32; 0 counts as 1."""
-    top, length = _top8(value)
-    mantissa = tables.rsqrt.numpy()[top >> (length & 1)]
-    return torch.from_numpy(mantissa), torch.from_numpy(-7 - (length + 1 >> 1))
+def rotate_(head: Tensor, turn: Tensor) -> Tensor:
+    """Rotary embedding of neighbouring pairs, in place and not saturated.
 
-
-def reciprocal(value: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
-    """(mantissa, exponent) of 1/value, 1 <= value < 2**32; 0 counts as 1."""
-    top, length = _top8(value)
-    mantissa = tables.reciprocal.numpy()[top - RECIPROCAL_ENTRIES]
-    return torch.from_numpy(mantissa), torch.from_numpy(-7 - length)
-
-
-def exp2(t: Tensor, tables: Tables) -> Tensor:
-    """2**-t, t >= 0 with 8 fraction bits -> 15 fraction bits; float32."""
-    return look_up(tables.exp2, t.clamp(max=EXP2_CLAMP))
-
-
-def silu(g: Tensor, fraction: int, tables: Tables) -> Tensor:
-    """SiLU of vectors with `fraction` <= 12 fraction bits, in the same format."""
-    widen = SILU_FRACTION - fraction
-    g = real(g)
-    above = (g * 2.0**widen).clamp_(-SILU_LIMIT, SILU_LIMIT).add_(SILU_LIMIT)
-    piece = (above * 2.0**-SILU_SHIFT).to(torch.int32).clamp_(max=SILU_PIECES - 1)
-    inside = above.sub_(piece, alpha=1 << SILU_SHIFT).mul_(look_up(tables.silu_slope, piece))
-    inside = rshift(inside, SILU_SLOPE_FRACTION).add_(look_up(tables.silu_base, piece))
-    y = torch.where(g >= SILU_LIMIT * 2.0**-widen, g, rshift(inside, widen) if widen else inside)
-    return y.masked_fill_(g < -SILU_LIMIT * 2.0**-widen, 0)
-
-
-def silu_values(fraction: int, tables: Tables) -> Tensor:
-    """`silu` of every vector element where it is neither 0 nor its argument; float32."""
-    limit = SILU_LIMIT >> (SILU_FRACTION - fraction)
-    return silu(torch.arange(-limit - 1, limit + 1), fraction, tables).to(torch.float32)
-
-
-def silu_at_once(g: Tensor, values: Tensor) -> Tensor:
-    """`silu` looked up in its `silu_values`; float32."""
-    limit = len(values) // 2 - 1
-    lowest, highest = g.aminmax()
-    if lowest.item() >= -limit and highest.item() <= limit:              # as almost always
-        return look_up(values, g + (limit + 1))
-    inside = look_up(values, g.clamp(-limit - 1, limit) + (limit + 1))
-    return inside.add_((g.to(torch.float32) - limit).clamp_(min=0))
-
-
-def norm_scalar(squares: Tensor, exponent: Tensor, constants: NormConstants,
-                tables: Tables) -> tuple[Tensor, Tensor]:
-    """(mantissa, exponent) of 1/rms from sums of squared codes and their exponents."""
-    mean = real(squares).numpy().astype(np.float64)
-    mean = np.floor(mean * factor(constants.mean_mantissa, constants.mean_shift) + 0.5)
-    shift = np.maximum(constants.epsilon_shift + 2 * real(exponent).numpy(), -MAXIMUM_LEFT_SHIFT)
-    epsilon = np.floor(constants.epsilon_mantissa * np.exp2(-shift) + 0.5)
-    return rsqrt(torch.from_numpy(np.minimum(mean + epsilon, 2**32 - 1)), tables)
-
-
-def rotate(head: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, int]:
-    """Rotary embedding of neighbouring pairs: head (..., d), cosine and sine (..., d/2)."""
-    pairs = torch.view_as_complex(real(head).unflatten(-1, (-1, 2)))     # exact: products of ints
-    turned = torch.view_as_real(pairs * torch.complex(real(cosine), real(sine))).flatten(-2)
-    return scale(turned, TRIGONOMETRIC_FRACTION)
+    head (..., d) in float64, turn (..., d/2) as `turns` gives it.
+    """
+    pairs = torch.view_as_complex(head.view(*head.shape[:-1], -1, 2))
+    pairs.mul_(turn)                                     # exact: products of integers
+    return half_up_(head)
 
 
 def spike_counts(codes: Tensor) -> Tensor:

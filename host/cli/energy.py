@@ -72,7 +72,7 @@ def energy(
     emit(f"\none token, on average over {sum(lengths):,} of {text}\n")
     print_grid(cost_rows(table))
     emit(f"\n{SOURCE}\n")
-    resident = sum(rows.weight.numel() for name, rows in spiking.rows.items()
+    resident = sum(rows.outline.weight.size for name, rows in spiking.rows.items()
                    if name != "embedding")
     for line in verdict(table, census, sum(lengths), resident):
         emit(textwrap.fill(line, 100, initial_indent="- ", subsequent_indent="  ") + "\n")

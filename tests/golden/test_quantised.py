@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from golden.model import spiking
 from golden.model.checkpoint import Checkpoint, random_checkpoint
 from golden.model.float_model import FloatModel
 from golden.model.quantise import quantise
 from golden.model.quantised import QuantisedNetwork
 from golden.model.responses import TRAINED, Responses, integer_thresholds, response
 from golden.model.spiking import SpikingModel
+from golden.model.spiking_time import AtOnce, InBytes, at_once
 from golden.units.neuron import total
 from isa.schedule import EXACT_THRESHOLDS, Population, phase_schedule, unary_schedule
 from tests.golden.models import ODD, ODD_GATE, SEED, TINY, random_ids
@@ -39,6 +41,22 @@ def test_evaluation_is_the_spiking_model(config, thresholds, fraction):
     for schedule in (None, phase_schedule(), unary_schedule()):
         logits = SpikingModel(integers, schedule).forward(ids)
         assert torch.equal(logits, expected.to(torch.int64)), schedule
+
+
+@CONFIGS
+@pytest.mark.parametrize("phases", [None, (92, 48, 24, 12, 6, 4, 4, 4)], ids=["exact", "raised"])
+def test_both_types_of_products_give_the_same(config, phases, monkeypatch):
+    """int8 and floating point, with thresholds of which 128 arrives, in attention too."""
+    if type(at_once()) is not InBytes:
+        pytest.skip("int8 products are not exact on this processor, and not used")
+    thresholds = dict.fromkeys(Population, phases) if phases else {}
+    checkpoint = Checkpoint(config, random_checkpoint(config, SEED).weights, thresholds)
+    ids, integers, records = random_ids(config, 20), quantise(checkpoint), ({}, {})
+    for kind, record in zip((InBytes, AtOnce), records, strict=True):
+        monkeypatch.setattr(spiking, "at_once", kind)
+        SpikingModel(integers)(ids, record)
+    assert records[0].keys() == records[1].keys()
+    assert all(torch.equal(records[0][name], value) for name, value in records[1].items())
 
 
 def test_raised_thresholds_change_the_integers():
