@@ -58,7 +58,7 @@ class Bench:
         self.logits = Sink(dut, "logits", signed(24), stall)
         self.tasks = [cocotb.start_soon(self._play()), cocotb.start_soon(self._scalar())]
 
-    async def run(self, cases: list[Case], timeout: int = 240_000) -> None:
+    async def run(self, cases: list[Case], timeout: int = 60_000) -> None:
         """Gives the unit all cases and waits until they are done; then nothing may be left."""
         self.cases = cases
         for case in cases:
