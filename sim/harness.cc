@@ -27,6 +27,9 @@
 #define VECTOR_WRITERS(X) X(post, 0) X(vector, 1)
 constexpr uint8_t KEY_VALUE_KIND = 2;
 constexpr int LANES = SPIKELET_VECTOR_LANES;
+// The registers that a reset passes: sim/transform.py, hdl/sdram_device.py. A word that came while
+// it still acts would be taken and forgotten.
+constexpr uint32_t RESET_DELAY = 2;
 
 namespace {
 
@@ -216,7 +219,7 @@ EXPORT void spikelet_reset(Device* device, uint32_t cycles) {
     top.link_in_valid = 0;
     top.link_out_ready = 0;
     device->memory.reset();
-    for (uint32_t i = 0; i <= cycles; ++i) {  // it acts a cycle late: see sim/transform.py
+    for (uint32_t i = 0; i < cycles + RESET_DELAY; ++i) {
         top.rst = i < cycles;
         device->low();
         device->high();

@@ -12,7 +12,7 @@ from isa.formats import UNITY_MANTISSA
 from isa.instructions import POST, Opcode, Scale
 
 VECTOR_WORDS = 256  # of the bench's vector memory
-RING_BASE, RING_MASK = 64, 31
+RING_BASE, RING_MASK = 64, 63
 PARAMETER_WORDS = 512  # of which those from RING_BASE to RING_BASE + RING_MASK are the ring
 EXPONENT_WORDS = 128
 SCALARS = 16
@@ -97,7 +97,7 @@ class World:
         f["use_bias"], f["join_magnitude"] = flag(), flag()
         f.update(forced)
         f["scale"] = int(f["scale"])
-        f["parameters"] = f.get("parameters", rng.randrange(100, 200))
+        f["parameters"] = f.get("parameters", rng.randrange(128, 200))
         f["exponent_address"] = f.get("exponent_address", rng.randrange(EXPONENT_WORDS // 4))
         # In place, or from where nothing is written.
         f["residual"] = f.get(
