@@ -112,11 +112,20 @@ def _round(n: int) -> tuple[list[str], int]:
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Processes that start here never hear of Ctrl-C; their parent hears it later and ends them."""
+    heard = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The mask is for the children. Another thread of ours may take the signal (torch has some),
+    # and Python would raise it here all the same, with a child half started.
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True)) if main else None
     try:
         yield
     finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import itertools
 import json
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -254,3 +256,23 @@ def wait_for(condition, seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come about in time"
         time.sleep(0.1)
+
+
+def test_ctrl_c_waits_until_workers_have_started():
+    """Also when the system gives the signal to a thread that does not block it."""
+    ready, held = threading.Event(), False
+
+    def press() -> None:
+        ready.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()      # before: it does not inherit the mask
+    with pytest.raises(KeyboardInterrupt):
+        with sample._deaf():
+            ready.set()
+            thread.join()
+            time.sleep(0.01)
+            held = True
+    assert held and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
