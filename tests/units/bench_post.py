@@ -14,7 +14,7 @@ from isa.instructions import POST, Opcode, Scale
 VECTOR_WORDS = 256  # of the bench's vector memory
 RING_BASE, RING_MASK = 64, 63
 PARAMETER_WORDS = 512  # of which those from RING_BASE to RING_BASE + RING_MASK are the ring
-EXPONENT_WORDS = 128
+EXPONENT_WORDS = 256
 SCALARS = 16
 
 
@@ -98,7 +98,7 @@ class World:
         f.update(forced)
         f["scale"] = int(f["scale"])
         f["parameters"] = f.get("parameters", rng.randrange(128, 200))
-        f["exponent_address"] = f.get("exponent_address", rng.randrange(EXPONENT_WORDS // 4))
+        f["exponent_address"] = f.get("exponent_address", rng.randrange(EXPONENT_WORDS // 8))
         # In place, or from where nothing is written.
         f["residual"] = f.get(
             "residual", rng.choice((f["destination"], rng.randrange(160, VECTOR_WORDS // 4 + 130)))
