@@ -13,17 +13,17 @@ SPIKE_BITS = 8  # of the largest amplitude, 2**7
 
 def drive_layout() -> StructLayout:
     """What every neuron of the group does in this cycle. At most one of load, integrate, limit,
-    fire, shift and subtract; the potential holds in a cycle that has none."""
+    shift, subtract and a step's fire; the potential holds in a cycle that has none."""
     return StructLayout(
         {
             "load": unsigned(1),  # V <- next_code
             "integrate": unsigned(1),  # V <- V + code, modulo 2**16; limit must follow
             "limit": unsigned(1),  # saturates what the integration gave
-            "fire": unsigned(1),  # compare, then reset and clear as the step says:
-            "soft": unsigned(1),  # V <- V -+ 2**amplitude where fired (with fire only)
-            "hard": unsigned(1),  # V <- 0 where fired (with fire only)
-            "clear": unsigned(1),  # V <- 0 (with fire only)
-            "reload": unsigned(1),  # V <- code (with fire only)
+            # A fire compares, and then resets and clears as the step says:
+            "soft": unsigned(1),  # V <- V -+ 2**amplitude where fired
+            "hard": unsigned(1),  # V <- 0 where fired
+            "clear": unsigned(1),  # V <- 0
+            "reload": unsigned(1),  # V <- code
             "shift": unsigned(1),  # leak: V >> 1, then that again >> 1, ...
             "first_shift": unsigned(1),
             "subtract": unsigned(1),  # V <- V - what was shifted
@@ -53,7 +53,7 @@ class Membrane(wiring.Component):
         m = Module()
         bits = POTENTIAL.bits
         drive = self.drive
-        v = Signal(signed(bits))
+        v = Signal(signed(bits), reset_less=True)  # loaded before it matters
         sign = v[-1]
 
         # |V| >= threshold where (V xor sign) + sign - threshold does not borrow.
@@ -67,10 +67,11 @@ class Membrane(wiring.Component):
             self.negative.eq(compared[-1] & sign),
         ]
 
-        # A spike's amplitude is known before the spike; the adder's tables mask it.
+        # A spike's amplitude is known before the spike; the adder's tables mask it. `fired` means
+        # nothing where the step does not fire, but then there is no amplitude either.
         spike = Cat(Mux(sign, drive.plus, drive.minus), (~sign & drive.soft).replicate(9))
-        leaked = Signal(signed(bits))
-        with m.If(drive.shift):
+        leaked = Signal(signed(bits), reset_less=True)
+        with m.If(drive.shift & self.enable):
             m.d.sync += leaked.eq(Mux(drive.first_shift, v, leaked) >> 1)
         other = Signal(signed(bits + 1))
         m.d.comb += other.eq(
@@ -79,8 +80,8 @@ class Membrane(wiring.Component):
         total = Signal(bits + 1)
         m.d.comb += total.eq(
             carry_sum(
-                m, platform, Cat(v, sign), lambda b, c, d: c & (b | d), other,
-                (compared[-1] | ~drive.fire).replicate(bits + 1), spike, drive.subtract,
+                m, platform, Cat(v, sign), lambda b, c, d: c | (b & d),
+                compared[-1].replicate(bits + 1), other, spike, drive.subtract,
             )
         )  # fmt: skip
 
@@ -91,13 +92,18 @@ class Membrane(wiring.Component):
         limited = drive.limit & (beyond | (least & sign))
         below = ~(beyond & sign)
         limit = Cat(Const(1, 1), (~below).replicate(bits - 2), below)
+        # What V becomes without the sum is known before the sum: one table a bit joins the two.
         charge = Mux(drive.limit, limit.as_signed(), self.code)
-        kept = ~(drive.clear | (drive.hard & compared[-1]))
-        after = Mux(
-            drive.reload | limited, charge, (total[:bits] & kept.replicate(bits)).as_signed()
-        )
+        known = Signal(signed(bits))
+        kept = Signal()
+        with m.If(drive.load):  # whatever else is set
+            m.d.comb += known.eq(self.next_code)
+        with m.Elif(drive.reload | limited):
+            m.d.comb += known.eq(charge)
+        with m.Else():
+            m.d.comb += kept.eq(~(drive.clear | (drive.hard & compared[-1])))
         with m.If(self.enable):
-            m.d.sync += v.eq(Mux(drive.load, self.next_code, after))  # load comes last
+            m.d.sync += v.eq(known | (total[:bits] & kept.replicate(bits)).as_signed())
 
         m.d.comb += self.zero.eq(least & ~sign)
         return m

@@ -69,9 +69,18 @@ def _stored(address: int, step: int) -> int:
 
 
 def _phase_layout() -> StructLayout:
-    """What the neurons do in a cycle of a step; one of them is set while a group is active."""
+    """What the neurons do in a cycle of a step: one of the first six while a group is active.
+    soft: a soft fire. completes: the step's last cycle; ends: the group's last (but for a stop),
+    and every cycle without a group."""
     names = ("integrate", "limit", "fire", "shift", "subtract", "settle")
-    return StructLayout({**dict.fromkeys(names, unsigned(1)), "soft": unsigned(1)})  # a soft fire
+    more = ("soft", "completes", "ends")
+    return StructLayout(dict.fromkeys((*names, *more), unsigned(1)))
+
+
+def _kind_layout() -> StructLayout:
+    """What a step's entry means, decoded while the entry is loaded."""
+    names = ("soft", "hard", "clears", "leaks", "slow", "may_stop", "may_reload")
+    return StructLayout(dict.fromkeys(names, unsigned(1)))
 
 
 class NeuronCore(wiring.Component):
@@ -80,7 +89,8 @@ class NeuronCore(wiring.Component):
     A step of a shipped schedule (soft or no reset, no leak or cleared potentials, integrating only
     from 0) takes one cycle. Integrating elsewhere takes 2 more, a hard reset 1 more, a leak of k
     k + 2 more. That all potentials are zero is seen in the cycle after a step; a group that
-    stops for it takes 2 cycles more, and sends its tile's end with a step of its own.
+    stops for it takes 2 cycles more, and sends its tile's end with a step of its own. While `steps`
+    is not ready everything waits, whether a step is offered or not.
 
     Every group begins at the step it names and ends with a `last` one, so that schedules of
     several populations lie in the memory. A silent group is dropped while others step, unless its
@@ -114,10 +124,14 @@ class NeuronCore(wiring.Component):
         first_port, following_port = self._schedule(m)
 
         # The next group waits here while its first step is read from the schedule.
-        waiting = Signal(group_layout(c))
+        waiting = Signal(group_layout(c), reset_less=True)
         waiting_valid = Signal()
         single = Signal()  # the waiting group takes one step that is not in the schedule
+        following_start = Signal(STEP_BITS, reset_less=True)  # of its second step
         load = Signal()  # it begins in the next cycle
+        # Nothing moves in a cycle in which a step could not be sent, so that this enables registers
+        # and stands in no decision.
+        sent = self.steps.ready
 
         group = self.groups.payload
         accept = self.groups.valid & self.groups.ready
@@ -126,32 +140,36 @@ class NeuronCore(wiring.Component):
             first_port.addr.eq(group.start),
             first_port.en.eq(accept),
         ]
-        with m.If(load):
-            m.d.sync += waiting_valid.eq(0)
+        squares_busy = Signal()
+        tile_start = Signal(init=1)  # a group that is accepted is the first of its tile
+        new_squares = Signal()  # the waiting group is, and wants the sum of squares
+        with m.If(sent & load):
+            m.d.sync += [waiting_valid.eq(0), tile_start.eq(waiting.place.end)]
         with m.If(accept):
             m.d.sync += [
                 waiting.eq(group),
                 waiting_valid.eq(~group.silent | group.place.end),
                 single.eq(group.silent | group.direct),
+                following_start.eq(group.start + 1),
+                new_squares.eq(group.squares & tile_start),
             ]
 
         active = Signal()
         entry = Signal(STEP.layout())
-        pointer = Signal(STEP_BITS)
-        codes = Signal(ArrayLayout(signed(CODE.bits), lanes))
+        ahead = Signal(STEP_BITS, reset_less=True)  # the step after the following one
+        codes = Signal(ArrayLayout(signed(CODE.bits), lanes), reset_less=True)
         squared = Signal()
-        exponent = Signal(signed(EXPONENT.bits))
-        place = Signal(place_layout(c))
+        exponent = Signal(signed(EXPONENT.bits), reset_less=True)
+        place = Signal(place_layout(c), reset_less=True)
 
-        phase = Signal(_phase_layout())
+        phase = Signal(_phase_layout(), init={"ends": 1})
         drive = Signal(drive_layout())
         fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
-        sent = self.steps.ready | ~self.steps.valid
-        go, step = Signal(), Signal()
+        step = Signal()
         for k in range(lanes):
             m.submodules[f"membrane_{k}"] = membrane = Membrane()
             m.d.comb += [
-                membrane.enable.eq(sent | ~active),
+                membrane.enable.eq(sent),
                 membrane.drive.eq(drive),
                 membrane.code.eq(codes[k]),
                 membrane.next_code.eq(waiting.codes[k]),
@@ -162,62 +180,81 @@ class NeuronCore(wiring.Component):
 
         following = Signal(STEP.layout())
         m.d.comb += following.eq(following_port.data)
-        clears = entry.leak == LEAK_CLEAR
-        leaks = (entry.leak != LEAK_NONE) & ~clears
-        slow = leaks | (entry.reset == Reset.HARD)
-        may_stop = settings.skip_silent & entry.final_when_zero
-        reloads = clears & following.integrate & ~may_stop
+        kind = Signal(_kind_layout())
+        reloads = kind.may_reload & following.integrate
         first_cycle, stops = Signal(), Signal()  # of a step; if all potentials are zero in it
         stop = Signal()
         m.d.comb += [
-            go.eq(active & sent),
-            step.eq(go & ((phase.fire & ~slow) | phase.settle)),
-            stop.eq(first_cycle & stops & zeros.all()),
+            step.eq(active & phase.completes),
+            stop.eq(active & first_cycle & stops & zeros.all()),
         ]
         left = Signal(entry.leak.shape())
         first_shift = Signal()
-        with m.If(go):
+        settles = (phase.fire & kind.slow & ~kind.leaks) | phase.subtract
+        completes = settles | (phase.limit & ~kind.slow)
+        with m.If(sent & active):
             m.d.sync += [
                 first_cycle.eq(0),
                 phase.eq(0),
                 phase.limit.eq(phase.integrate),
                 phase.fire.eq(phase.limit),
-                phase.soft.eq(phase.limit & (entry.reset == Reset.SOFT)),
-                phase.shift.eq((phase.fire & leaks) | (phase.shift & (left != 1))),
+                phase.soft.eq(phase.limit & kind.soft),
+                phase.shift.eq((phase.fire & kind.leaks) | (phase.shift & (left != 1))),
                 phase.subtract.eq(phase.shift & (left == 1)),
-                phase.settle.eq((phase.fire & slow & ~leaks) | phase.subtract),
+                phase.settle.eq(settles),
+                phase.completes.eq(completes),
+                phase.ends.eq(completes & entry.last),
                 first_shift.eq(phase.fire),
                 left.eq(Mux(phase.fire, entry.leak, left - 1)),
             ]
-        self._drive(m, drive, phase, entry, load, clears, reloads, first_shift)
+        self._drive(m, drive, phase, entry, kind, reloads, first_shift)
 
         def begin(following, charged) -> list:
             """The first cycle of a step; `charged`: it has integrated already."""
             fires = ~following.integrate | charged
+            clears = following.leak == LEAK_CLEAR
+            leaks = (following.leak != LEAK_NONE) & ~clears
+            slow = leaks | (following.reset == Reset.HARD)
+            soft = following.reset == Reset.SOFT
+            may_stop = settings.skip_silent & following.final_when_zero
             return [
                 entry.eq(following),
                 first_cycle.eq(1),
+                kind.soft.eq(soft),
+                kind.hard.eq(following.reset == Reset.HARD),
+                kind.clears.eq(clears),
+                kind.leaks.eq(leaks),
+                kind.slow.eq(slow),
+                kind.may_stop.eq(may_stop),
+                kind.may_reload.eq(clears & ~may_stop),
                 phase.eq(0),
                 phase.integrate.eq(~fires),
                 phase.fire.eq(fires),
-                phase.soft.eq(fires & (following.reset == Reset.SOFT)),
+                phase.soft.eq(fires & soft),
+                phase.completes.eq(fires & ~slow),
+                phase.ends.eq(fires & ~slow & following.last),
             ]
 
-        squares_busy = Signal()
-        tile_start = Signal(init=1)
-        hold = squares_busy & waiting.squares & Mux(active, place.end, tile_start)
-        m.d.comb += load.eq(waiting_valid & (~active | (step & entry.last)) & ~hold)
+        # The load is one table behind registers, and only what must wait for it does: what comes
+        # next is taken in every cycle that may be a group's last, and means nothing while none is
+        # active.
+        ended = phase.ends
+        m.d.comb += load.eq(waiting_valid & ended & ~(squares_busy & new_squares))
 
-        with m.If(step):
-            m.d.sync += [pointer.eq(pointer + 1), stops.eq(may_stop), *begin(following, reloads)]
-        with m.If((step & entry.last) | (go & stop)):
-            m.d.sync += [active.eq(0), tile_start.eq(place.end)]
-        with m.If(load):
+        with m.If(sent & step):
+            m.d.sync += [
+                ahead.eq(ahead + 1),
+                stops.eq(kind.may_stop),
+                *begin(following, reloads),
+            ]
+        with m.If(sent & stop):
+            m.d.sync += [active.eq(0), phase.ends.eq(1)]
+        with m.If(sent & ended):
             first = Signal(STEP.layout())
             m.d.comb += first.eq(first_port.data)
             m.d.sync += [
-                active.eq(1),
-                pointer.eq(waiting.start),
+                active.eq(load),
+                ahead.eq(following_start + 1),
                 stops.eq(0),
                 *begin(first, 0),
                 codes.eq(waiting.codes),
@@ -226,42 +263,44 @@ class NeuronCore(wiring.Component):
                 place.eq(waiting.place),
             ]
             with m.If(single):
-                m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1)]
-                m.d.sync += [phase.integrate.eq(0), phase.fire.eq(1), phase.soft.eq(0)]
-        # Two steps ahead: the memory takes a cycle, and the register `entry` another. Whether a
-        # group may begin is known early; whether it does would be late for the address.
-        ended = ~active | entry.last
+                m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1), kind.eq(0)]
+                m.d.sync += [phase.eq(0), phase.fire.eq(1)]
+                m.d.sync += [phase.completes.eq(1), phase.ends.eq(1)]
+            with m.If(~load):
+                m.d.sync += phase.ends.eq(1)
+        # Two steps ahead: the memory takes a cycle, and the register `entry` another.
         m.d.comb += [
-            following_port.en.eq(step | load),
-            following_port.addr.eq(Mux(ended, waiting.start + 1, pointer + 2)),
+            following_port.en.eq(sent & (step | ended)),
+            following_port.addr.eq(Mux(ended, following_start, ahead)),
         ]
 
         # A step of several cycles leaves its spikes in the output register until it is complete.
         tile_end = (entry.last | stop) & place.end
-        complete = step | (go & stop)
+        complete = step | stop
         payload = self.steps.payload
         with m.If(sent):
             m.d.sync += self.steps.valid.eq(
                 complete & (Mux(phase.settle, payload.fired.any(), fired.any()) | tile_end)
             )
-            m.d.sync += payload.place.end.eq(tile_end)
-            with m.If(phase.fire | stop):
+            # Where a step begins with another cycle than its fire nothing is lost, and a stop,
+            # which comes late in its cycle, has no spikes: all potentials are 0.
+            with m.If(phase.fire | first_cycle):
                 m.d.sync += [
                     payload.fired.eq(fired),
                     payload.negative.eq(negative),
                     payload.amplitude.eq(entry.amplitude),
                     payload.place.eq(place),
-                    payload.place.end.eq(tile_end),
                 ]
+            m.d.sync += payload.place.end.eq(tile_end)
 
-        with m.If(load & waiting.squares):
+        with m.If(sent & load & waiting.squares):
             m.d.sync += squares_busy.eq(1)
         with m.Elif(self.squares.valid & self.squares.ready):
             m.d.sync += squares_busy.eq(0)
         m.submodules.sum = sum_of_squares = SumOfSquares(c)
         connect(m, sum_of_squares.squares, flipped(self.squares))
         m.d.comb += [
-            sum_of_squares.valid.eq(go & squared & (phase.fire | complete)),
+            sum_of_squares.valid.eq(sent & active & squared & (phase.fire | complete)),
             sum_of_squares.spikes.fired.eq(Mux(phase.fire, fired, 0)),
             sum_of_squares.spikes.negative.eq(negative),
             sum_of_squares.spikes.amplitude.eq(entry.amplitude),
@@ -293,17 +332,16 @@ class NeuronCore(wiring.Component):
         ]
         return schedule.read_port(transparent_for=()), schedule.read_port(transparent_for=())
 
-    def _drive(self, m, drive, phase, entry, load, clears, reloads, first_shift) -> None:
+    def _drive(self, m, drive, phase, entry, kind, reloads, first_shift) -> None:
         """The neurons' orders for this cycle of the step."""
         amplitudes = range(SPIKE_BITS)
         m.d.comb += [
-            drive.load.eq(load),
+            drive.load.eq(phase.ends),
             drive.integrate.eq(phase.integrate),
             drive.limit.eq(phase.limit),
-            drive.fire.eq(phase.fire),
             drive.soft.eq(phase.soft),
-            drive.hard.eq(phase.fire & (entry.reset == Reset.HARD)),
-            drive.clear.eq(phase.fire & clears),
+            drive.hard.eq(phase.fire & kind.hard),
+            drive.clear.eq(phase.fire & kind.clears),
             drive.reload.eq(phase.fire & reloads),
             drive.shift.eq(phase.shift),
             drive.first_shift.eq(first_shift),
