@@ -21,15 +21,15 @@ def drive_layout() -> StructLayout:
             "limit": unsigned(1),  # saturates what the integration gave
             # A fire compares, and then resets and clears as the step says:
             "soft": unsigned(1),  # V <- V -+ 2**amplitude where fired
-            "hard": unsigned(1),  # V <- 0 where fired
+            "hard": unsigned(1),  # V <- 0 where fired_before: in the cycle after the fire
             "clear": unsigned(1),  # V <- 0
             "reload": unsigned(1),  # V <- code
             "shift": unsigned(1),  # leak: V >> 1, then that again >> 1, ...
             "first_shift": unsigned(1),
             "subtract": unsigned(1),  # V <- V - what was shifted
             "below": unsigned(POTENTIAL.bits - 1),  # -threshold, modulo 2**15
-            "plus": unsigned(SPIKE_BITS),  # 2**amplitude if soft, else 0
-            "minus": unsigned(SPIKE_BITS),  # -2**amplitude if soft, else 0
+            "plus": unsigned(SPIKE_BITS),  # 2**amplitude
+            "minus": unsigned(SPIKE_BITS),  # -2**amplitude
         }
     )
 
@@ -38,13 +38,15 @@ class Membrane(wiring.Component):
     """Golden's neuron.step in cycles that `drive` names, each on the potential V of 16 bits.
 
     fired and negative are of this cycle's fire; without one they mean nothing, but are 0 where V is
-    0. zero: V is 0 before this cycle. `enable` lets V change.
+    0. fired_before: `fired` of the last fire. zero: V is 0 before this cycle. `enable` lets V
+    change.
     """
 
     enable: In(1)
     drive: In(drive_layout())
     code: In(signed(CODE.bits))
     next_code: In(signed(CODE.bits))
+    fired_before: In(1)
     fired: Out(1)
     negative: Out(1)
     zero: Out(1)
@@ -69,10 +71,14 @@ class Membrane(wiring.Component):
 
         # A spike's amplitude is known before the spike; the adder's tables mask it. `fired` means
         # nothing where the step does not fire, but then there is no amplitude either.
-        spike = Cat(Mux(sign, drive.plus, drive.minus), (~sign & drive.soft).replicate(9))
+        spike = Cat(
+            Mux(sign, drive.plus, drive.minus) & drive.soft.replicate(SPIKE_BITS),
+            (~sign & drive.soft).replicate(9),
+        )
         leaked = Signal(signed(bits), reset_less=True)
         with m.If(drive.shift & self.enable):
-            m.d.sync += leaked.eq(Mux(drive.first_shift, v, leaked) >> 1)
+            left = Mux(drive.hard & self.fired_before, 0, v)
+            m.d.sync += leaked.eq(Mux(drive.first_shift, left, leaked) >> 1)
         other = Signal(signed(bits + 1))
         m.d.comb += other.eq(
             Mux(drive.integrate, self.code, 0) | Mux(drive.subtract, ~leaked, 0)
@@ -89,21 +95,14 @@ class Membrane(wiring.Component):
         with m.If(drive.integrate & self.enable):
             m.d.sync += beyond.eq(total[-1] ^ total[-2])
         least = ~v[:-1].any()  # V is 0 or -32768
-        limited = drive.limit & (beyond | (least & sign))
-        below = ~(beyond & sign)
-        limit = Cat(Const(1, 1), (~below).replicate(bits - 2), below)
+        limited = drive.limit & beyond
+        lowest = drive.limit & least & sign  # -32768 becomes -32767
+        limit = Cat(limited | lowest, (limited & sign).replicate(bits - 2), limited & ~sign)
         # What V becomes without the sum is known before the sum: one table a bit joins the two.
-        charge = Mux(drive.limit, limit.as_signed(), self.code)
-        known = Signal(signed(bits))
-        kept = Signal()
-        with m.If(drive.load):  # whatever else is set
-            m.d.comb += known.eq(self.next_code)
-        with m.Elif(drive.reload | limited):
-            m.d.comb += known.eq(charge)
-        with m.Else():
-            m.d.comb += kept.eq(~(drive.clear | (drive.hard & compared[-1])))
+        known = Mux(drive.load, self.next_code, 0) | Mux(drive.reload, self.code, 0)
+        kept = ~(drive.load | drive.clear | limited | (drive.hard & self.fired_before))
         with m.If(self.enable):
-            m.d.sync += v.eq(known | (total[:bits] & kept.replicate(bits)).as_signed())
+            m.d.sync += v.eq(known | limit.as_signed() | (total[:bits] & kept.replicate(bits)))
 
         m.d.comb += self.zero.eq(least & ~sign)
         return m

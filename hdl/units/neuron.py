@@ -78,9 +78,10 @@ def _phase_layout() -> StructLayout:
 
 
 def _kind_layout() -> StructLayout:
-    """What a step's entry means, decoded while the entry is loaded."""
+    """What a step's entry means, decoded while the entry is loaded. hard: unless it clears."""
     names = ("soft", "hard", "clears", "leaks", "slow", "may_stop", "may_reload")
-    return StructLayout(dict.fromkeys(names, unsigned(1)))
+    spike = dict.fromkeys(("plus", "minus"), unsigned(SPIKE_BITS))  # -+ 2**amplitude
+    return StructLayout({**dict.fromkeys(names, unsigned(1)), **spike})
 
 
 class NeuronCore(wiring.Component):
@@ -163,6 +164,8 @@ class NeuronCore(wiring.Component):
         place = Signal(place_layout(c), reset_less=True)
 
         phase = Signal(_phase_layout(), init={"ends": 1})
+        # The reverse of phase.ends, for the many registers that a group is loaded into.
+        inside = Signal()
         drive = Signal(drive_layout())
         fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
         step = Signal()
@@ -173,6 +176,7 @@ class NeuronCore(wiring.Component):
                 membrane.drive.eq(drive),
                 membrane.code.eq(codes[k]),
                 membrane.next_code.eq(waiting.codes[k]),
+                membrane.fired_before.eq(self.steps.payload.fired[k]),
                 fired[k].eq(membrane.fired),
                 negative[k].eq(membrane.negative),
                 zeros[k].eq(membrane.zero),
@@ -189,25 +193,11 @@ class NeuronCore(wiring.Component):
             stop.eq(active & first_cycle & stops & zeros.all()),
         ]
         left = Signal(entry.leak.shape())
-        first_shift = Signal()
+        after_fire = Signal()
         settles = (phase.fire & kind.slow & ~kind.leaks) | phase.subtract
         completes = settles | (phase.limit & ~kind.slow)
-        with m.If(sent & active):
-            m.d.sync += [
-                first_cycle.eq(0),
-                phase.eq(0),
-                phase.limit.eq(phase.integrate),
-                phase.fire.eq(phase.limit),
-                phase.soft.eq(phase.limit & kind.soft),
-                phase.shift.eq((phase.fire & kind.leaks) | (phase.shift & (left != 1))),
-                phase.subtract.eq(phase.shift & (left == 1)),
-                phase.settle.eq(settles),
-                phase.completes.eq(completes),
-                phase.ends.eq(completes & entry.last),
-                first_shift.eq(phase.fire),
-                left.eq(Mux(phase.fire, entry.leak, left - 1)),
-            ]
-        self._drive(m, drive, phase, entry, kind, reloads, first_shift)
+        self._drive(m, drive, phase, entry, kind, reloads, after_fire)
+        m.d.comb += drive.load.eq(~inside)
 
         def begin(following, charged) -> list:
             """The first cycle of a step; `charged`: it has integrated already."""
@@ -217,11 +207,14 @@ class NeuronCore(wiring.Component):
             slow = leaks | (following.reset == Reset.HARD)
             soft = following.reset == Reset.SOFT
             may_stop = settings.skip_silent & following.final_when_zero
+            ends = fires & ~slow & following.last
+            amplitudes = range(SPIKE_BITS)
             return [
                 entry.eq(following),
                 first_cycle.eq(1),
+                after_fire.eq(0),
                 kind.soft.eq(soft),
-                kind.hard.eq(following.reset == Reset.HARD),
+                kind.hard.eq((following.reset == Reset.HARD) & ~clears),
                 kind.clears.eq(clears),
                 kind.leaks.eq(leaks),
                 kind.slow.eq(slow),
@@ -232,7 +225,10 @@ class NeuronCore(wiring.Component):
                 phase.fire.eq(fires),
                 phase.soft.eq(fires & soft),
                 phase.completes.eq(fires & ~slow),
-                phase.ends.eq(fires & ~slow & following.last),
+                phase.ends.eq(ends),
+                inside.eq(~ends),
+                kind.plus.eq(Cat(following.amplitude == k for k in amplitudes)),
+                kind.minus.eq(Cat(following.amplitude <= k for k in amplitudes)),
             ]
 
         # The load is one table behind registers, and only what must wait for it does: what comes
@@ -241,33 +237,53 @@ class NeuronCore(wiring.Component):
         ended = phase.ends
         m.d.comb += load.eq(waiting_valid & ended & ~(squares_busy & new_squares))
 
-        with m.If(sent & step):
-            m.d.sync += [
-                ahead.eq(ahead + 1),
-                stops.eq(kind.may_stop),
-                *begin(following, reloads),
-            ]
-        with m.If(sent & stop):
-            m.d.sync += [active.eq(0), phase.ends.eq(1)]
-        with m.If(sent & ended):
-            first = Signal(STEP.layout())
-            m.d.comb += first.eq(first_port.data)
-            m.d.sync += [
-                active.eq(load),
-                ahead.eq(following_start + 1),
-                stops.eq(0),
-                *begin(first, 0),
-                codes.eq(waiting.codes),
-                squared.eq(waiting.squares),
-                exponent.eq(waiting.exponent),
-                place.eq(waiting.place),
-            ]
-            with m.If(single):
-                m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1), kind.eq(0)]
-                m.d.sync += [phase.eq(0), phase.fire.eq(1)]
-                m.d.sync += [phase.completes.eq(1), phase.ends.eq(1)]
-            with m.If(~load):
-                m.d.sync += phase.ends.eq(1)
+        with m.If(sent):
+            with m.If(active):
+                m.d.sync += [
+                    first_cycle.eq(0),
+                    phase.eq(0),
+                    phase.limit.eq(phase.integrate),
+                    phase.fire.eq(phase.limit),
+                    phase.soft.eq(phase.limit & kind.soft),
+                    phase.shift.eq((phase.fire & kind.leaks) | (phase.shift & (left != 1))),
+                    phase.subtract.eq(phase.shift & (left == 1)),
+                    phase.settle.eq(settles),
+                    phase.completes.eq(completes),
+                    phase.ends.eq(completes & entry.last),
+                    inside.eq(~(completes & entry.last)),
+                    after_fire.eq(phase.fire),
+                    left.eq(Mux(phase.fire, entry.leak, left - 1)),
+                ]
+            with m.If(step):
+                m.d.sync += [
+                    ahead.eq(ahead + 1),
+                    stops.eq(kind.may_stop),
+                    *begin(following, reloads),
+                ]
+            with m.If(stop):
+                m.d.sync += [active.eq(0), phase.ends.eq(1), inside.eq(0)]
+            with m.If(ended):
+                first = Signal(STEP.layout())
+                m.d.comb += first.eq(first_port.data)
+                m.d.sync += [
+                    active.eq(load),
+                    ahead.eq(following_start + 1),
+                    stops.eq(0),
+                    *begin(first, 0),
+                ]
+                with m.If(single):
+                    m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1), kind.eq(0)]
+                    m.d.sync += [phase.eq(0), phase.fire.eq(1)]
+                    m.d.sync += [phase.completes.eq(1), phase.ends.eq(1), inside.eq(0)]
+                with m.If(~load):
+                    m.d.sync += [phase.ends.eq(1), inside.eq(0)]
+            with m.If(~inside):
+                m.d.sync += [
+                    codes.eq(waiting.codes),
+                    squared.eq(waiting.squares),
+                    exponent.eq(waiting.exponent),
+                    place.eq(waiting.place),
+                ]
         # Two steps ahead: the memory takes a cycle, and the register `entry` another.
         m.d.comb += [
             following_port.en.eq(sent & (step | ended)),
@@ -332,21 +348,19 @@ class NeuronCore(wiring.Component):
         ]
         return schedule.read_port(transparent_for=()), schedule.read_port(transparent_for=())
 
-    def _drive(self, m, drive, phase, entry, kind, reloads, first_shift) -> None:
+    def _drive(self, m, drive, phase, entry, kind, reloads, after_fire) -> None:
         """The neurons' orders for this cycle of the step."""
-        amplitudes = range(SPIKE_BITS)
         m.d.comb += [
-            drive.load.eq(phase.ends),
             drive.integrate.eq(phase.integrate),
             drive.limit.eq(phase.limit),
             drive.soft.eq(phase.soft),
-            drive.hard.eq(phase.fire & kind.hard),
+            drive.hard.eq(after_fire & kind.hard),
             drive.clear.eq(phase.fire & kind.clears),
-            drive.reload.eq(phase.fire & reloads),
+            drive.reload.eq(phase.fire & reloads & ~drive.load),
             drive.shift.eq(phase.shift),
-            drive.first_shift.eq(first_shift),
+            drive.first_shift.eq(after_fire),
             drive.subtract.eq(phase.subtract),
             drive.below.eq(entry.threshold),
-            drive.plus.eq(Cat(phase.soft & (entry.amplitude == k) for k in amplitudes)),
-            drive.minus.eq(Cat(phase.soft & (entry.amplitude <= k) for k in amplitudes)),
+            drive.plus.eq(kind.plus),
+            drive.minus.eq(kind.minus),
         ]
