@@ -1,6 +1,6 @@
 """The post unit's front: takes instructions and tiles and starts one word of sums at a time."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
@@ -102,7 +102,10 @@ class PostIssue(Component):
         words_left = Signal(COUNT_BITS - lane_bits)  # after the present one
         last = Signal()  # none
         address = Signal(ADDRESS_BITS)
-        settle = Signal(range(_SETTLE + 1))
+        settling = Signal(_SETTLE)  # one bit moves up, a cycle a place
+        # Decisions about a word, made a cycle before it: one can be issued; the parameters have
+        # settled; it is the last that a tile can have.
+        waiting, settled, at_end = Signal(), Signal(), Signal()
 
         offered = self.instruction.payload
         last_index, one_word = Signal(COUNT_BITS), Signal()
@@ -123,22 +126,21 @@ class PostIssue(Component):
         reads, streaming = context.use_parameters, Signal()  # the latter of the context, too
         needed, enough = Signal(tile_word_bits + 2), Signal()
         words = Signal(tile_word_bits)
-        tile_size = (self.tile_words - context.lane_offset)[:tile_word_bits]
+        tile_size = Signal(tile_word_bits)
         m.d.comb += [
             words.eq(Mux(words_left >= tile_size, tile_size, words_left + 1)),
         ]
-        with m.If(settle == _SETTLE):
+        with m.If(settling[0]):
             m.d.sync += needed.eq(Mux(context.use_bias, words + (words << 1), words))
         m.d.sync += enough.eq(self.parameter_available >= needed)
 
-        waiting, supplied, issue = Signal(), Signal(), Signal()
+        supplied, issue = Signal(), Signal()
         tile_last = Signal()
         tile_end = Signal()  # the tile's last parameter word is being read
         m.d.comb += [
-            waiting.eq(self.active & ~popping & (phase == 0)),
-            supplied.eq((settle == 0) & (enough | ~streaming)),
+            supplied.eq(settled & (enough | ~streaming)),
             issue.eq(waiting & self.tiles.valid & supplied & (self.room | ~self.sends)),
-            tile_last.eq(last | (self.read_word == self.tile_words - 1)),
+            tile_last.eq(last | at_end),
             tile_end.eq(Mux(context.use_bias, (phase == 2) & popping, issue & tile_last)),
             self.wait_stall.eq(waiting & ~self.tiles.valid),
             self.stream_stall.eq(waiting & self.tiles.valid & streaming & ~supplied),
@@ -156,9 +158,11 @@ class PostIssue(Component):
             m.d.sync += address.eq(
                 Mux(streaming, _in_ring(self.settings, following), following)
             )
-        with m.If(settle != 0):
-            m.d.sync += settle.eq(settle - 1)
-            with m.If((settle == 1) & streaming):
+        again = tile_end & streaming
+        m.d.sync += settling.eq(Cat(again, settling[:-1]))
+        with m.If(settling[-1]):
+            m.d.sync += settled.eq(1)
+            with m.If(streaming):
                 m.d.sync += address.eq(
                     self.settings.parameter_ring_base | (self.parameter_pointer & ring_mask)
                 )
@@ -173,23 +177,38 @@ class PostIssue(Component):
                 last.eq(words_left == 1),
                 popping.eq(tile_last),
                 exhausted.eq(last),
+                at_end.eq(
+                    Mux(
+                        tile_last,
+                        context.lane_offset == self.tile_words - 1,
+                        self.read_word == self.tile_words - 2,
+                    )
+                ),
             ]
         with m.If(issue & context.use_bias):
             m.d.sync += phase.eq(1)
         with m.Elif(phase != 0):
             m.d.sync += phase.eq(Mux(phase == 2, 0, 2))
+        ends = tile_end & Mux(context.use_bias, exhausted, last)
         with m.If(self.tile_taken):
             m.d.sync += popping.eq(0)
-        with m.If(tile_end):
-            m.d.sync += settle.eq(Mux(streaming, _SETTLE, 0))
-            with m.If(Mux(context.use_bias, exhausted, last)):
-                m.d.sync += self.active.eq(0)
+        with m.If(again):
+            m.d.sync += settled.eq(0)
+        with m.If(ends):
+            m.d.sync += self.active.eq(0)
+        with m.If(issue):
+            m.d.sync += waiting.eq(~(tile_last | context.use_bias))
+        with m.Elif(self.tile_taken):
+            m.d.sync += waiting.eq(self.active & ~ends)
+        with m.Elif((phase == 2) & ~popping):
+            m.d.sync += waiting.eq(1)
         with m.If(self.passed):
             m.d.sync += held.eq(0)
         with m.If(self.sent):
             m.d.sync += self.sends.eq(0)
         with m.If(~self.active):
             m.d.comb += self.next_word.eq(offered.lane_offset)
+            m.d.sync += at_end.eq(offered.lane_offset == self.tile_words - 1)
         with m.If(self.accepted):
             m.d.sync += [
                 context.eq(offered),
@@ -205,7 +224,10 @@ class PostIssue(Component):
                 fresh.eq(1),
                 # A residual may be what the instruction before writes: one more cycle apart. A
                 # stream needs the pointer and the count as its last reader left them.
-                settle.eq(Mux(offered.stream | offered.use_residual, _SETTLE, 0)),
+                settling.eq(offered.stream | offered.use_residual),
+                settled.eq(~(offered.stream | offered.use_residual)),
+                waiting.eq(~popping | self.tile_taken),
+                tile_size.eq(self.tile_words - offered.lane_offset),
             ]
         self._describe(m, issue, fresh, last, tile_last)
         return m
