@@ -50,21 +50,23 @@ class Ring(Component):
             m.d.sync += taken.eq(taken + self.take_amount)
         with m.If(self.free):
             m.d.sync += freed.eq(freed + self.free_amount)
-        # Room comes out of registers, as it decides on all that the link may do. What was written
+        # Room comes out of one register, as it decides on all that the link may do. What was written
         # in the last two cycles is not counted in it.
-        used, room, plenty = Signal(bits), Signal(), Signal()
-        recent = Signal(2)
+        used, over, scarce, ready, recent = Signal(bits), Signal(), Signal(), Signal(), Signal()
         beyond = Cat(~self.mask, 1)  # bits of a count that no offset has
+        m.d.comb += [
+            over.eq((used & beyond).any()),
+            scarce.eq((used | beyond)[SPARE_BITS:].all()),
+        ]
         m.d.sync += [
             used.eq(written - freed),
-            room.eq((used & beyond) == 0),
-            plenty.eq(((used & beyond) == 0) & ~(used | beyond)[SPARE_BITS:].all()),
-            recent.eq(Cat(self.write_done, recent)),
+            recent.eq(self.write_done),
+            ready.eq(~over & ~(scarce & (recent | self.write_done))),
         ]
         m.d.comb += [
             self.pointer.eq(taken & self.mask),
             self.available.eq((written - taken)[: self.bits]),
             self.write_address.eq(self.base | (written & self.mask)),
-            self.write_ready.eq(plenty | room & (recent == 0)),
+            self.write_ready.eq(ready),
         ]
         return m
