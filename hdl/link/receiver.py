@@ -1,12 +1,14 @@
 """Receiver: host packets (isa/packets.py) become memory writes, ring entries, reads and runs."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
-from amaranth.lib import fifo, stream
+from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import TOKEN_BITS, row_write_layout, table_layout, table_write
 from hdl.memory.external import address_bits, word_write_layout
+from hdl.memory.style import style
 from isa.configurations import Configuration
 from isa.packets import Fault, Kind, RunFlag, Space
 
@@ -52,7 +54,7 @@ class Receiver(Component):
 
     A state is a flip-flop, and what a header says is decided into registers while the header comes,
     so that a word is taken behind few look-up tables: each state has its own condition for it, and
-    most have none but `link.valid`. `running` is seen a cycle late.
+    most have none but `link.valid`. `running` is seen two cycles late.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -89,6 +91,7 @@ class Receiver(Component):
         kind, space, flags = Signal(8), Signal(8), Signal(16)
         left, address = Signal(32), Signal(32)
         final, empty, unfit = Signal(), Signal(), Signal()  # left is 1; was 0; no prompt's length
+        beyond = Signal()  # no address reaches this word of a WRITE, nor those behind it
         word, come = self.link.payload, self.link.valid
         take = {name: Signal(name=f"take_{name}") for name in PAYLOAD}  # a word, in this state
         m.d.comb += [
@@ -111,7 +114,7 @@ class Receiver(Component):
         with m.If(at["length"] & come):
             go("length", "check")
         # `left` is counted a cycle late, as many wires hang on it.
-        taken = Cat(*take.values()).any()
+        taken = Signal()
         took = Signal()
         m.d.sync += took.eq(taken)
         with m.If(at["length"]):
@@ -123,14 +126,13 @@ class Receiver(Component):
             m.d.sync += left.eq(left - 1)
         with m.If(taken):
             m.d.sync += final.eq(Mux(took, left == 3, left == 2))
-        reads = self._check(m, at, (kind, space, flags), address, empty, unfit)
-        last = self._addresses(m, at, take, address)
-        for name in PAYLOAD:
-            with m.If(take[name] & final):
-                go(name, "start" if name == "prompt" else "end")
-            if name in ADDRESSED:
-                with m.Elif(take[name] & last[name]):
-                    go(name, "drop")
+        reads = self._check(m, at, (kind, space, flags), address, empty, unfit, beyond)
+        self._addresses(m, at, take, taken, address, beyond)
+        with m.If(taken & final):
+            m.d.sync += [
+                *(at[name].eq(0) for name in PAYLOAD),
+                at["start"].eq(at["prompt"]), at["end"].eq(~at["prompt"]),
+            ]  # fmt: skip
         with m.If(at["fault"] & self.fault.ready):
             m.d.sync += at["fault"].eq(0)
             with m.If(empty | reads):  # the length of a READ is not that of a payload
@@ -142,18 +144,25 @@ class Receiver(Component):
         for name in ("start", "end"):
             with m.If(at[name]):
                 go(name, "kind")
-        self._payload(m, at, take, address, final)
+        self._payload(m, at, take, taken, address, final, beyond)
         return m
 
-    def _check(self, m: Module, at, header, address, empty, unfit) -> Signal:
-        """What becomes of a packet, from registers; whether it is a READ."""
+    def _check(self, m: Module, at, header, address, empty, unfit, beyond) -> Signal:
+        """What becomes of a packet, from registers; whether it is a READ.
+
+        Kind and space are decided upon twice, in the two cycles or more before the state "check":
+        what they are, and where that leads. What the length adds is one look-up table more.
+        """
         kind, space, flags = header
         has_external = bool(self.c.external_words)
 
-        def decided(name: str, values, value) -> Signal:
+        def register(name: str, value) -> Signal:
             found = Signal(name=name)
-            m.d.sync += found.eq(Cat(value == v for v in values).any())
+            m.d.sync += found.eq(value)
             return found
+
+        def decided(name: str, values, value) -> Signal:
+            return register(name, Cat(value == v for v in values).any())
 
         def known(name: str, spaces) -> Signal:
             return decided(name, (*spaces, Space.EXTERNAL) if has_external else spaces, space)
@@ -164,58 +173,37 @@ class Receiver(Component):
         )
         writable, readable = known("writable", WRITABLE), known("readable", READABLE)
         streamable = decided("streamable", STREAMED, space)
-        row, register, external = (
+        row, is_register, external = (
             decided(f"is_{s.name}", [s], space)
             for s in (Space.ROW, Space.REGISTER, Space.EXTERNAL)
         )
-        busy, unreachable = Signal(), Signal()
+        busy, unreachable = register("busy", self.running), Signal()
         reach = Mux(row, (address >> self._row_reach()).any(), (address >> TABLE_BITS).any())
         if has_external:
             reach = Mux(external, (address >> address_bits(self.c)).any(), reach)
-        m.d.sync += [busy.eq(self.running), self.overwrites.eq(0)]
+
+        # Where a packet leads that is not empty; where it is, to its end.
+        written, streamed = writes & writable & ~(external & busy), streams & streamable
+        leads = {
+            "row": register("writes_row", written & row),
+            "table": register("writes_table", written & ~row & ~external),
+            "stream_row": register("streams_row", streamed & row),
+            "stream_parameter": register("streams_parameter", streamed & ~row),
+            "drop": register("ends_run", stops),
+        }
+        if has_external:
+            leads["external"] = register("writes_external", written & external)
+        to_read = register("to_read", reads & readable & (is_register | ~busy))
+        to_run = register("to_run", runs & ~busy)
+        to_fault = register(
+            "to_fault",
+            ~(written | streamed | stops | runs | reads & readable & (is_register | ~busy))
+            | runs & busy,
+        )
+        overwrites = register("overwriting", written & ~is_register)
+        m.d.sync += self.overwrites.eq(at["check"] & overwrites)
         with m.If(at["length"]):
             m.d.sync += unreachable.eq(reach)
-
-        def go(target: str) -> None:
-            m.d.sync += at[target].eq(1)
-
-        with m.If(at["check"]):
-            m.d.sync += at["check"].eq(0)
-            with m.If(writes & writable & ~(external & busy)):
-                m.d.sync += self.overwrites.eq(~register)
-                with m.If(empty):
-                    go("end")
-                with m.Elif(unreachable):
-                    go("drop")
-                with m.Elif(row):
-                    go("row")
-                if has_external:
-                    with m.Elif(external):
-                        go("external")
-                with m.Else():
-                    go("table")
-            with m.Elif(streams & streamable):
-                m.d.sync += address[: self._entry_bits()].eq(0)
-                with m.If(empty):
-                    go("end")
-                with m.Elif(row):
-                    go("stream_row")
-                with m.Else():
-                    go("stream_parameter")
-            with m.Elif(reads & readable & (register | ~busy)):
-                go("read")
-            with m.Elif(runs & ~busy & ~unfit):
-                m.d.sync += [
-                    self.generate.eq(address),
-                    self.reset_position.eq((flags & RunFlag.RESET).any()),
-                    self.send_logits.eq((flags & RunFlag.LOGITS).any()),
-                    self.stop.eq(0),
-                ]
-                go("prompt")
-            with m.Elif(stops):
-                m.d.sync += [self.stop.eq(1), at["end"].eq(empty), at["drop"].eq(~empty)]
-            with m.Else():
-                go("fault")
             with m.If(runs):
                 m.d.sync += self.fault.payload.eq(
                     Mux(busy, Fault.RUN_BUSY, Fault.PROMPT_TOO_LONG)
@@ -226,6 +214,28 @@ class Receiver(Component):
                 m.d.sync += self.fault.payload.eq(Fault.UNKNOWN_SPACE)
             with m.Else():
                 m.d.sync += self.fault.payload.eq(Fault.UNKNOWN_KIND)
+
+        with m.If(at["check"]):
+            m.d.sync += [
+                at["check"].eq(0),
+                *(at[name].eq(led & ~empty) for name, led in leads.items()),
+                at["end"].eq(Cat(leads.values()).any() & empty),
+                at["read"].eq(to_read),
+                at["prompt"].eq(to_run & ~unfit),
+                at["fault"].eq(to_fault | (to_run & unfit)),
+                beyond.eq(unreachable),
+            ]
+            with m.If(streams):
+                m.d.sync += address.eq(0)  # counts from an entry's first word
+            with m.If(to_run & ~unfit):
+                m.d.sync += [
+                    self.generate.eq(address),
+                    self.reset_position.eq((flags & RunFlag.RESET).any()),
+                    self.send_logits.eq((flags & RunFlag.LOGITS).any()),
+                    self.stop.eq(0),
+                ]
+            with m.If(leads["drop"]):
+                m.d.sync += self.stop.eq(1)
         return reads
 
     def _entry_bits(self) -> int:
@@ -236,38 +246,32 @@ class Receiver(Component):
         """Bits of a link word's address in row memory."""
         return self._entry_bits() + len(self.rows.payload.address)
 
-    def _addresses(self, m: Module, at, take, address) -> dict[str, Value]:
-        """Counts `address`; whether it is the last that each memory's addresses reach."""
+    def _addresses(self, m: Module, at, take, taken, address, beyond) -> None:
+        """Counts `address`, and looks where the addresses that a memory's writes reach end."""
         reaches = {"row": self._row_reach(), "table": TABLE_BITS}
         if self.c.external_words:
             reaches["external"] = address_bits(self.c)
         counted = address[: max(reaches.values())]
         with m.If(at["value"]):
             m.d.sync += address.eq(self.link.payload)
-        with m.If(Cat(take[n] for n in (*ADDRESSED, "stream_row", "stream_parameter")).any()):
+        with m.If(taken):
             m.d.sync += counted.eq(counted + 1)
-        return {name: address[: reaches.get(name, 1)].all() for name in ADDRESSED}
+        for name, bits in reaches.items():
+            with m.If(take[name] & address[:bits].all()):
+                m.d.sync += beyond.eq(1)
 
-    def _payload(self, m: Module, at, take, address, final) -> None:
+    def _payload(self, m: Module, at, take, taken, address, final, beyond) -> None:
         """Where the words of a payload go, and when they can."""
         c, word, come, rows = self.c, self.link.payload, self.link.valid, self.rows.payload
-        m.submodules.prompts = prompts = fifo.SyncFIFO(width=TOKEN_BITS + 1, depth=c.context)
-        m.d.comb += [
-            self.prompt.payload.eq(prompts.r_data[:TOKEN_BITS]),
-            self.prompt_last.eq(prompts.r_data[TOKEN_BITS]),
-            self.prompt.valid.eq(prompts.r_rdy),
-            prompts.r_en.eq(self.prompt.ready),
-            prompts.w_data.eq(Cat(word[:TOKEN_BITS], final)),
-            prompts.w_en.eq(come & at["prompt"]),
-        ]
+        room = self._prompt(m, take["prompt"], Cat(word[:TOKEN_BITS], final))
 
         # Row writes: the word's place in its row, the core and the row are bit fields.
         row_words, entry_bits = c.lanes // 4, self._entry_bits()
         lane_bits = row_words.bit_length() - 1
         parameter_words = c.vector_lanes // 2
         in_parameter = address[: parameter_words.bit_length() - 1]
-        to_row = at["row"] | (at["stream_row"] & self.row_ready)
-        to_table = at["table"] | (at["stream_parameter"] & self.parameter_ready)
+        to_row = (at["row"] & ~beyond) | (at["stream_row"] & self.row_ready)
+        to_table = (at["table"] & ~beyond) | (at["stream_parameter"] & self.parameter_ready)
         m.d.comb += [
             self.rows.valid.eq(come & to_row),
             rows.address.eq(Mux(at["stream_row"], self.row_address, address[entry_bits:])),
@@ -290,21 +294,55 @@ class Receiver(Component):
             "external": Const(0),
             "stream_row": self.row_ready & self.rows.ready,
             "stream_parameter": self.parameter_ready,
-            "prompt": prompts.w_rdy,
+            "prompt": room,
             "drop": Const(1),
         }
         if c.external_words:
             external = self.external
-            ready["external"] = external.ready
+            ready["external"] = external.ready | beyond
             m.d.comb += [
                 external.payload.address.eq(address),
                 external.payload.data.eq(word),
-                external.valid.eq(come & at["external"]),
+                external.valid.eq(come & at["external"] & ~beyond),
             ]
+        taking = Cat(at[name] & ready[name] for name in PAYLOAD).any()
         m.d.comb += [
             *(take[name].eq(come & at[name] & ready[name]) for name in PAYLOAD),
-            self.link.ready.eq(
-                Cat(at[name] for name in ("kind", "value", "length")).any()
-                | Cat(at[name] & ready[name] for name in PAYLOAD).any()
-            ),
+            taken.eq(come & taking),
+            self.link.ready.eq(at["kind"] | at["value"] | at["length"] | taking),
         ]
+
+    def _prompt(self, m: Module, put, token: Value) -> Signal:
+        """The queue of a prompt's tokens, in look-up tables; whether there is room for one more.
+
+        A register stands before the sequencer and another one says that there is room: the whole
+        queue may be filled, and a token that has left it counts a cycle late.
+        """
+        depth = self.c.context
+        m.submodules.prompts = prompts = Memory(
+            shape=unsigned(TOKEN_BITS + 1), depth=depth, init=[], attrs=style(depth, False)
+        )
+        write, read = prompts.write_port(), prompts.read_port(domain="comb")
+        level = Signal(range(depth + 1))
+        head = Signal(TOKEN_BITS + 1, reset_less=True)
+        offered, room, get = Signal(), Signal(), Signal()
+        m.d.comb += [
+            write.data.eq(token),
+            write.en.eq(put),
+            get.eq((level != 0) & ~offered),
+            self.prompt.payload.eq(head[:TOKEN_BITS]),
+            self.prompt_last.eq(head[TOKEN_BITS]),
+            self.prompt.valid.eq(offered),
+        ]
+        m.d.sync += [
+            level.eq(level + put - get),
+            room.eq((level != depth) & ~((level == depth - 1) & put)),
+        ]
+        for port, moves in ((write, put), (read, get)):
+            with m.If(moves):
+                m.d.sync += port.addr.eq(Mux(port.addr == depth - 1, 0, port.addr + 1))
+        with m.If(~offered):
+            m.d.sync += [head.eq(read.data), offered.eq(level != 0)]
+        with m.Elif(self.prompt.ready):
+            m.d.sync += offered.eq(0)
+        return room

@@ -50,7 +50,7 @@ class Ring(Component):
             m.d.sync += taken.eq(taken + self.take_amount)
         with m.If(self.free):
             m.d.sync += freed.eq(freed + self.free_amount)
-        # Room comes out of one register, as it decides on all that the link may do. What was written
+        # Room comes out of a register, as it decides on all that the link may do. What was written
         # in the last two cycles is not counted in it.
         used, over, scarce, ready, recent = Signal(bits), Signal(), Signal(), Signal(), Signal()
         beyond = Cat(~self.mask, 1)  # bits of a count that no offset has
