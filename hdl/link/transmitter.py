@@ -1,6 +1,9 @@
 """Transmitter: tokens, logits, read-backs, faults and ends of runs become packets to the host."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, signed, unsigned
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
@@ -11,6 +14,8 @@ from isa.formats import VECTOR
 from isa.packets import Fault, Kind
 from isa.registers import Stop
 
+HEADING = ("first", "second", "third")  # word of the header
+STATES = ("idle", "open", *HEADING, "logits", "wait", "data")
 READ_LATENCY = 6  # cycles from a memory address to its word, the slowest memory's
 
 
@@ -20,6 +25,9 @@ class Transmitter(Component):
     Reads are slow and rare: each word waits out the slowest memory. `read_space` and
     `read_address` (link word) are stable for READ_LATENCY cycles before `read_data` is taken, and
     until `hold` is 0.
+
+    A state is a flip-flop, and what comes next is chosen in a cycle of its own: a packet's words
+    are many wires.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -44,87 +52,118 @@ class Transmitter(Component):
 
     def elaborate(self, platform):
         m = Module()
-        kind, flags = Signal(8), Signal(16)
-        value, length, left = Signal(32), Signal(32), Signal(32)
-        address, wait = Signal(32), Signal(range(READ_LATENCY + 1))
-        step, data = Signal(2), Signal(32)
+        at = {name: Signal(name=f"at_{name}", init=name == "idle") for name in STATES}
+        flags = Signal(16)
+        value, length, address, data = Signal(32), Signal(32), Signal(32), Signal(32)
         request = self.read.payload
+
+        def go(origin: str, target: str) -> None:
+            m.d.sync += [at[origin].eq(0), at[target].eq(1)]
+
+        # What the next packet is, the first of these that is offered: its value and length.
+        sources = {
+            Kind.DATA: (self.read, request.address, request.length),
+            Kind.ERROR: (self.fault, self.fault.payload, None),
+            Kind.LOGITS: (self.logits, self.logits_count, self.logits_count),
+            Kind.TOKEN: (self.token, self.token.payload, None),
+            Kind.DONE: (self.finished, self.finished.payload, None),
+        }
+        chosen = {kind: Signal(name=f"chosen_{kind.name}") for kind in sources}
+        free = at["idle"] & ~self.read.ready  # a read is taken at the end of its answer
+        with m.If(free):
+            before = Const(0)
+            for kind, (source, _, _) in sources.items():
+                m.d.sync += chosen[kind].eq(source.valid & ~before)
+                before |= source.valid
+            with m.If(before):
+                go("idle", "open")
+
+        def of_chosen(column: int):
+            rows = ((chosen[kind], row[column]) for kind, row in sources.items())
+            return _joined((found, value) for found, value in rows if value is not None)
+
+        words = of_chosen(2)
+        none, final, taken = self._count(m, at, words)
+        with m.If(at["open"]):
+            m.d.sync += [
+                flags.eq(Mux(chosen[Kind.TOKEN], self.token_position, 0)),
+                value.eq(of_chosen(1)), length.eq(words), address.eq(request.address),
+            ]  # fmt: skip
+            go("open", "first")
+        for kind in (Kind.ERROR, Kind.TOKEN, Kind.DONE):
+            m.d.comb += sources[kind][0].ready.eq(at["open"] & chosen[kind])
+
+        m.d.sync += self.read.ready.eq(0)
+        with m.If(at["first"] & self.link.ready):
+            go("first", "second")
+        with m.If(at["second"] & self.link.ready):
+            go("second", "third")
+        with m.If(at["third"] & self.link.ready):
+            logits, answer = chosen[Kind.LOGITS], chosen[Kind.DATA] & ~none
+            m.d.sync += [
+                at["third"].eq(0), at["logits"].eq(logits), at["wait"].eq(answer),
+                at["idle"].eq(~logits & ~answer), self.read.ready.eq(chosen[Kind.DATA] & none),
+            ]  # fmt: skip
+        with m.If(at["logits"] & taken & final):
+            go("logits", "idle")
+        wait, waited = Signal(range(READ_LATENCY)), Signal()
+        with m.If(at["wait"]):
+            # To the last cycle: a counter may move on while its word waits for the link.
+            m.d.sync += [data.eq(self.port.data), wait.eq(wait + 1)]
+            with m.If(wait == READ_LATENCY - 1):
+                m.d.sync += waited.eq(1)
+            with m.If(waited & ~self.hold):
+                go("wait", "data")
+        with m.Else():
+            m.d.sync += [wait.eq(0), waited.eq(0)]
+        with m.If(at["data"] & self.link.ready):
+            m.d.sync += [
+                address.eq(address + 1), at["data"].eq(0), at["wait"].eq(~final),
+                at["idle"].eq(final), self.read.ready.eq(final),
+            ]  # fmt: skip
+
+        kind = _joined((found, Const(k, 8)) for k, found in chosen.items())
         m.d.comb += [
             self.read_space.eq(request.space),
             self.port.address.eq(address),
-        ]
-
-        def header(which: Kind, number, words=0, extra=0) -> None:
-            m.d.sync += [
-                kind.eq(which), flags.eq(extra), value.eq(number), length.eq(words),
-                left.eq(words), step.eq(0),
-            ]  # fmt: skip
-            m.next = "HEADER"
-
-        with m.FSM():
-            with m.State("IDLE"):
-                with m.If(self.read.valid):
-                    m.d.sync += address.eq(request.address)
-                    header(Kind.DATA, request.address, request.length)
-                with m.Elif(self.fault.valid):
-                    m.d.comb += self.fault.ready.eq(1)
-                    header(Kind.ERROR, self.fault.payload)
-                with m.Elif(self.logits.valid):
-                    header(Kind.LOGITS, self.logits_count, self.logits_count)
-                with m.Elif(self.token.valid):
-                    m.d.comb += self.token.ready.eq(1)
-                    header(Kind.TOKEN, self.token.payload, 0, self.token_position)
-                with m.Elif(self.finished.valid):
-                    m.d.comb += self.finished.ready.eq(1)
-                    header(Kind.DONE, self.finished.payload)
-            with m.State("HEADER"):
-                with m.Switch(step):
-                    with m.Case(0):
-                        m.d.comb += self.link.payload.eq(Cat(kind, Const(0, 8), flags))
-                    with m.Case(1):
-                        m.d.comb += self.link.payload.eq(value)
-                    with m.Default():
-                        m.d.comb += self.link.payload.eq(length)
-                m.d.comb += self.link.valid.eq(1)
-                with m.If(self.link.ready):
-                    m.d.sync += step.eq(step + 1)
-                    with m.If(step == 2):
-                        m.next = "END"
-                        with m.If(kind == Kind.LOGITS):
-                            m.next = "LOGITS"
-                        with m.Elif(kind == Kind.DATA):
-                            m.d.sync += wait.eq(0)
-                            m.next = "WAIT"
-            with m.State("LOGITS"):
-                m.d.comb += [
-                    self.link.payload.eq(self.logits.payload),
-                    self.link.valid.eq(self.logits.valid),
-                    self.logits.ready.eq(self.link.ready),
-                ]
-                with m.If(self.link.valid & self.link.ready):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 1):
-                        m.next = "END"
-            with m.State("WAIT"):
-                m.d.comb += [self.reading.eq(1), self.waiting.eq(left != 0)]
-                with m.If(wait != READ_LATENCY):
-                    m.d.sync += wait.eq(wait + 1)
-                with m.If(left == 0):
-                    m.next = "END"
-                with m.Elif((wait == READ_LATENCY) & ~self.hold):
-                    m.d.sync += data.eq(self.port.data)  # a counter may move on while it waits
-                    m.next = "DATA"
-            with m.State("DATA"):
-                m.d.comb += [
-                    self.reading.eq(1),
-                    self.link.payload.eq(data),
-                    self.link.valid.eq(1),
-                ]
-                with m.If(self.link.ready):
-                    m.d.sync += [left.eq(left - 1), address.eq(address + 1), wait.eq(0)]
-                    m.next = "WAIT"
-            with m.State("END"):
-                with m.If(kind == Kind.DATA):
-                    m.d.comb += self.read.ready.eq(1)
-                m.next = "IDLE"
+            self.reading.eq(at["wait"] | at["data"]),
+            self.waiting.eq(at["wait"]),
+            self.logits.ready.eq(at["logits"] & self.link.ready),
+            self.link.valid.eq(
+                Cat(at[name] for name in (*HEADING, "data")).any()
+                | (at["logits"] & self.logits.valid)
+            ),
+            self.link.payload.eq(
+                _joined((
+                    (at["first"], Cat(kind, Const(0, 8), flags)), (at["second"], value),
+                    (at["third"], length), (at["logits"], self.logits.payload), (at["data"], data),
+                ))
+            ),
+        ]  # fmt: skip
         return m
+
+    def _count(self, m: Module, at, words) -> tuple[Signal, Signal, Signal]:
+        """Counts a payload of `words`: there is none, the next is its last, one is taken.
+
+        The counter itself follows a cycle late.
+        """
+        left = Signal(32)
+        none, final, taken, took = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += taken.eq(
+            self.link.ready & (at["data"] | (at["logits"] & self.logits.valid))
+        )
+        m.d.sync += took.eq(taken)
+        with m.If(at["open"]):
+            m.d.sync += left.eq(words)
+        with m.Elif(took):
+            m.d.sync += left.eq(left - 1)
+        with m.If(at["second"]):
+            m.d.sync += [none.eq(left == 0), final.eq(left == 1)]
+        with m.Elif(taken):
+            m.d.sync += final.eq(Mux(took, left == 3, left == 2))
+        return none, final, taken
+
+
+def _joined(choices) -> Value:
+    """Of pairs of condition and value: that value whose condition is set, at most one."""
+    return reduce(or_, (Mux(condition, value, 0) for condition, value in choices))
