@@ -1,12 +1,12 @@
 """Vector fetch: executes FIRE instructions up to the groups of codes that the neuron core fires."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import bit_length
+from hdl.lib.arithmetic import bit_length, highest_bit
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
@@ -47,7 +47,8 @@ class Fetch(wiring.Component):
     The vector is read and encoded anew for each tile, a word a cycle. `done` pulses in instruction
     order once nothing more is read from `source` or from the row ring. `neurons` is an
     instruction's neuron count for one cycle (1 for one_hot), else 0. stream_stall: a tile waits
-    for rows. busy: an instruction is being executed. See hdl.units.fire for the shared ports.
+    for rows. busy: an instruction is being executed. `position` is constant from the cycle before
+    an instruction on. See hdl.units.fire for the shared ports.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -116,8 +117,9 @@ class Fetch(wiring.Component):
         final = Signal()  # the instruction's last word is read
         row = Signal(ROW_ADDRESS_BITS)
 
-        neurons = Mux(presented.dynamic_count, self.position + 1, presented.count)
-        wanted = Mux(presented.dynamic_outputs, self.position + 1, presented.outputs)
+        positions = Signal(range((1 << POSITION_BITS) + 1))  # up to this one
+        neurons = Mux(presented.dynamic_count, positions, presented.count)
+        wanted = Mux(presented.dynamic_outputs, positions, presented.outputs)
         m.d.comb += [
             self.magnitude.address.eq(presented.magnitude),
             self.source.address.eq(address),
@@ -143,13 +145,20 @@ class Fetch(wiring.Component):
             place.first_tile.eq(first_tile),
             place.width.eq(Mux(last_tile, outputs, c.lanes)),
             # The register file's output has a cycle of its own.
-            begins.eq(Mux(op.one_hot, 0, bit_length(magnitude) - (CODE.bits - 1))),
+            begins.eq(Mux(op.one_hot, 0, _exponent(magnitude))),
         ]
-        m.d.sync += [self.done.eq(final), self.neurons.eq(0)]
+        m.d.sync += [self.done.eq(final), self.neurons.eq(0), positions.eq(self.position + 1)]
+
+        # Rows of the ring are compared a cycle before a tile can begin: after a take they are
+        # fewer only while the tile is read.
+        idle, enough = Signal(), Signal()
+        streams = Mux(idle, presented.stream, op.stream)
+        stride = Mux(idle, presented.tile_stride, op.tile_stride)
+        m.d.sync += enough.eq(~streams | (self.ring_available >= stride))
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.instruction.ready.eq(1)
+                m.d.comb += [self.instruction.ready.eq(1), idle.eq(1)]
                 with m.If(self.instruction.valid):
                     m.d.sync += [
                         op.eq(presented),
@@ -164,7 +173,6 @@ class Fetch(wiring.Component):
                     ]
                     m.next = "OPEN"
             with m.State("OPEN"):
-                enough = ~op.stream | (self.ring_available >= op.tile_stride)
                 m.d.comb += [
                     self.busy.eq(1),
                     self.tiles.valid.eq(enough),
@@ -229,9 +237,11 @@ class Fetch(wiring.Component):
 
         arrived = slots[-1]
         group = Signal(group_layout(c))
-        peak = Signal(CODE.bits - 1)  # OR over the group's |code|
+        peak, found = Signal(CODE.bits - 1), Signal(CODE.bits - 1)  # OR over the group's |code|
+        size = Signal(range(CODE.bits))  # bits of it
         group_valid = Signal()
         m.d.sync += group_valid.eq(arrived.valid & arrived.complete)
+        m.d.comb += found.eq(codes.peak | Mux(arrived.index == 0, 0, peak))
         with m.If(arrived.valid):
             m.d.sync += [
                 group.direct.eq(arrived.direct),
@@ -239,10 +249,9 @@ class Fetch(wiring.Component):
                 group.exponent.eq(arrived.exponent),
                 group.start.eq(arrived.start),
                 group.place.eq(arrived.place),
-                peak.eq(codes.peak | Mux(arrived.index == 0, 0, peak)),
+                peak.eq(found),
+                size.eq(Mux(arrived.direct, 1, bit_length(found))),
             ]
-            with m.If(arrived.direct):
-                m.d.sync += peak.eq(1)
             for lane in range(c.neuron_lanes):
                 word, element = divmod(lane, c.vector_lanes)
                 target = group.codes[lane]
@@ -259,8 +268,8 @@ class Fetch(wiring.Component):
         placed = Signal(group_layout(c))
         m.d.comb += [
             placed.eq(group),
-            placed.start.eq(group.start + starts[bit_length(peak)]),
-            placed.silent.eq(self.settings.skip_silent & (peak == 0)),
+            placed.start.eq(group.start + starts[size]),
+            placed.silent.eq(self.settings.skip_silent & (size == 0)),
         ]
         m.submodules.queue = queue = SyncFIFO(width=group_layout(c).size, depth=_GROUPS)
         m.d.comb += [
@@ -271,3 +280,12 @@ class Fetch(wiring.Component):
             queue.r_en.eq(self.groups.ready),
             taken.eq(queue.r_rdy & queue.r_en),
         ]
+
+
+def _exponent(magnitude) -> Value:
+    """bit_length(magnitude) - (CODE.bits - 1), as golden's code_exponent: no adder, but a place.
+
+    The bit that says 0 stands where the highest bit's index is 16 more than that.
+    """
+    place = highest_bit(Cat(Const(0, 16 - (CODE.bits - 1)), Const(1, 1), magnitude))
+    return Cat(place[:4], ~place[4], ~place[4:].any()).as_signed()
