@@ -90,6 +90,7 @@ class Fetch(wiring.Component):
             }
         )
 
+        idle, opening, reading = Signal(init=1), Signal(), Signal()
         op = Signal(FIRE.layout())
         magnitude = Signal(VECTOR.bits)
         exponent = Signal(signed(EXPONENT.bits))
@@ -103,8 +104,10 @@ class Fetch(wiring.Component):
         index = Signal(slot["index"].shape)
         credits = Signal(range(_GROUPS + 1), init=_GROUPS)
         # What a word's grant decides on is known before it, as it comes late in its cycle.
-        reading, inside, credit = Signal(), Signal(), Signal(init=1)  # inside: a group has begun
+        inside, credit = Signal(), Signal(init=1)  # inside: a group has begun
+        enough = Signal()  # rows in the ring, for a tile that takes them
         ends, last_tile = Signal(), Signal()  # the next word is the tile's last; which is the last
+        nearly = Signal()  # the tile after this one is the last, from this one's first word on
 
         presented = self.instruction.payload
         neuron = Mux(presented.stream, 0, self.token)
@@ -121,6 +124,11 @@ class Fetch(wiring.Component):
         neurons = Mux(presented.dynamic_count, positions, presented.count)
         wanted = Mux(presented.dynamic_outputs, positions, presented.outputs)
         m.d.comb += [
+            self.instruction.ready.eq(idle),
+            self.busy.eq(~idle),
+            self.stream_stall.eq(opening & ~enough),
+            self.tiles.valid.eq(opening & enough),
+            self.ring_take.eq(opening & enough & op.stream & self.tiles.ready),
             self.magnitude.address.eq(presented.magnitude),
             self.source.address.eq(address),
             self.source.request.eq(reading & (inside | credit)),
@@ -151,68 +159,57 @@ class Fetch(wiring.Component):
 
         # Rows of the ring are compared a cycle before a tile can begin: after a take they are
         # fewer only while the tile is read.
-        idle, enough = Signal(), Signal()
         streams = Mux(idle, presented.stream, op.stream)
         stride = Mux(idle, presented.tile_stride, op.tile_stride)
         m.d.sync += enough.eq(~streams | (self.ring_available >= stride))
 
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += [self.instruction.ready.eq(1), idle.eq(1)]
-                with m.If(self.instruction.valid):
-                    m.d.sync += [
-                        op.eq(presented),
-                        magnitude.eq(self.magnitude.data),
-                        count.eq(Mux(presented.one_hot, 1, neurons)),
-                        self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
-                        outputs.eq(wanted),
-                        last_tile.eq(wanted <= c.lanes),
-                        base.eq(presented.row_base + Mux(presented.one_hot, direct_rows, 0)),
-                        direct_lane.eq(neuron),
-                        first_tile.eq(1),
-                    ]
-                    m.next = "OPEN"
-            with m.State("OPEN"):
-                m.d.comb += [
-                    self.busy.eq(1),
-                    self.tiles.valid.eq(enough),
-                    self.stream_stall.eq(~enough),
-                    self.ring_take.eq(op.stream & enough & self.tiles.ready),
-                ]
+        # A state is a flip-flop. What a state may load in vain it loads in every cycle.
+        with m.If(idle):
+            m.d.sync += [
+                op.eq(presented),
+                magnitude.eq(self.magnitude.data),
+                count.eq(Mux(presented.one_hot, 1, neurons)),
+                outputs.eq(wanted),
+                last_tile.eq(wanted <= c.lanes),
+                base.eq(presented.row_base + Mux(presented.one_hot, direct_rows, 0)),
+                direct_lane.eq(neuron),
+                first_tile.eq(1),
+            ]
+            with m.If(self.instruction.valid):
                 m.d.sync += [
-                    exponent.eq(begins),
-                    row.eq(Mux(op.stream, self.ring_pointer, base)),
-                    remaining.eq(count),
-                    ends.eq(count <= c.vector_lanes),
-                    inside.eq(0),
-                    address.eq(op.source),
-                    index.eq(0),
-                ]
-                with m.If(enough & self.tiles.ready):
-                    m.d.sync += [base.eq(base + op.tile_stride), reading.eq(1)]
-                    m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += self.busy.eq(1)
-                with m.If(issue.valid):
-                    m.d.sync += [
-                        remaining.eq(remaining - c.vector_lanes),
-                        ends.eq(remaining <= 2 * c.vector_lanes),
-                        inside.eq(~issue.complete),
-                        address.eq(address + 1),
-                        index.eq(index + 1),
-                    ]
-                    with m.If(issue.complete):
-                        m.d.sync += [row.eq(row + rows), index.eq(0)]
-                    with m.If(ends):
-                        m.d.sync += [
-                            outputs.eq(outputs - c.lanes),
-                            last_tile.eq(outputs <= 2 * c.lanes),
-                            first_tile.eq(0),
-                            reading.eq(0),
-                        ]
-                        m.next = "OPEN"
-                    with m.If(final):
-                        m.next = "IDLE"
+                    self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
+                    idle.eq(0), opening.eq(1),
+                ]  # fmt: skip
+        with m.If(opening):
+            m.d.sync += [
+                exponent.eq(begins),
+                row.eq(Mux(op.stream, self.ring_pointer, base)),
+                remaining.eq(count),
+                ends.eq(count <= c.vector_lanes),
+                inside.eq(0),
+                address.eq(op.source),
+                index.eq(0),
+            ]
+            with m.If(enough & self.tiles.ready):
+                m.d.sync += [base.eq(base + op.tile_stride), opening.eq(0), reading.eq(1)]
+        m.d.sync += nearly.eq(outputs <= 2 * c.lanes)
+        with m.If(issue.valid):
+            m.d.sync += [
+                remaining.eq(remaining - c.vector_lanes),
+                ends.eq(remaining <= 2 * c.vector_lanes),
+                inside.eq(~issue.complete),
+                address.eq(address + 1),
+                index.eq(index + 1),
+            ]
+            with m.If(issue.complete):
+                m.d.sync += [row.eq(row + rows), index.eq(0)]
+            with m.If(ends):
+                m.d.sync += [
+                    outputs.eq(outputs - c.lanes),
+                    last_tile.eq(nearly),
+                    first_tile.eq(0),
+                    reading.eq(0), opening.eq(~last_tile), idle.eq(last_tile),
+                ]  # fmt: skip
 
         with m.If(begun != taken):
             m.d.sync += credits.eq(Mux(taken, credits + 1, credits - 1))
@@ -252,15 +249,22 @@ class Fetch(wiring.Component):
                 peak.eq(found),
                 size.eq(Mux(arrived.direct, 1, bit_length(found))),
             ]
-            for lane in range(c.neuron_lanes):
-                word, element = divmod(lane, c.vector_lanes)
-                target = group.codes[lane]
-                with m.If(arrived.direct):
-                    m.d.sync += target.eq(Mux(arrived.lane == lane, Const(1, signed(2)), 0))
-                with m.Elif(arrived.index == word):
-                    m.d.sync += target.eq(codes.codes[element])
-                with m.Elif(arrived.index == 0):
-                    m.d.sync += target.eq(0)
+        # The group's first word clears what the others fill. Which codes a word is for is known
+        # before it has passed the encoder.
+        for word in range(words):
+            here, loads = Signal(name=f"here_{word}"), Signal(name=f"loads_{word}")
+            coming = slots[-2]
+            clears = coming.direct | (coming.index == 0)
+            m.d.sync += [
+                here.eq(coming.index == word),
+                loads.eq(coming.valid & (clears | (coming.index == word))),
+            ]
+            with m.If(loads):
+                for element in range(c.vector_lanes):
+                    lane = word * c.vector_lanes + element
+                    code = Mux(here, codes.codes[element], 0)
+                    spike = Mux(arrived.lane == lane, Const(1, signed(2)), 0)
+                    m.d.sync += group.codes[lane].eq(Mux(arrived.direct, spike, code))
 
         # Where the group begins in its schedule is found here, on the way into the queue: behind
         # the queue the neuron core addresses the schedule memory in the same cycle.
