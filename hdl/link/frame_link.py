@@ -1,6 +1,6 @@
 """The device's end of the frame protocol (isa/frames.py): bytes on one side, words on the other."""
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
@@ -77,7 +77,7 @@ class FrameLink(Component):
         header = receiver.header
         # Of the frame that ended a cycle ago.
         end, greeted, repeated, inside = Signal(), Signal(), Signal(), Signal()
-        data, poll, nak = Signal(), Signal(), Signal()
+        data, poll, nak, keeps = Signal(), Signal(), Signal(), Signal()
         sequence, acknowledge = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
         due, ahead, further = Signal(), Signal(), Signal()  # its words, and where it is from them
         m.d.comb += [
@@ -88,9 +88,7 @@ class FrameLink(Component):
             arrived.word_valid.eq(receiver.word_valid),
             arrived.end.eq(end),
             arrived.clear.eq(begin),
-            departing.heard.eq(self.heard),
-            departing.acknowledge.eq(acknowledge),
-            departing.missing.eq(nak),
+            arrived.keep.eq(keeps),
             departing.clear.eq(begin),
             transmitter.session.eq(session),
             self.bytes_out.payload.eq(transmitter.bytes.payload),
@@ -110,6 +108,11 @@ class FrameLink(Component):
             request.payload.header.acknowledge.eq(arrived.expected),
         ]
 
+        m.d.sync += [
+            departing.heard.eq(self.heard),
+            departing.acknowledge.eq(acknowledge),
+            departing.missing.eq(nak),
+        ]
         m.d.sync += transmitter.word.eq(
             Mux(welcoming, welcome[transmitter.index[:3]], departing.data)
         )
@@ -122,31 +125,41 @@ class FrameLink(Component):
             ]
             m.d.sync += welcoming.eq(0)
 
+        # Chosen in one cycle, sent in the next: then a flag of what is sent is still up, but words
+        # may have to go back to others.
         free = Signal()  # out of a register: nobody but us keeps the transmitter busy
+        chosen = {name: Signal(name=f"chosen_{name}")
+                  for name in ("session", "welcome", "lost", "status", "data")}  # fmt: skip
+        wanted = {
+            "session": opening, "welcome": welcome_due, "lost": lost_due, "status": status_due,
+            "data": departing.due & self.open,
+        }  # fmt: skip
+        choosing = free & ~Cat(chosen.values()).any()
         m.d.sync += free.eq(request.ready & ~request.valid)
-        with m.If(free):
-            with m.If(opening):
-                m.d.comb += begin.eq(1)
-            with m.Elif(welcome_due):
-                send(FrameType.WELCOME, len(WELCOME_FIELDS))
-                m.d.sync += [welcome_due.eq(0), welcoming.eq(1)]
-            with m.Elif(lost_due):
-                send(FrameType.LOST)
-                m.d.sync += lost_due.eq(0)
-            with m.Elif(status_due):
-                send(Mux(stalled, FrameType.BUSY, Mux(missing, FrameType.NAK, FrameType.ACK)))
-                m.d.comb += [
-                    request.payload.inside.eq(1), request.payload.header.sequence.eq(echo),
-                ]  # fmt: skip
-                m.d.sync += [status_due.eq(0), missing.eq(0), echo.eq(0)]
-            with m.Elif(departing.due & self.open):
-                send(FrameType.DATA, departing.length)
-                m.d.comb += [
-                    request.payload.inside.eq(1),
-                    request.payload.header.sequence.eq(departing.sequence),
-                    departing.take.eq(1),
-                ]
-                m.d.sync += first.eq(departing.sequence)
+        for name, want in wanted.items():
+            m.d.sync += chosen[name].eq(choosing & want)
+            choosing &= ~want
+        m.d.comb += begin.eq(chosen["session"])
+        with m.If(chosen["welcome"]):
+            send(FrameType.WELCOME, len(WELCOME_FIELDS))
+            m.d.sync += [welcome_due.eq(0), welcoming.eq(1)]
+        with m.If(chosen["lost"]):
+            send(FrameType.LOST)
+            m.d.sync += lost_due.eq(0)
+        with m.If(chosen["status"]):
+            send(Mux(stalled, FrameType.BUSY, Mux(missing, FrameType.NAK, FrameType.ACK)))
+            m.d.comb += [
+                request.payload.inside.eq(1), request.payload.header.sequence.eq(echo),
+            ]  # fmt: skip
+            m.d.sync += [status_due.eq(0), missing.eq(0), echo.eq(0)]
+        with m.If(chosen["data"] & departing.due):
+            send(FrameType.DATA, departing.length)
+            m.d.comb += [
+                request.payload.inside.eq(1),
+                request.payload.header.sequence.eq(departing.sequence),
+                departing.take.eq(1),
+            ]
+            m.d.sync += first.eq(departing.sequence)
 
         # What a frame means at its end.
         from_expected = (header.sequence - arrived.expected)[:SEQUENCE_BITS]
@@ -160,6 +173,10 @@ class FrameLink(Component):
             repeated.eq(self.open & (offered == session)),
             inside.eq(receiver.inside & self.open & (header.type >= FIRST_OF_SESSION)),
             data.eq(header.type == FrameType.DATA),
+            keeps.eq(
+                receiver.inside & self.open & (header.type == FrameType.DATA)
+                & (header.sequence == arrived.expected)
+            ),
             poll.eq(header.type == FrameType.POLL),
             nak.eq(header.type == FrameType.NAK),
             sequence.eq(header.sequence),
@@ -188,7 +205,6 @@ class FrameLink(Component):
             with m.Elif(data):
                 m.d.sync += status_due.eq(1)
                 with m.If(due):
-                    m.d.comb += arrived.keep.eq(1)
                     m.d.sync += [gap.eq(~arrived.fits), gap_sequence.eq(sequence)]
                     with m.If(~arrived.fits):
                         m.d.sync += stalled.eq(1)

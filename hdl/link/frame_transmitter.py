@@ -8,6 +8,8 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.link.frame_check import CRC_START, crc_step
 from isa.frames import CHECK_BYTES, ESCAPE, ESCAPE_XOR, HEADER, HEADER_BYTES, MARK
 
+STATES = ("idle", "open", "look", "byte", "load", "close")
+
 
 def request_layout() -> StructLayout:
     """A frame to send; `inside`: its check is that of the session."""
@@ -35,71 +37,71 @@ class FrameTransmitter(Component):
 
     def elaborate(self, platform):
         m = Module()
+        at = {name: Signal(name=f"at_{name}", init=name == "idle") for name in STATES}
         shift = Signal(HEADER.bits)  # header, word or check; the next byte lowest
-        count = Signal(range(HEADER_BYTES + 1))  # bytes in it
-        left = Signal(8)
+        count, last = Signal(range(HEADER_BYTES + 1)), Signal()  # bytes in it; one, behind "look"
+        left, more = Signal(8), Signal()  # words still to come; any, a cycle late
         inside, checked, escaped, special = Signal(), Signal(), Signal(), Signal()
         header = Signal(HEADER.bits)
         crc = Signal(32)
         byte, request = shift[:8], self.request.payload
         full, out = Signal(), Signal(8)  # a byte that waits for the line
-        m.d.comb += [self.bytes.valid.eq(full), self.bytes.payload.eq(out)]
+        m.d.comb += [
+            self.bytes.valid.eq(full), self.bytes.payload.eq(out), self.request.ready.eq(at["idle"])
+        ]  # fmt: skip
         with m.If(self.bytes.ready):
             m.d.sync += full.eq(0)
+
+        def go(origin: str, target: str) -> None:
+            m.d.sync += [at[origin].eq(0), at[target].eq(1)]
 
         def put(value) -> None:
             """Only while not `full`."""
             m.d.sync += [full.eq(1), out.eq(value)]
 
-        def load(value) -> None:
-            m.d.sync += [shift.eq(value), count.eq(CHECK_BYTES)]
-            m.next = "LOOK"
-
-        m.d.sync += special.eq((byte == MARK) | (byte == ESCAPE))
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.request.ready.eq(1)
+        m.d.sync += [special.eq((byte == MARK) | (byte == ESCAPE)), more.eq(left != 0)]
+        with m.If(at["idle"]):
+            m.d.sync += [
+                header.eq(request.header), inside.eq(request.inside), checked.eq(0),
+                self.index.eq(0), crc.eq(CRC_START),
+            ]  # fmt: skip
+            with m.If(self.request.valid):
+                go("idle", "open")
+        with m.If(at["open"]):
+            m.d.sync += [
+                shift.eq(header), left.eq(HEADER.layout()(header).length), count.eq(HEADER_BYTES)
+            ]  # fmt: skip
+            with m.If(~full):
+                put(MARK)
+                go("open", "look")
+        with m.If(at["look"]):  # at a byte, once at each: whether it is to be stuffed, its CRC
+            m.d.sync += [escaped.eq(0), last.eq(count == 1)]
+            with m.If(~checked):
+                m.d.sync += crc.eq(crc_step(crc, byte))
+            go("look", "byte")
+        with m.If(at["byte"] & ~full):
+            with m.If(special & ~escaped):
+                put(ESCAPE)
+                m.d.sync += escaped.eq(1)
+            with m.Else():
+                put(Mux(escaped, byte ^ ESCAPE_XOR, byte))
                 m.d.sync += [
-                    header.eq(request.header), inside.eq(request.inside), checked.eq(0),
-                    self.index.eq(0), crc.eq(CRC_START),
+                    shift.eq(shift >> 8), count.eq(count - 1),
+                    at["byte"].eq(0), at["look"].eq(~last), at["load"].eq(last),
                 ]  # fmt: skip
-                with m.If(self.request.valid):
-                    m.next = "OPEN"
-            with m.State("OPEN"):
-                m.d.sync += [
-                    shift.eq(header), left.eq(HEADER.layout()(header).length),
-                    count.eq(HEADER_BYTES),
-                ]  # fmt: skip
-                with m.If(~full):
-                    put(MARK)
-                    m.next = "LOOK"
-            with m.State("LOOK"):  # at a byte, once at each: whether it is to be stuffed, its CRC
-                m.d.sync += escaped.eq(0)
-                with m.If(~checked):
-                    m.d.sync += crc.eq(crc_step(crc, byte))
-                m.next = "BYTE"
-            with m.State("BYTE"):
-                with m.If(~full):
-                    with m.If(special & ~escaped):
-                        put(ESCAPE)
-                        m.d.sync += escaped.eq(1)
-                    with m.Else():
-                        put(Mux(escaped, byte ^ ESCAPE_XOR, byte))
-                        m.d.sync += [shift.eq(shift >> 8), count.eq(count - 1)]
-                        m.next = "LOOK"
-                        with m.If(count == 1):
-                            m.next = "LOAD"
-            with m.State("LOAD"):
-                with m.If(left != 0):
-                    m.d.sync += [left.eq(left - 1), self.index.eq(self.index + 1)]
-                    load(self.word)
-                with m.Elif(~checked):
-                    m.d.sync += checked.eq(1)
-                    load(~crc ^ Mux(inside, self.session, 0))
-                with m.Else():
-                    m.next = "CLOSE"
-            with m.State("CLOSE"):
-                with m.If(~full):
-                    put(MARK)
-                    m.next = "IDLE"
+        with m.If(at["load"]):
+            check = ~crc ^ Mux(inside, self.session, 0)
+            m.d.sync += [shift.eq(Mux(more, self.word, check)), count.eq(CHECK_BYTES)]
+            with m.If(more):
+                m.d.sync += [left.eq(left - 1), self.index.eq(self.index + 1)]
+            with m.Else():
+                m.d.sync += checked.eq(1)
+            m.d.sync += at["load"].eq(0)
+            with m.If(more | ~checked):
+                m.d.sync += at["look"].eq(1)
+            with m.Else():
+                m.d.sync += at["close"].eq(1)
+        with m.If(at["close"] & ~full):
+            put(MARK)
+            go("close", "idle")
         return m

@@ -87,9 +87,8 @@ class TransmitBuffer(Component):
             self.due.eq(ready & (settling == 0)),
         ]
         linger = Signal(range(LINGER_CYCLES + 1))
-        m.d.sync += lingered.eq(linger == LINGER_CYCLES)
         with m.If(~lingered):
-            m.d.sync += linger.eq(linger + 1)
+            m.d.sync += [linger.eq(linger + 1), lingered.eq(linger == LINGER_CYCLES)]
         with m.If(write.en):
             m.d.sync += [end.eq(end + 1), linger.eq(0), lingered.eq(0)]
 

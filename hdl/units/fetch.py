@@ -163,35 +163,8 @@ class Fetch(wiring.Component):
         stride = Mux(idle, presented.tile_stride, op.tile_stride)
         m.d.sync += enough.eq(~streams | (self.ring_available >= stride))
 
-        # A state is a flip-flop. What a state may load in vain it loads in every cycle.
-        with m.If(idle):
-            m.d.sync += [
-                op.eq(presented),
-                magnitude.eq(self.magnitude.data),
-                count.eq(Mux(presented.one_hot, 1, neurons)),
-                outputs.eq(wanted),
-                last_tile.eq(wanted <= c.lanes),
-                base.eq(presented.row_base + Mux(presented.one_hot, direct_rows, 0)),
-                direct_lane.eq(neuron),
-                first_tile.eq(1),
-            ]
-            with m.If(self.instruction.valid):
-                m.d.sync += [
-                    self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
-                    idle.eq(0), opening.eq(1),
-                ]  # fmt: skip
-        with m.If(opening):
-            m.d.sync += [
-                exponent.eq(begins),
-                row.eq(Mux(op.stream, self.ring_pointer, base)),
-                remaining.eq(count),
-                ends.eq(count <= c.vector_lanes),
-                inside.eq(0),
-                address.eq(op.source),
-                index.eq(0),
-            ]
-            with m.If(enough & self.tiles.ready):
-                m.d.sync += [base.eq(base + op.tile_stride), opening.eq(0), reading.eq(1)]
+        # A state is a flip-flop. What a state may load in vain it loads in every cycle; where two
+        # load the same, the flip-flop decides, not the grant, which comes late.
         m.d.sync += nearly.eq(outputs <= 2 * c.lanes)
         with m.If(issue.valid):
             m.d.sync += [
@@ -209,6 +182,34 @@ class Fetch(wiring.Component):
                     last_tile.eq(nearly),
                     first_tile.eq(0),
                     reading.eq(0), opening.eq(~last_tile), idle.eq(last_tile),
+                ]  # fmt: skip
+        with m.If(opening):
+            m.d.sync += [
+                exponent.eq(begins),
+                row.eq(Mux(op.stream, self.ring_pointer, base)),
+                remaining.eq(count),
+                ends.eq(count <= c.vector_lanes),
+                inside.eq(0),
+                address.eq(op.source),
+                index.eq(0),
+            ]
+            with m.If(enough & self.tiles.ready):
+                m.d.sync += [base.eq(base + op.tile_stride), opening.eq(0), reading.eq(1)]
+        with m.If(idle):
+            m.d.sync += [
+                op.eq(presented),
+                magnitude.eq(self.magnitude.data),
+                count.eq(Mux(presented.one_hot, 1, neurons)),
+                outputs.eq(wanted),
+                last_tile.eq(wanted <= c.lanes),
+                base.eq(presented.row_base + Mux(presented.one_hot, direct_rows, 0)),
+                direct_lane.eq(neuron),
+                first_tile.eq(1),
+            ]
+            with m.If(self.instruction.valid):
+                m.d.sync += [
+                    self.neurons.eq(Mux(presented.one_hot, 1, neurons)),
+                    idle.eq(0), opening.eq(1),
                 ]  # fmt: skip
 
         with m.If(begun != taken):
