@@ -1,6 +1,6 @@
 """The device's end of the frame protocol (isa/frames.py): bytes on one side, words on the other."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
@@ -134,11 +134,11 @@ class FrameLink(Component):
             "session": opening, "welcome": welcome_due, "lost": lost_due, "status": status_due,
             "data": departing.due & self.open,
         }  # fmt: skip
-        choosing = free & ~Cat(chosen.values()).any()
-        m.d.sync += free.eq(request.ready & ~request.valid)
+        before = Const(0)
         for name, want in wanted.items():
-            m.d.sync += chosen[name].eq(choosing & want)
-            choosing &= ~want
+            m.d.sync += chosen[name].eq(free & want & ~before)
+            before |= want
+        m.d.sync += free.eq(request.ready & ~request.valid & ~(free & before))
         m.d.comb += begin.eq(chosen["session"])
         with m.If(chosen["welcome"]):
             send(FrameType.WELCOME, len(WELCOME_FIELDS))

@@ -1,6 +1,6 @@
 """Frame transmitter: header and words become the bytes of a frame (isa/frames.py)."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
@@ -43,7 +43,8 @@ class FrameTransmitter(Component):
         left, more = Signal(8), Signal()  # words still to come; any, a cycle late
         inside, checked, escaped, special = Signal(), Signal(), Signal(), Signal()
         header = Signal(HEADER.bits)
-        crc = Signal(32)
+        # A byte enters the CRC in two steps: with the lowest byte of it, and then that one.
+        crc, mixed, counts = Signal(32), Signal(8), Signal()
         byte, request = shift[:8], self.request.payload
         full, out = Signal(), Signal(8)  # a byte that waits for the line
         m.d.comb += [
@@ -59,7 +60,12 @@ class FrameTransmitter(Component):
             """Only while not `full`."""
             m.d.sync += [full.eq(1), out.eq(value)]
 
-        m.d.sync += [special.eq((byte == MARK) | (byte == ESCAPE)), more.eq(left != 0)]
+        m.d.sync += [
+            special.eq((byte == MARK) | (byte == ESCAPE)), more.eq(left != 0),
+            mixed.eq(byte ^ crc[:8]), counts.eq(0),
+        ]  # fmt: skip
+        with m.If(counts):
+            m.d.sync += crc.eq(crc_step(Cat(mixed, crc[8:]), Const(0, 8)))
         with m.If(at["idle"]):
             m.d.sync += [
                 header.eq(request.header), inside.eq(request.inside), checked.eq(0),
@@ -75,9 +81,7 @@ class FrameTransmitter(Component):
                 put(MARK)
                 go("open", "look")
         with m.If(at["look"]):  # at a byte, once at each: whether it is to be stuffed, its CRC
-            m.d.sync += [escaped.eq(0), last.eq(count == 1)]
-            with m.If(~checked):
-                m.d.sync += crc.eq(crc_step(crc, byte))
+            m.d.sync += [escaped.eq(0), last.eq(count == 1), counts.eq(~checked)]
             go("look", "byte")
         with m.If(at["byte"] & ~full):
             with m.If(special & ~escaped):

@@ -59,7 +59,7 @@ class TransmitBuffer(Component):
         room = Signal()
         # All that is counted is seen late: `end` only grows, and while `following` has moved there
         # is no frame.
-        moved, settling, lingered = Signal(), Signal(3), Signal()
+        moved, settling, settled, lingered = Signal(), Signal(2), Signal(), Signal()
         ready = Signal()  # words for a frame
         words = Signal.like(self.length)  # of it
         beyond = Signal(SEQUENCE_BITS)  # the number behind its last
@@ -74,6 +74,7 @@ class TransmitBuffer(Component):
             beyond.eq(following + words),
             ready.eq((waiting >= longest) | (waiting != 0) & lingered),
             settling.eq(Cat(moved, settling)),
+            settled.eq(~moved & (settling == 0)),  # for three cycles
         ]
         m.d.comb += [
             held.eq(end - first),
@@ -84,7 +85,7 @@ class TransmitBuffer(Component):
             write.en.eq(self.words.valid & self.words.ready),
             read.addr.eq(address),
             self.sequence.eq(following),
-            self.due.eq(ready & (settling == 0)),
+            self.due.eq(ready & settled),
         ]
         linger = Signal(range(LINGER_CYCLES + 1))
         with m.If(~lingered):
