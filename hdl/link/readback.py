@@ -12,9 +12,9 @@ from isa.packets import Space
 class ReadBack(Component):
     """Splits a link word address into memory addresses and picks the word out of what comes back.
 
-    Adds no cycle to the memories' own latencies; `space` and `address` must be stable for a cycle
-    before its word comes. A vector element is sign-extended. Beyond the end
-    of a memory there are zeros.
+    Adds no cycle to the memories' own latencies, and one to the register block's; `space` and
+    `address` must be stable for a cycle before its word comes. A vector element is sign-extended.
+    Beyond the end of a memory there are zeros.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -43,8 +43,8 @@ class ReadBack(Component):
             self.row_core.eq(address[row_bits : row_bits + core_bits]),
             self.row_address.eq(address[row_bits + core_bits :]),
             self.vector.address.eq(address[lane_bits:]),
-            self.register_address.eq(address),
         ]
+        m.d.sync += self.register_address.eq(address)  # many wires, and no hurry
         # Space and address are stable long before the word is taken: the place is decided first.
         reaches = {
             Space.ROW: c.row_depth << (row_bits + core_bits),

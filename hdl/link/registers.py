@@ -1,5 +1,8 @@
 """The register block: settings that the host writes, identity and counters that it reads."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
@@ -97,13 +100,14 @@ class RegisterBlock(Component):
     def _read(self, m: Module, values: dict) -> None:
         """`data`, from eight neighbours each in the first cycle, then from the groups of eight."""
         groups = {address >> GROUP_BITS for address in values}
-        group, found = Signal(len(self.address) - GROUP_BITS), {}
-        m.d.sync += [group.eq(self.address[GROUP_BITS:]), self.data.eq(0)]
+        found = []
         for number in sorted(groups):
-            found[number] = Signal(32, name=f"read_group_{number}")
+            group = Signal(32, name=f"read_group_{number}")
+            here = Signal(name=f"reads_group_{number}")
             neighbours = Array(values.get(number << GROUP_BITS | i, 0) for i in range(GROUP))
-            m.d.sync += found[number].eq(neighbours[self.address[:GROUP_BITS]])
-        with m.Switch(group):
-            for number, value in found.items():
-                with m.Case(number):
-                    m.d.sync += self.data.eq(value)
+            m.d.sync += [
+                group.eq(neighbours[self.address[:GROUP_BITS]]),
+                here.eq(self.address[GROUP_BITS:] == number),
+            ]
+            found.append(Mux(here, group, 0))
+        m.d.sync += self.data.eq(reduce(or_, found))
