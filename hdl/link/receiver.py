@@ -1,14 +1,13 @@
 """Receiver: host packets (isa/packets.py) become memory writes, ring entries, reads and runs."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.lib.shapes import TOKEN_BITS, row_write_layout, table_layout, table_write
+from hdl.link.prompt_queue import PromptQueue
 from hdl.memory.external import address_bits, word_write_layout
-from hdl.memory.style import style
 from isa.configurations import Configuration
 from isa.packets import Fault, Kind, RunFlag, Space
 
@@ -263,7 +262,14 @@ class Receiver(Component):
     def _payload(self, m: Module, at, take, taken, address, final, beyond) -> None:
         """Where the words of a payload go, and when they can."""
         c, word, come, rows = self.c, self.link.payload, self.link.valid, self.rows.payload
-        room = self._prompt(m, take["prompt"], Cat(word[:TOKEN_BITS], final))
+        m.submodules.prompts = prompts = PromptQueue(c.context)
+        connect(m, prompts.prompt, flipped(self.prompt))
+        m.d.comb += [
+            prompts.put.eq(take["prompt"]),
+            prompts.token.eq(word),
+            prompts.last.eq(final),
+            self.prompt_last.eq(prompts.prompt_last),
+        ]
 
         # Row writes: the word's place in its row, the core and the row are bit fields.
         row_words, entry_bits = c.lanes // 4, self._entry_bits()
@@ -294,7 +300,7 @@ class Receiver(Component):
             "external": Const(0),
             "stream_row": self.row_ready & self.rows.ready,
             "stream_parameter": self.parameter_ready,
-            "prompt": room,
+            "prompt": prompts.room,
             "drop": Const(1),
         }
         if c.external_words:
@@ -311,38 +317,3 @@ class Receiver(Component):
             taken.eq(come & taking),
             self.link.ready.eq(at["kind"] | at["value"] | at["length"] | taking),
         ]
-
-    def _prompt(self, m: Module, put, token: Value) -> Signal:
-        """The queue of a prompt's tokens, in look-up tables; whether there is room for one more.
-
-        A register stands before the sequencer and another one says that there is room: the whole
-        queue may be filled, and a token that has left it counts a cycle late.
-        """
-        depth = self.c.context
-        m.submodules.prompts = prompts = Memory(
-            shape=unsigned(TOKEN_BITS + 1), depth=depth, init=[], attrs=style(depth, False)
-        )
-        write, read = prompts.write_port(), prompts.read_port(domain="comb")
-        level = Signal(range(depth + 1))
-        head = Signal(TOKEN_BITS + 1, reset_less=True)
-        offered, room, get = Signal(), Signal(), Signal()
-        m.d.comb += [
-            write.data.eq(token),
-            write.en.eq(put),
-            get.eq((level != 0) & ~offered),
-            self.prompt.payload.eq(head[:TOKEN_BITS]),
-            self.prompt_last.eq(head[TOKEN_BITS]),
-            self.prompt.valid.eq(offered),
-        ]
-        m.d.sync += [
-            level.eq(level + put - get),
-            room.eq((level != depth) & ~((level == depth - 1) & put)),
-        ]
-        for port, moves in ((write, put), (read, get)):
-            with m.If(moves):
-                m.d.sync += port.addr.eq(Mux(port.addr == depth - 1, 0, port.addr + 1))
-        with m.If(~offered):
-            m.d.sync += [head.eq(read.data), offered.eq(level != 0)]
-        with m.Elif(self.prompt.ready):
-            m.d.sync += offered.eq(0)
-        return room

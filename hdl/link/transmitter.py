@@ -149,9 +149,7 @@ class Transmitter(Component):
         """
         left = Signal(32)
         none, final, taken, took = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += taken.eq(
-            self.link.ready & (at["data"] | (at["logits"] & self.logits.valid))
-        )
+        m.d.comb += taken.eq(self.link.ready & (at["data"] | (at["logits"] & self.logits.valid)))
         m.d.sync += took.eq(taken)
         with m.If(at["open"]):
             m.d.sync += left.eq(words)
