@@ -15,7 +15,13 @@ _BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the 
 
 def below(magnitude: Value) -> Value:
     """Which bits of a source of that magnitude are less than half of its code's last."""
-    return Cat(magnitude[i + CODE.bits :].any() for i in range(_BELOW_BITS))
+    groups = [magnitude[i : i + 4].any() for i in range(CODE.bits, VECTOR.bits, 4)]
+    result = []
+    for i in range(_BELOW_BITS):
+        group, inside = divmod(i, 4)
+        first = magnitude[CODE.bits + i : CODE.bits + i + 4 - inside].any()
+        result.append(Cat(first, *groups[group + 1 :]).any())
+    return Cat(result)
 
 
 class Modulator(wiring.Component):

@@ -100,18 +100,23 @@ class Products(wiring.Component):
 
 
 def bit_length(value: Value) -> Value:
-    """Bits needed for an unsigned value, 0 for 0, out of whether it has k bits or more."""
-    value = Value.cast(value)
-    count = len(value)
-
-    def reaches(bits: int) -> Value:
-        return value[bits - 1 :].any() if bits <= count else Const(0, 1)
-
-    # Bit j is set from every odd multiple of 2**j up to the next even one.
-    result = []
-    for step in (1 << j for j in range(count.bit_length())):
-        spans = [reaches(k) & ~reaches(k + step) for k in range(step, count + 1, 2 * step)]
-        result.append(Cat(spans).any())
+    """Bits needed for an unsigned value, 0 for 0: the highest group of four that is not 0, and the
+    highest bit in each of them, side by side."""
+    value = Cat(Const(0, 1), value)  # bit k is set: length k, or more
+    groups = [value[i : i + 4] for i in range(0, len(value), 4)]
+    found = [group.any() for group in groups]
+    highest = [~Cat(found[k + 1 :]).any() for k in range(len(groups))]
+    inside = [
+        (
+            Cat(group[3:], group[1:2] & ~group[2:3]).any() & here,
+            group[2:].any() & here,
+        )
+        for group, here in zip(groups, highest, strict=True)
+    ]
+    result = [Cat(low for low, _ in inside).any(), Cat(high for _, high in inside).any()]
+    for bit in range((len(groups) - 1).bit_length()):
+        some = [found[k] & highest[k] for k in range(len(groups)) if k >> bit & 1]
+        result.append(Cat(some).any())
     return Cat(result)
 
 

@@ -136,7 +136,8 @@ class VectorUnit(wiring.Component):
         rotation_at, exponent_at = Signal(16), Signal(EXPONENT_ADDRESS_BITS)
         magnitude_at, maximum_at, scalar_at = Signal(8), Signal(4), Signal(6)
         under_way = Signal(range(_QUEUE_DEPTH + 1))  # words issued and not yet written
-        none_under_way, full = Signal(init=1), Signal()
+        none_under_way, one_under_way, full = Signal(init=1), Signal(), Signal()
+        free = Signal()  # no instruction is under way, or the last one is done
 
         # Issue: addresses on the ports, as long as the queue has room for all that is under way.
         # Rotation and modulation read the other operand first, a cycle or more before the source.
@@ -160,23 +161,34 @@ class VectorUnit(wiring.Component):
             self.value_exponents.address.eq(exponent_at),
             self.magnitude_in.address.eq(magnitude_at),
             self.maximum.address.eq(maximum_at),
-            self.done.eq(running & none_left & none_under_way & ~scalar_pending),
-            self.instruction.ready.eq(~running | self.done),
+            free.eq(~running | self.done),
+            self.instruction.ready.eq(free),
         ]
         with m.If(asks | issue):
             m.d.sync += asked.eq(asks)
-        with m.If(issue & ~popped):
-            m.d.sync += [
-                under_way.eq(under_way + 1),
-                none_under_way.eq(0),
-                full.eq(under_way == _QUEUE_DEPTH - 1),
-            ]
-        with m.Elif(popped & ~issue):
-            m.d.sync += [
-                under_way.eq(under_way - 1),
-                none_under_way.eq(under_way == 1),
-                full.eq(0),
-            ]
+        with m.If(issue != popped):
+            with m.If(issue):
+                m.d.sync += [
+                    under_way.eq(under_way + 1),
+                    none_under_way.eq(0),
+                    one_under_way.eq(none_under_way),
+                    full.eq(under_way == _QUEUE_DEPTH - 1),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    under_way.eq(under_way - 1),
+                    none_under_way.eq(one_under_way),
+                    one_under_way.eq(under_way == 2),
+                    full.eq(0),
+                ]
+        # The last of the words and of the scalar, in whatever order: done comes out of a register.
+        m.d.sync += self.done.eq(
+            running
+            & ~self.done
+            & none_left
+            & (none_under_way | (one_under_way & popped))
+            & (~scalar_pending | softmax.scalar_valid)
+        )
         with m.If(issue):
             m.d.sync += [
                 left.eq(left - 1),
@@ -200,8 +212,8 @@ class VectorUnit(wiring.Component):
                 scalar_at.eq(held.scalar),
                 row_stride.eq(held.row_stride),
             ]
-        with m.Else():
-            m.d.sync += destination_at.eq(destination_at + popped)
+        with m.Elif(popped):
+            m.d.sync += destination_at.eq(destination_at + 1)
         with m.If(accept):
             new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
             more = self.position >> lane_bits

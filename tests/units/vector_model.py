@@ -54,7 +54,7 @@ class VectorModel:
         name = Operation(fields["operation"]).name.lower()
         getattr(self, f"_{name}")(done, fields)
         if name not in ("softmax", "gate") and fields["count"] == 0:
-            done.cycles = 1
+            done.cycles = 2
         done.vector = [(a, tuple(int(v) for v in lanes)) for a, lanes in done.vector]
         return done
 
