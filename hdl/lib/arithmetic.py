@@ -86,9 +86,10 @@ def round_shift_right(value, amount, limit: int) -> Value:
     return ((shifted + 1) >> 1)[:width].as_signed()
 
 
-def round_shift_window(m: Module, doubled, amount, bits: int) -> Value:
+def round_shift_window(m: Module, doubled, amount, bits: int, active=1) -> Value:
     """doubled * 2**-(amount + 1) rounded half up, two cycles later, wide enough to saturate to
-    `bits` bits (whatever does not fit comes as something that does not fit).
+    `bits` bits (whatever does not fit comes as something that does not fit); 0 in the cycle after
+    one without `active`.
 
     First by a multiple of 8, of which a window of the low bits remains, then by the rest.
     """
@@ -109,7 +110,7 @@ def round_shift_window(m: Module, doubled, amount, bits: int) -> Value:
     m.d.sync += [
         window.eq(Cat(low[:-1], Mux(beyond, ~sign, low[-1]), sign)),
         fine.eq(amount),
-        rounded.eq(((window >> fine) + 1) >> 1),
+        rounded.eq(Mux(active, ((window >> fine) + 1) >> 1, 0)),
     ]
     return rounded
 

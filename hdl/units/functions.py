@@ -110,8 +110,9 @@ class Exp2(wiring.Component):
 class Silu(wiring.Component):
     """SiLU of vector elements whose format has 12 - widen fraction bits.
 
-    slope and delta come one cycle after the argument, their product is wanted in cycle 4; the value
-    comes in cycle 5, combinational.
+    slope and delta come two cycles after the argument, their product is wanted in cycle 5; the
+    value comes in cycle 6, combinational. Without `active` slope is 0 in the next cycle, and value
+    in the one of its last register.
 
     `widen` (0..11) is constant while arguments are under way.
     """
@@ -122,6 +123,7 @@ class Silu(wiring.Component):
             {
                 "argument": In(signed(VECTOR.bits)).array(lanes),
                 "widen": In(4),
+                "active": In(1),
                 "slope": Out(signed(_SLOPE_BITS)).array(lanes),
                 "delta": Out(unsigned(SILU_DELTA_BITS)).array(lanes),
                 "product": In(signed(_SLOPE_BITS + SILU_DELTA_BITS)).array(lanes),
@@ -153,8 +155,8 @@ class Silu(wiring.Component):
             base = Mux(beyond, passed, port.data[: VECTOR.bits].as_signed())
             base = delayed(m, base, shape=signed(VECTOR.bits))
             base = base + Mux(delayed(m, beyond), 0, half)
-            base = delayed(m, base, 2, shape=signed(VECTOR.bits + 1))
-            narrow = delayed(m, Mux(beyond, 0, self.widen), 4)
+            base = delayed(m, base, 3, shape=signed(VECTOR.bits + 1))
+            narrow = delayed(m, Mux(beyond, 0, self.widen), 5)
             rise = self.product[lane]
             bits = VECTOR.bits + 1
             line = carry_sum(
@@ -162,11 +164,12 @@ class Silu(wiring.Component):
                 _wide(rise[SILU_SLOPE_FRACTION:].as_signed(), bits), Const((1 << bits) - 1, bits),
                 Const(0, bits), rise[SILU_SLOPE_FRACTION - 1],
             ).as_signed()  # fmt: skip
-            line = delayed(m, line, shape=signed(VECTOR.bits + 1))
+            line = delayed(m, Mux(self.active, line, 0), shape=signed(VECTOR.bits + 1))
             value = line >> narrow
+            slope = port.data[VECTOR.bits :].as_signed()
             m.d.comb += [
-                self.slope[lane].eq(Mux(beyond, 0, port.data[VECTOR.bits :])),
-                self.delta[lane].eq(index[:inside]),
+                self.slope[lane].eq(delayed(m, Mux(beyond | ~self.active, 0, slope))),
+                self.delta[lane].eq(delayed(m, index[:inside])),
                 self.value[lane].eq(value),
             ]
         return m

@@ -28,7 +28,8 @@ class Modulator(wiring.Component):
     """source coded at exponent length - 7: its size (0..127) and sign, and codes; and the amount by
     which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
     `length` (0..24) is the bit length of the OR of the source's magnitudes, `below` what below()
-    gives of it. With `mute` amount is 0 in the next cycle, with `idle` size and negative are.
+    gives of it. In the next cycle amount is 0 with `mute`, size and negative are with `idle`, and
+    codes are without `coding`.
 
     size and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
     """
@@ -41,6 +42,7 @@ class Modulator(wiring.Component):
                 "below": In(_BELOW_BITS),
                 "mute": In(1),
                 "idle": In(1),
+                "coding": In(1),
                 "product_shift": In(6),
                 "size": Out(unsigned(SIZE_BITS)).array(lanes),
                 "negative": Out(1).array(lanes),
@@ -67,7 +69,7 @@ class Modulator(wiring.Component):
             negative = delayed(m, source[-1] & ~self.idle)
             size = self.size[lane]
             full = doubled[1:].all()  # only this rounds up to 128: it is cut to 127
-            code = Mux(negative, -size, size)
+            code = Mux(self.coding, Mux(negative, -size, size), 0)
             m.d.comb += [
                 size.eq(doubled[1:] + ((doubled[0] | carry) & ~full)),
                 self.negative[lane].eq(negative),

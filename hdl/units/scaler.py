@@ -17,7 +17,7 @@ AMOUNT_BITS = (MAXIMUM_LEFT + MAXIMUM_RIGHT).bit_length()
 class Scaler(wiring.Component):
     """value * 2**(MAXIMUM_LEFT - amount), rounded half up and saturated, in every lane.
 
-    Latency: 2 cycles, then combinational.
+    Latency: 2 cycles, then combinational. Without `active` results are 0 in the next cycle.
     """
 
     def __init__(self, lanes: int):
@@ -25,6 +25,7 @@ class Scaler(wiring.Component):
             {
                 "value": In(signed(VALUE_BITS)).array(lanes),
                 "amount": In(unsigned(AMOUNT_BITS)).array(lanes),
+                "active": In(1),
                 "result": Out(signed(VECTOR.bits)).array(lanes),
                 "clipped": Out(1).array(lanes),
             }
@@ -36,7 +37,7 @@ class Scaler(wiring.Component):
             self.value, self.amount, self.result, self.clipped, strict=True
         ):
             doubled = Cat(Const(0, 1 + MAXIMUM_LEFT), value).as_signed()
-            rounded = round_shift_window(m, doubled, amount, VECTOR.bits)
+            rounded = round_shift_window(m, doubled, amount, VECTOR.bits, self.active)
             kept, beyond = saturate(rounded, VECTOR.bits)
             m.d.comb += [result.eq(kept), clipped.eq(beyond)]
         return m

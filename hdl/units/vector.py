@@ -43,8 +43,7 @@ _LENGTH = 3  # a word's exponent
 _FACTORS = 3  # factors of the products (a rotation's first ones a cycle before)
 _CODED = 4
 _PRODUCTS = 6
-_SLOWEST = 9  # every result but these is in registers by now: the queue takes it
-_SILU = 8
+_SLOWEST = 9  # every result but codes is in registers by now: the queue takes it
 _STORED = _CODED + 1
 
 
@@ -59,7 +58,7 @@ class VectorUnit(wiring.Component):
     An instruction is taken when nothing is under way; `done` pulses once for each, in order, when
     a read in the next cycle sees all that it wrote. Without stalls, and if every read is granted
     at once, `done` comes so many cycles after the instruction was taken: rotate and modulate, which
-    read two words for each, 2 * count + 10; SiLU count + 9; store value count + 6, store key
+    read two words for each, 2 * count + 10; SiLU count + 10; store value count + 6, store key
     count * V / G + 6; softmax and gate words + 12. The next instruction is taken in the cycle of
     `done`. `position`, `rotation_base`
     (first rotation word of the position), `key_row_offset` (rows from row_base to this position's
@@ -254,8 +253,7 @@ class VectorUnit(wiring.Component):
         out, out_end = Signal(_SLOWEST), Signal(_SLOWEST)
         enters = Signal(_SLOWEST)
         m.d.comb += [
-            enters[0].eq(two | weighs),
-            enters[_SLOWEST - _SILU].eq(op[Operation.SILU]),
+            enters[0].eq(~store),
             enters[_SLOWEST - _STORED].eq(store),
         ]
         m.d.sync += [
@@ -288,8 +286,9 @@ class VectorUnit(wiring.Component):
             for word in (picked, delayed(m, picked))
         )
         # What the instruction is, for the lanes: right from a word's first cycle on.
-        kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store)
-        rotates, activates, stores = delayed(m, kind)
+        scaling = op[Operation.MODULATE] | weighs
+        kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store, scaling)
+        rotates, activates, stores, scales = delayed(m, kind)
         for lane in range(V):
             source = Signal(signed(VECTOR.bits), reset_less=True)
             with m.If(valid[1]):  # a rotation needs it for two cycles
@@ -308,12 +307,11 @@ class VectorUnit(wiring.Component):
                 m.d.comb += products.value[lane].eq(silu.delta[lane])
             with m.Else():
                 m.d.comb += products.value[lane].eq(late[lane])
-            slope = silu.slope[lane] & activates.replicate(len(silu.slope[lane])).as_signed()
             m.d.comb += [
                 products.code[lane].eq(
                     # Two of them are 0.
                     Mux(valid[_FACTORS], late_rotation[lane ^ 1], rotation[lane]).as_signed()
-                    | slope
+                    | silu.slope[lane]
                     | modulator.size[lane]
                 ),
                 products.negate[lane].eq(modulator.negative[lane]),
@@ -329,6 +327,10 @@ class VectorUnit(wiring.Component):
             rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
             modulator.below.eq(delayed(m, below(magnitude))),
+            scaler.active.eq(scales),
+            rotator.active.eq(rotates),
+            silu.active.eq(activates),
+            modulator.coding.eq(stores),
             modulator.mute.eq(weighs),
             modulator.idle.eq(op[Operation.ROTATE] | op[Operation.SILU]),
             products.mute.eq(weighs),
@@ -350,16 +352,15 @@ class VectorUnit(wiring.Component):
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
             result = Signal(signed(VECTOR.bits), reset_less=True)
-            flag = Mux(rotates, rotator.clipped[lane], scaler.clipped[lane])
+            flag = rotator.clipped[lane] | scaler.clipped[lane]
             m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
-            with m.If(rotates):
-                m.d.sync += result.eq(rotator.result[lane])
-            with m.Elif(activates):
-                m.d.sync += result.eq(silu.value[lane])
-            with m.Elif(stores):
-                m.d.sync += result.eq(modulator.codes[lane])
-            with m.Else():
-                m.d.sync += result.eq(scaler.result[lane])
+            # All of them but one are 0.
+            m.d.sync += result.eq(
+                scaler.result[lane]
+                | rotator.result[lane]
+                | silu.value[lane]
+                | modulator.codes[lane]
+            )
             at = lane * VECTOR.bits
             m.d.comb += [
                 value.eq(result),

@@ -26,7 +26,7 @@ from tests.cocotb_support import generator, pack, parameters, run_cocotb, start,
 from tests.units.tables import load_tables, random_tables
 
 LANES = 8
-LATENCY = {"exp2": 3, "silu": 5, "reciprocal": 3, "rsqrt": 3, "parts": 0}
+LATENCY = {"exp2": 3, "silu": 6, "reciprocal": 3, "rsqrt": 3, "parts": 0}
 
 
 class Parts(wiring.Component):
@@ -70,7 +70,7 @@ class SiluAndProducts(wiring.Component):
         m.submodules.silu = inner = Silu(LANES)
         m.submodules.products = products = Products(LANES)
         wiring.connect(m, wiring.flipped(self.tables), inner.tables)
-        m.d.comb += inner.widen.eq(self.widen)
+        m.d.comb += [inner.widen.eq(self.widen), inner.active.eq(1)]
         for lane in range(LANES):
             m.d.comb += [
                 inner.argument[lane].eq(self.argument[lane]),

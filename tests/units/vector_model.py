@@ -84,7 +84,7 @@ class VectorModel:
         for h, (at, words) in enumerate(self._heads(f)):
             result = silu(self.read(f["source"] + at, words), fraction, self.tables)
             self._write(done, f, at, result, f["magnitude_out"] + h)
-        done.cycles = f["count"] + 9
+        done.cycles = f["count"] + 10
 
     def _modulate(self, done: Effects, f: dict) -> None:
         for h, (at, words) in enumerate(self._heads(f)):
