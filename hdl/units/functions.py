@@ -95,11 +95,12 @@ class Exp2(wiring.Component):
             m.d.comb += port.addr.eq(Mux(cut, 0, argument[inside:SCORE_FRACTION]))
             base = delayed(m, port.data[:base_bits])
             slope = delayed(m, port.data[base_bits:].as_signed())
-            delta = delayed(m, Mux(cut, 0, argument[:inside]))
+            delta = digits(Mux(cut, 0, argument[:inside]))
+            delta = [tuple(delayed(m, bit) for bit in digit) for digit in delta]
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
             whole = delayed(m, whole[:whole_bits], 2)
             wide = _wide(slope, base_bits).as_signed()  # a row reaches over the base
-            low, high = add_rows(m, platform, wide, digits(delta), Cat(base, Const(0, 2)))
+            low, high = add_rows(m, platform, wide, delta, Cat(base, Const(0, 2)))
             mantissa = delayed(m, Cat(low, high).as_signed(), shape=signed(EXP2_VALUE_BITS + 1))
             result = round_shift_right(mantissa, whole, _WHOLE_MAXIMUM)
             result = Mux(absent, 0, result)
@@ -114,7 +115,7 @@ class Silu(wiring.Component):
     value comes in cycle 6, combinational. Without `active` slope is 0 in the next cycle, and value
     in the one of its last register.
 
-    `widen` (0..11) is constant while arguments are under way.
+    `widen` (0..11) is constant from the cycle before the first argument on.
     """
 
     def __init__(self, lanes: int, contents: Contents = EMPTY):
@@ -141,7 +142,7 @@ class Silu(wiring.Component):
         )
         # Half of what is shifted out at the end.
         half = delayed(m, Cat(self.widen == i + 1 for i in range(SILU_FRACTION - 1)))
-        above = Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits))
+        above = delayed(m, Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits)))
         for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
             sign = argument[-1]
             wide = (argument << self.widen)[: limit_bits + 1]

@@ -1,6 +1,6 @@
 """Exponents that keys and values are stored with, and the alignment of a head's values."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
@@ -61,6 +61,8 @@ class HeadExponents(wiring.Component):
         )
         read, write = alignments.read_port(domain="comb"), alignments.write_port()
         address, register = Signal(EXPONENT_ADDRESS_BITS), Signal(8)
+        first = Signal()
+        m.d.sync += first.eq(self.position == 0)  # constant long before an exponent comes
         with m.If(self.start):
             m.d.sync += [
                 address.eq(self.address + (self.position >> lane_bits)),
@@ -72,10 +74,8 @@ class HeadExponents(wiring.Component):
             self.exponent.eq(self.length - (CODE.bits - 1)),
             read.addr.eq(register),
             write.addr.eq(register),
-            write.en.eq(self.head & ~self.key),
-            write.data.eq(
-                Mux((self.position == 0) | (self.exponent > read.data), self.exponent, read.data)
-            ),
+            write.en.eq(self.head & ~self.key & (first | (self.exponent > read.data))),
+            write.data.eq(self.exponent),
             self.key_write.enable.eq(self.head & self.key),
             self.value_write.enable.eq(self.head & ~self.key),
         ]

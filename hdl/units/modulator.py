@@ -13,14 +13,13 @@ LENGTH_BITS = VECTOR.bits.bit_length()
 _BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
 
 
-def below(magnitude: Value) -> Value:
-    """Which bits of a source of that magnitude are less than half of its code's last."""
-    groups = [magnitude[i : i + 4].any() for i in range(CODE.bits, VECTOR.bits, 4)]
+def below(magnitude: Value, found: Value) -> Value:
+    """Which bits of a source of that magnitude are less than half of its code's last; `found` is
+    the magnitude's groups_of_four."""
     result = []
-    for i in range(_BELOW_BITS):
-        group, inside = divmod(i, 4)
-        first = magnitude[CODE.bits + i : CODE.bits + i + 4 - inside].any()
-        result.append(Cat(first, *groups[group + 1 :]).any())
+    for i in range(CODE.bits, VECTOR.bits):
+        group = (i + 1) // 4
+        result.append(Cat(magnitude[i : 4 * group + 3], found[group + 1 :]).any())
     return Cat(result)
 
 

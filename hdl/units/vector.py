@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.arithmetic import clip
 from hdl.lib.shapes import (
     POSITION_BITS,
     codes_layout,
@@ -24,7 +25,7 @@ from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.modulator import LENGTH_BITS, Modulator, below
 from hdl.units.pipeline import delayed
-from hdl.units.products import Products, bit_length
+from hdl.units.products import Products, bit_length, groups_of_four
 from hdl.units.rotate import Rotator
 from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
@@ -123,8 +124,7 @@ class VectorUnit(wiring.Component):
         held = Signal.like(new)
         m.d.sync += [started.eq(accept), held.eq(new)]
         op = {o: Signal(name=f"is_{o.name.lower()}") for o in Operation}
-        store = op[Operation.STORE_KEY] | op[Operation.STORE_VALUE]
-        weighs = Signal()  # softmax or gate
+        weighs, store = Signal(), Signal()  # softmax or gate; a key or a value
         running, scalar_pending = Signal(), Signal()
         left = Signal(16)  # words to issue
         one_left, none_left = Signal(), Signal(init=1)  # of `left`, compared a cycle earlier
@@ -221,6 +221,7 @@ class VectorUnit(wiring.Component):
                 *(signal.eq(new.operation == o) for o, signal in op.items()),
                 running.eq(1),
                 weighs.eq(new_weighs),
+                store.eq(new.operation.matches(Operation.STORE_KEY, Operation.STORE_VALUE)),
                 two.eq(new.operation.matches(Operation.ROTATE, Operation.MODULATE)),
                 scalar_pending.eq(new_weighs),
                 left.eq(Mux(new_weighs, more + 1, new.count)),
@@ -263,7 +264,8 @@ class VectorUnit(wiring.Component):
 
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
         magnitude = delayed(m, self.magnitude_in.data)
-        length = delayed(m, bit_length(magnitude), shape=LENGTH_BITS)
+        found = delayed(m, groups_of_four(self.magnitude_in.data))
+        length = delayed(m, bit_length(magnitude, found), shape=LENGTH_BITS)
         operand = Signal(word_layout(c), reset_less=True)
         upper = delayed(m, rotation_at[0])  # which half of the word holds the rotations
         arriving = Signal()
@@ -326,7 +328,7 @@ class VectorUnit(wiring.Component):
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
-            modulator.below.eq(delayed(m, below(magnitude))),
+            modulator.below.eq(delayed(m, below(magnitude, found))),
             scaler.active.eq(scales),
             rotator.active.eq(rotates),
             silu.active.eq(activates),
@@ -352,9 +354,10 @@ class VectorUnit(wiring.Component):
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
             result = Signal(signed(VECTOR.bits), reset_less=True)
-            flag = rotator.clipped[lane] | scaler.clipped[lane]
+            over, least = delayed(m, scaler.over[lane]), delayed(m, scaler.least[lane])
+            flag = rotator.clipped[lane] | scaler.over[lane] | scaler.least[lane]
             m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
-            # All of them but one are 0.
+            # All of them but one are 0; the scaler's is clipped behind the register.
             m.d.sync += result.eq(
                 scaler.result[lane]
                 | rotator.result[lane]
@@ -363,7 +366,7 @@ class VectorUnit(wiring.Component):
             )
             at = lane * VECTOR.bits
             m.d.comb += [
-                value.eq(result),
+                value.eq(clip(result, over, least)),
                 queue.word[at : at + VECTOR.bits].eq(value),
                 rows.words.payload[lane].eq(queue.output.payload[at : at + CODE.bits]),
             ]

@@ -20,7 +20,7 @@ from golden.units.functions import (
 )
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS
 from hdl.units.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
-from hdl.units.products import Products, add_rows, bit_length, digits
+from hdl.units.products import Products, add_rows, bit_length, digits, groups_of_four
 from isa.formats import SILU_FRACTION, VECTOR
 from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 from tests.units.tables import load_tables, random_tables
@@ -50,10 +50,11 @@ class Parts(wiring.Component):
             m, platform, self.value, parts[2:], Cat(total, total[-1].replicate(2))
         )
         whole = add_rows(m, platform, self.value, digits(self.size, self.negate))
+        magnitude = self.value.as_unsigned()[:12]
         m.d.comb += [
             self.signed_product.eq(Cat(low, more, total).as_signed()),
             self.unsigned_product.eq(Cat(*whole).as_signed()),
-            self.length.eq(bit_length(self.value.as_unsigned()[:12])),
+            self.length.eq(bit_length(magnitude, groups_of_four(magnitude))),
         ]
         return m
 
@@ -153,6 +154,7 @@ async def check_silu(dut):
             limits = [-VECTOR.maximum, VECTOR.maximum, -edge - 1, -edge, edge - 1, edge]
             arguments = np.array(dense + beyond + limits)
             dut.widen.value = widen
+            await RisingEdge(dut.clk)
             got = await outputs(dut, signed(VECTOR.bits), arguments)
             check(f"silu, widen {widen}", arguments, got, silu(arguments, fraction, tables))
 
