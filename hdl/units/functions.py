@@ -4,12 +4,14 @@ Equal to golden/units/functions.py. All are pipelines without flow control: one 
 and cycle, a fixed latency, tables written over the loader's bus before they are used.
 """
 
+import functools
+import operator
+
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.memory.style import style
@@ -38,6 +40,8 @@ _SLOPE_BITS = 8
 _SILU_LIMIT_BITS = SILU_FRACTION + 3  # the pieces cover -8 .. 8
 SILU_DELTA_BITS = _SILU_LIMIT_BITS + 1 - (SILU_PIECES - 1).bit_length()
 _WHOLE_MAXIMUM = EXP2_CLAMP >> SCORE_FRACTION
+_FINE_BITS = 3  # of a shift; the rest is one of _COARSE multiples of 8
+_COARSE = 1 << _WHOLE_MAXIMUM.bit_length() - _FINE_BITS
 
 
 def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int,
@@ -98,11 +102,17 @@ class Exp2(wiring.Component):
             delta = digits(Mux(cut, 0, argument[:inside]))
             delta = [tuple(delayed(m, bit) for bit in digit) for digit in delta]
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
-            whole = delayed(m, whole[:whole_bits], 2)
+            whole = delayed(m, whole[:whole_bits])
+            fine = delayed(m, whole[:_FINE_BITS])
+            coarse = delayed(m, Cat(whole[_FINE_BITS:] == k for k in range(_COARSE)))
             wide = _wide(slope, base_bits).as_signed()  # a row reaches over the base
             low, high = add_rows(m, platform, wide, delta, Cat(base, Const(0, 2)))
             mantissa = delayed(m, Cat(low, high).as_signed(), shape=signed(EXP2_VALUE_BITS + 1))
-            result = round_shift_right(mantissa, whole, _WHOLE_MAXIMUM)
+            # It is not negative, so that the coarse shift may be an OR of what is masked.
+            near = (mantissa.as_unsigned() << 1) >> fine
+            shifted = [(near >> (k << _FINE_BITS)) & here.replicate(len(near))
+                       for k, here in enumerate(coarse)]  # fmt: skip
+            result = (functools.reduce(operator.or_, shifted) + 1) >> 1
             result = Mux(absent, 0, result)
             m.d.comb += value.eq(delayed(m, result, shape=EXP2_VALUE_BITS))
         return m

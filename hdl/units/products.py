@@ -21,13 +21,14 @@ def as_signed(value: Value) -> Value:
     return value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()
 
 
-def digits(code: Value, negate: Value | int = 0) -> list[Digit]:
-    """Signed radix-4 digits of a signed or unsigned number, or of its negative; lowest first."""
+def digits(code: Value, negate: Value | int = 0, up: Value | int = 0) -> list[Digit]:
+    """Signed radix-4 digits of a signed or unsigned number, 1 more with `up`, or of the negative;
+    lowest first."""
     code = as_signed(code)
     bits = [code[i] for i in range(len(code))]
     if len(bits) % 2:
         bits.append(bits[-1])
-    below: Value = Const(0, 1)
+    below = Value.cast(up)[:1]
     result = []
     for low, high in zip(bits[::2], bits[1::2], strict=True):
         one = low ^ below
@@ -76,7 +77,7 @@ def _copy(size, negative, nonzero):
 
 
 class Products(wiring.Component):
-    """value * code, or value * -code with `negate`, in every lane. Latency 3 cycles.
+    """value * (code + up), or its negative with `negate`, in every lane. Latency 3 cycles.
 
     With `mute` the products of the next cycle are 0.
     """
@@ -86,6 +87,7 @@ class Products(wiring.Component):
             {
                 "value": In(signed(VECTOR.bits)).array(lanes),
                 "code": In(signed(CODE_BITS)).array(lanes),
+                "up": In(1).array(lanes),
                 "negate": In(1).array(lanes),
                 "mute": In(1),
                 "product": Out(signed(PRODUCT_BITS)).array(lanes),
@@ -95,10 +97,10 @@ class Products(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         half = CODE_BITS // 4  # digits before the register that cuts a product in two
-        for value, code, negate, product in zip(
-            self.value, self.code, self.negate, self.product, strict=True
+        for value, code, up, negate, product in zip(
+            self.value, self.code, self.up, self.negate, self.product, strict=True
         ):
-            parts = digits(code, negate)
+            parts = digits(code, negate, up)
             held = [tuple(delayed(m, bit) for bit in digit) for digit in parts]
             first, size = delayed(m, value), delayed(m, row_size(value, parts[0]))
             low, total = add_rows(m, platform, first, held[:half], size=size)

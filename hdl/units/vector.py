@@ -316,6 +316,7 @@ class VectorUnit(wiring.Component):
                     | silu.slope[lane]
                     | modulator.size[lane]
                 ),
+                products.up[lane].eq(modulator.up[lane]),
                 products.negate[lane].eq(modulator.negative[lane]),
                 rotator.product[lane].eq(products.product[lane]),
                 silu.product[lane].eq(products.product[lane]),
