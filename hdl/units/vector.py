@@ -30,6 +30,7 @@ from hdl.units.rotate import Rotator
 from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
 from hdl.units.store import ROW_BITS, RowWriter
+from hdl.units.vector_issue import VectorIssue
 from hdl.units.word_queue import WordQueue
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
@@ -105,6 +106,7 @@ class VectorUnit(wiring.Component):
         lane_bits = V.bit_length() - 1
         new = self.instruction.payload
 
+        m.submodules.issuer = issuer = VectorIssue(c, _QUEUE_DEPTH)
         m.submodules.products = products = Products(V)
         m.submodules.rotator = rotator = Rotator(V)
         m.submodules.modulator = modulator = Modulator(V)
@@ -119,92 +121,27 @@ class VectorUnit(wiring.Component):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 
         # The instruction under way.
-        accept = self.instruction.valid & self.instruction.ready
-        started = Signal()  # a cycle later, for what no word needs before
+        op, store, weighs = issuer.operations, issuer.store, issuer.weighs
+        started = Signal()  # a cycle after it was taken, for what no word needs before
         held = Signal.like(new)
-        m.d.sync += [started.eq(accept), held.eq(new)]
-        op = {o: Signal(name=f"is_{o.name.lower()}") for o in Operation}
-        weighs, store = Signal(), Signal()  # softmax or gate; a key or a value
-        running, scalar_pending = Signal(), Signal()
-        left = Signal(16)  # words to issue
-        one_left, none_left = Signal(), Signal(init=1)  # of `left`, compared a cycle earlier
-        row_stride = Signal(16)
-        segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
-        short, one_in_segment = Signal(), Signal()  # each is 1
-        source_at, operand_at, destination_at = Signal(16), Signal(16), Signal(16)
-        rotation_at, exponent_at = Signal(16), Signal(EXPONENT_ADDRESS_BITS)
-        magnitude_at, maximum_at, scalar_at = Signal(8), Signal(4), Signal(6)
-        under_way = Signal(range(_QUEUE_DEPTH + 1))  # words issued and not yet written
-        none_under_way, one_under_way, full = Signal(init=1), Signal(), Signal()
-        free = Signal()  # no instruction is under way, or the last one is done
-
-        # Issue: addresses on the ports, as long as the queue has room for all that is under way.
-        # Rotation and modulation read the other operand first, a cycle or more before the source.
-        issue, segment_end, last, popped = Signal(), Signal(), Signal(), Signal()
-        two, asks, asked = Signal(), Signal(), Signal()  # two: rotate or modulate
-        at_rotation = c.vector_depth + rotation_at[1:]  # two rotation words in one
+        m.d.sync += [started.eq(self.instruction.valid & self.instruction.ready), held.eq(new)]
+        wiring.connect(m, wiring.flipped(self.instruction), issuer.instruction)
+        popped = Signal()
         m.d.comb += [
-            self.memory.request.eq(~none_left & ~full),
-            asks.eq(self.memory.request & self.memory.grant & two & ~asked),
-            issue.eq(self.memory.request & self.memory.grant & (asked | ~two)),
-            self.memory.address.eq(
-                Mux(
-                    asked | ~two,
-                    source_at,
-                    Mux(op[Operation.ROTATE], at_rotation, operand_at),
-                )
-            ),
-            last.eq(one_left),
-            segment_end.eq(one_left | one_in_segment),
+            self.done.eq(issuer.done),
+            issuer.position.eq(self.position),
+            issuer.rotation_base.eq(self.rotation_base),
+            self.memory.request.eq(issuer.request),
+            issuer.grant.eq(self.memory.grant),
+            self.memory.address.eq(issuer.address),
+            self.value_exponents.address.eq(issuer.exponent_at),
+            self.magnitude_in.address.eq(issuer.magnitude_at),
+            self.maximum.address.eq(issuer.maximum_at),
             popped.eq(queue.output.valid & queue.output.ready),
-            self.value_exponents.address.eq(exponent_at),
-            self.magnitude_in.address.eq(magnitude_at),
-            self.maximum.address.eq(maximum_at),
-            free.eq(~running | self.done),
-            self.instruction.ready.eq(free),
+            issuer.popped.eq(popped),
+            issuer.scalar_valid.eq(softmax.scalar_valid),
         ]
-        with m.If(asks | issue):
-            m.d.sync += asked.eq(asks)
-        with m.If(issue != popped):
-            with m.If(issue):
-                m.d.sync += [
-                    under_way.eq(under_way + 1),
-                    none_under_way.eq(0),
-                    one_under_way.eq(none_under_way),
-                    full.eq(under_way == _QUEUE_DEPTH - 1),
-                ]
-            with m.Else():
-                m.d.sync += [
-                    under_way.eq(under_way - 1),
-                    none_under_way.eq(one_under_way),
-                    one_under_way.eq(under_way == 2),
-                    full.eq(0),
-                ]
-        # The last of the words and of the scalar, in whatever order: done comes out of a register.
-        m.d.sync += self.done.eq(
-            running
-            & ~self.done
-            & none_left
-            & (none_under_way | (one_under_way & popped))
-            & (~scalar_pending | softmax.scalar_valid)
-        )
-        with m.If(issue):
-            m.d.sync += [
-                left.eq(left - 1),
-                one_left.eq(left == 2),
-                none_left.eq(one_left),
-                one_in_segment.eq(Mux(segment_end, short, segment_left == 2)),
-                source_at.eq(source_at + 1),
-                operand_at.eq(operand_at + 1),
-                exponent_at.eq(exponent_at + 1),
-                rotation_at.eq(Mux(segment_end, self.rotation_base, rotation_at + 1)),
-                segment_left.eq(Mux(segment_end, segment, segment_left - 1)),
-                magnitude_at.eq(magnitude_at + segment_end),
-            ]
-        with m.If(softmax.scalar_valid):
-            m.d.sync += scalar_pending.eq(0)
-        with m.If(self.done):
-            m.d.sync += running.eq(0)
+        row_stride, destination_at, scalar_at = Signal(16), Signal(16), Signal(6)
         with m.If(started):
             m.d.sync += [
                 destination_at.eq(held.destination),
@@ -213,31 +150,6 @@ class VectorUnit(wiring.Component):
             ]
         with m.Elif(popped):
             m.d.sync += destination_at.eq(destination_at + 1)
-        with m.If(accept):
-            new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
-            more = self.position >> lane_bits
-            segment_new = Mux(new_weighs, 0, new.segment)
-            m.d.sync += [
-                *(signal.eq(new.operation == o) for o, signal in op.items()),
-                running.eq(1),
-                weighs.eq(new_weighs),
-                store.eq(new.operation.matches(Operation.STORE_KEY, Operation.STORE_VALUE)),
-                two.eq(new.operation.matches(Operation.ROTATE, Operation.MODULATE)),
-                scalar_pending.eq(new_weighs),
-                left.eq(Mux(new_weighs, more + 1, new.count)),
-                one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),
-                none_left.eq(~new_weighs & (new.count == 0)),
-                segment.eq(segment_new),
-                short.eq(segment_new == 1),
-                one_in_segment.eq(segment_new == 1),
-                segment_left.eq(segment_new),
-                source_at.eq(new.source),
-                operand_at.eq(new.operand),
-                rotation_at.eq(self.rotation_base),
-                exponent_at.eq(new.exponent_address),
-                magnitude_at.eq(new.magnitude_in),
-                maximum_at.eq(new.maximum),
-            ]
 
         # Tags go along with the words: [k] is k cycles after the issue.
         def tags(value, cycles: int) -> list:
@@ -247,8 +159,9 @@ class VectorUnit(wiring.Component):
                 m.d.sync += chain[k].eq(chain[k - 1])
             return chain
 
+        issue = issuer.issue
         valid = tags(issue, _PRODUCTS)
-        ends, lasts = tags(segment_end, _LENGTH), tags(last, _REGISTERED)
+        ends, lasts = tags(issuer.segment_end, _LENGTH), tags(issuer.last, _REGISTERED)
         # What has fewer cycles to go enters its chain later: all leave at the end, so that nothing
         # is left on the way when the next instruction comes.
         out, out_end = Signal(_SLOWEST), Signal(_SLOWEST)
@@ -259,7 +172,7 @@ class VectorUnit(wiring.Component):
         ]
         m.d.sync += [
             out.eq(out << 1 | Mux(issue, enters, 0)),
-            out_end.eq(out_end << 1 | Mux(issue & segment_end, enters, 0)),
+            out_end.eq(out_end << 1 | Mux(issue & issuer.segment_end, enters, 0)),
         ]
 
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
@@ -267,9 +180,9 @@ class VectorUnit(wiring.Component):
         found = delayed(m, groups_of_four(self.magnitude_in.data))
         length = delayed(m, bit_length(magnitude, found), shape=LENGTH_BITS)
         operand = Signal(word_layout(c), reset_less=True)
-        upper = delayed(m, rotation_at[0])  # which half of the word holds the rotations
+        upper = delayed(m, issuer.upper)  # which half of the word holds the rotations
         arriving = Signal()
-        m.d.sync += arriving.eq(asks)
+        m.d.sync += arriving.eq(issuer.asks)
         with m.If(arriving):
             m.d.sync += operand.eq(self.memory.data)
         late = delayed(m, operand)

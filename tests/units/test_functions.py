@@ -36,6 +36,7 @@ class Parts(wiring.Component):
     code: In(signed(8))
     size: In(unsigned(7))
     negate: In(1)
+    up: In(1)
     signed_product: Out(signed(21))
     unsigned_product: Out(signed(21))
     length: Out(4)
@@ -49,7 +50,7 @@ class Parts(wiring.Component):
         more, total = add_rows(
             m, platform, self.value, parts[2:], Cat(total, total[-1].replicate(2))
         )
-        whole = add_rows(m, platform, self.value, digits(self.size, self.negate))
+        whole = add_rows(m, platform, self.value, digits(self.size, self.negate, self.up))
         magnitude = self.value.as_unsigned()[:12]
         m.d.comb += [
             self.signed_product.eq(Cat(low, more, total).as_signed()),
@@ -199,11 +200,11 @@ async def check_parts(dut):
     for code in range(-128, 128):
         for value in (top, -top - 1, 0, 1, -1, *(rng.randint(-top, top) for _ in range(12))):
             size = code & 127
-            negate = rng.getrandbits(1)
+            negate, up = rng.getrandbits(1), rng.getrandbits(1)
             dut.code.value, dut.value.value, dut.size.value = code, value, size
-            dut.negate.value = negate
+            dut.negate.value, dut.up.value = negate, up
             await RisingEdge(dut.clk)
             assert dut.signed_product.value.to_signed() == value * code, (value, code)
-            expected = -value * size if negate else value * size
+            expected = value * (size + up) * (-1 if negate else 1)
             assert dut.unsigned_product.value.to_signed() == expected, (value, size, negate)
             assert int(dut.length.value) == golden_bit_length(value & 0xFFF), value
