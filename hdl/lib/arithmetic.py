@@ -86,9 +86,10 @@ def round_shift_right(value, amount, limit: int) -> Value:
     return ((shifted + 1) >> 1)[:width].as_signed()
 
 
-def round_shift_window(m: Module, doubled, amount, bits: int) -> Value:
+def round_shift_window(m: Module, doubled, amount, bits: int, active=1) -> Value:
     """doubled * 2**-(amount + 1) rounded half up, two cycles later, wide enough to saturate to
-    `bits` bits (whatever does not fit comes as something that does not fit).
+    `bits` bits (whatever does not fit comes as something that does not fit); 0 in the cycle after
+    one without `active`.
 
     First by a multiple of 8, of which a window of the low bits remains, then by the rest.
     """
@@ -109,7 +110,7 @@ def round_shift_window(m: Module, doubled, amount, bits: int) -> Value:
     m.d.sync += [
         window.eq(Cat(low[:-1], Mux(beyond, ~sign, low[-1]), sign)),
         fine.eq(amount),
-        rounded.eq(((window >> fine) + 1) >> 1),
+        rounded.eq(Mux(active, ((window >> fine) + 1) >> 1, 0)),
     ]
     return rounded
 
@@ -119,12 +120,22 @@ def saturate(value, bits: int) -> tuple[Value, Value]:
     value = _signed(value)
     if len(value) < bits:
         return value, Const(0, 1)
-    sign, top, rest = value[-1], value[bits - 1 :], value[: bits - 1]
-    # Beyond the range where the top bits differ; and -2**(bits-1), which has no counterpart: only
-    # its lowest bit changes, so that the long comparison is not on the way of the others.
-    over, least = top.any() & ~top.all(), sign & ~rest.any()
-    middle = Mux(over, (~sign).replicate(bits - 2), value[1 : bits - 1])
-    return Cat(value[0] | over | least, middle, sign).as_signed(), over | least
+    over, least = beyond(value, bits)
+    return clip(Cat(value[: bits - 1], value[-1]), over, least), over | least
+
+
+def beyond(value: Value, bits: int) -> tuple[Value, Value]:
+    """Where a signed value of `bits` bits or more is to be clipped: (its top bits differ, it may be
+    -2**(bits-1), which has no counterpart: only its lowest bit changes, so that the long comparison
+    is not on the way of the others)."""
+    top, rest = value[bits - 1 :], value[: bits - 1]
+    return top.any() & ~top.all(), value[-1] & ~rest.any()
+
+
+def clip(value: Value, over: Value, least: Value) -> Value:
+    """Low bits and sign of a value, clipped as beyond() tells."""
+    middle = Mux(over, (~value[-1]).replicate(len(value) - 2), value[1:-1])
+    return Cat(value[0] | over | least, middle, value[-1]).as_signed()
 
 
 def absolute(value) -> Value:

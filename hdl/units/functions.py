@@ -4,12 +4,14 @@ Equal to golden/units/functions.py. All are pipelines without flow control: one 
 and cycle, a fixed latency, tables written over the loader's bus before they are used.
 """
 
+import functools
+import operator
+
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import round_shift_right
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.memory.style import style
@@ -38,6 +40,8 @@ _SLOPE_BITS = 8
 _SILU_LIMIT_BITS = SILU_FRACTION + 3  # the pieces cover -8 .. 8
 SILU_DELTA_BITS = _SILU_LIMIT_BITS + 1 - (SILU_PIECES - 1).bit_length()
 _WHOLE_MAXIMUM = EXP2_CLAMP >> SCORE_FRACTION
+_FINE_BITS = 3  # of a shift; the rest is one of _COARSE multiples of 8
+_COARSE = 1 << _WHOLE_MAXIMUM.bit_length() - _FINE_BITS
 
 
 def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int,
@@ -95,13 +99,20 @@ class Exp2(wiring.Component):
             m.d.comb += port.addr.eq(Mux(cut, 0, argument[inside:SCORE_FRACTION]))
             base = delayed(m, port.data[:base_bits])
             slope = delayed(m, port.data[base_bits:].as_signed())
-            delta = delayed(m, Mux(cut, 0, argument[:inside]))
+            delta = digits(Mux(cut, 0, argument[:inside]))
+            delta = [tuple(delayed(m, bit) for bit in digit) for digit in delta]
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
-            whole = delayed(m, whole[:whole_bits], 2)
+            whole = delayed(m, whole[:whole_bits])
+            fine = delayed(m, whole[:_FINE_BITS])
+            coarse = delayed(m, Cat(whole[_FINE_BITS:] == k for k in range(_COARSE)))
             wide = _wide(slope, base_bits).as_signed()  # a row reaches over the base
-            low, high = add_rows(m, platform, wide, digits(delta), Cat(base, Const(0, 2)))
+            low, high = add_rows(m, platform, wide, delta, Cat(base, Const(0, 2)))
             mantissa = delayed(m, Cat(low, high).as_signed(), shape=signed(EXP2_VALUE_BITS + 1))
-            result = round_shift_right(mantissa, whole, _WHOLE_MAXIMUM)
+            # It is not negative, so that the coarse shift may be an OR of what is masked.
+            near = (mantissa.as_unsigned() << 1) >> fine
+            shifted = [(near >> (k << _FINE_BITS)) & here.replicate(len(near))
+                       for k, here in enumerate(coarse)]  # fmt: skip
+            result = (functools.reduce(operator.or_, shifted) + 1) >> 1
             result = Mux(absent, 0, result)
             m.d.comb += value.eq(delayed(m, result, shape=EXP2_VALUE_BITS))
         return m
@@ -110,10 +121,11 @@ class Exp2(wiring.Component):
 class Silu(wiring.Component):
     """SiLU of vector elements whose format has 12 - widen fraction bits.
 
-    slope and delta come one cycle after the argument, their product is wanted in cycle 4; the value
-    comes in cycle 5, combinational.
+    slope and delta come two cycles after the argument, their product is wanted in cycle 5; the
+    value comes in cycle 6, combinational. Without `active` slope is 0 in the next cycle, and value
+    in the one of its last register.
 
-    `widen` (0..11) is constant while arguments are under way.
+    `widen` (0..11) is constant from the cycle before the first argument on.
     """
 
     def __init__(self, lanes: int, contents: Contents = EMPTY):
@@ -122,6 +134,7 @@ class Silu(wiring.Component):
             {
                 "argument": In(signed(VECTOR.bits)).array(lanes),
                 "widen": In(4),
+                "active": In(1),
                 "slope": Out(signed(_SLOPE_BITS)).array(lanes),
                 "delta": Out(unsigned(SILU_DELTA_BITS)).array(lanes),
                 "product": In(signed(_SLOPE_BITS + SILU_DELTA_BITS)).array(lanes),
@@ -139,7 +152,7 @@ class Silu(wiring.Component):
         )
         # Half of what is shifted out at the end.
         half = delayed(m, Cat(self.widen == i + 1 for i in range(SILU_FRACTION - 1)))
-        above = Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits))
+        above = delayed(m, Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits)))
         for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
             sign = argument[-1]
             wide = (argument << self.widen)[: limit_bits + 1]
@@ -153,8 +166,8 @@ class Silu(wiring.Component):
             base = Mux(beyond, passed, port.data[: VECTOR.bits].as_signed())
             base = delayed(m, base, shape=signed(VECTOR.bits))
             base = base + Mux(delayed(m, beyond), 0, half)
-            base = delayed(m, base, 2, shape=signed(VECTOR.bits + 1))
-            narrow = delayed(m, Mux(beyond, 0, self.widen), 4)
+            base = delayed(m, base, 3, shape=signed(VECTOR.bits + 1))
+            narrow = delayed(m, Mux(beyond, 0, self.widen), 5)
             rise = self.product[lane]
             bits = VECTOR.bits + 1
             line = carry_sum(
@@ -162,11 +175,12 @@ class Silu(wiring.Component):
                 _wide(rise[SILU_SLOPE_FRACTION:].as_signed(), bits), Const((1 << bits) - 1, bits),
                 Const(0, bits), rise[SILU_SLOPE_FRACTION - 1],
             ).as_signed()  # fmt: skip
-            line = delayed(m, line, shape=signed(VECTOR.bits + 1))
+            line = delayed(m, Mux(self.active, line, 0), shape=signed(VECTOR.bits + 1))
             value = line >> narrow
+            slope = port.data[VECTOR.bits :].as_signed()
             m.d.comb += [
-                self.slope[lane].eq(Mux(beyond, 0, port.data[VECTOR.bits :])),
-                self.delta[lane].eq(index[:inside]),
+                self.slope[lane].eq(delayed(m, Mux(beyond | ~self.active, 0, slope))),
+                self.delta[lane].eq(delayed(m, index[:inside])),
                 self.value[lane].eq(value),
             ]
         return m

@@ -1,11 +1,12 @@
 """Exponents that keys and values are stored with, and the alignment of a head's values."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
 from hdl.lib.shapes import POSITION_BITS
+from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import CODE, EXPONENT
 
@@ -29,8 +30,9 @@ class HeadExponents(wiring.Component):
 
     `start` sets the first head's exponent word and alignment register. Then each `head` writes
     exponent = length - 7 for this position, in the same cycle, and goes to the next head: `stride`
-    words on, and one alignment register. A value's exponent also raises its alignment register;
-    at position 0 it sets it. `alignment` is the register's content, two cycles after `start`.
+    words on, and one alignment register. A value's exponent also raises its alignment register, a
+    cycle later; at position 0 it sets it. `alignment` is the register's content, two cycles after
+    `start`.
     """
 
     def __init__(self, c: Configuration):
@@ -61,6 +63,11 @@ class HeadExponents(wiring.Component):
         )
         read, write = alignments.read_port(domain="comb"), alignments.write_port()
         address, register = Signal(EXPONENT_ADDRESS_BITS), Signal(8)
+        first = Signal()
+        m.d.sync += first.eq(self.position == 0)  # constant long before an exponent comes
+        # Compared a cycle later, with what the register held; the next head has another register.
+        value_head, exponent = Signal(), delayed(m, self.exponent)
+        m.d.sync += value_head.eq(self.head & ~self.key)
         with m.If(self.start):
             m.d.sync += [
                 address.eq(self.address + (self.position >> lane_bits)),
@@ -71,11 +78,9 @@ class HeadExponents(wiring.Component):
         m.d.comb += [
             self.exponent.eq(self.length - (CODE.bits - 1)),
             read.addr.eq(register),
-            write.addr.eq(register),
-            write.en.eq(self.head & ~self.key),
-            write.data.eq(
-                Mux((self.position == 0) | (self.exponent > read.data), self.exponent, read.data)
-            ),
+            write.addr.eq(delayed(m, register)),
+            write.en.eq(value_head & (first | (exponent > self.alignment))),
+            write.data.eq(exponent),
             self.key_write.enable.eq(self.head & self.key),
             self.value_write.enable.eq(self.head & ~self.key),
         ]

@@ -13,18 +13,24 @@ LENGTH_BITS = VECTOR.bits.bit_length()
 _BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
 
 
-def below(magnitude: Value) -> Value:
-    """Which bits of a source of that magnitude are less than half of its code's last."""
-    return Cat(magnitude[i + CODE.bits :].any() for i in range(_BELOW_BITS))
+def below(magnitude: Value, found: Value) -> Value:
+    """Which bits of a source of that magnitude are less than half of its code's last; `found` is
+    the magnitude's groups_of_four."""
+    result = []
+    for i in range(CODE.bits, VECTOR.bits):
+        group = (i + 1) // 4
+        result.append(Cat(magnitude[i : 4 * group + 3], found[group + 1 :]).any())
+    return Cat(result)
 
 
 class Modulator(wiring.Component):
-    """source coded at exponent length - 7: its size (0..127) and sign, and codes; and the amount by
-    which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
+    """source coded at exponent length - 7: its size + up (0..127) and sign, and codes; and the
+    amount by which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
     `length` (0..24) is the bit length of the OR of the source's magnitudes, `below` what below()
-    gives of it. With `mute` amount is 0 in the next cycle, with `idle` size and negative are.
+    gives of it. In the next cycle amount is 0 with `mute`, size, up and negative are with `idle`,
+    and codes are without `coding`.
 
-    size and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
+    size, up and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
     """
 
     def __init__(self, lanes: int):
@@ -35,8 +41,10 @@ class Modulator(wiring.Component):
                 "below": In(_BELOW_BITS),
                 "mute": In(1),
                 "idle": In(1),
+                "coding": In(1),
                 "product_shift": In(6),
                 "size": Out(unsigned(SIZE_BITS)).array(lanes),
+                "up": Out(1).array(lanes),
                 "negative": Out(1).array(lanes),
                 "codes": Out(signed(CODE.bits)).array(lanes),
                 "amount": Out(unsigned(AMOUNT_BITS)),
@@ -59,11 +67,13 @@ class Modulator(wiring.Component):
             carry = source[-1] & ~(source[:_BELOW_BITS] & self.below).any()
             carry = delayed(m, carry & ~self.idle)
             negative = delayed(m, source[-1] & ~self.idle)
-            size = self.size[lane]
-            full = doubled[1:].all()  # only this rounds up to 128: it is cut to 127
-            code = Mux(negative, -size, size)
+            # Only 127 rounds up to 128: it is cut.
+            size, up = self.size[lane], self.up[lane]
+            code = size + up
+            code = Mux(self.coding, Mux(negative, -code, code), 0)
             m.d.comb += [
-                size.eq(doubled[1:] + ((doubled[0] | carry) & ~full)),
+                size.eq(doubled[1:]),
+                up.eq((doubled[0] | carry) & ~doubled[1:].all()),
                 self.negative[lane].eq(negative),
                 self.codes[lane].eq(delayed(m, code, shape=signed(CODE.bits))),
             ]

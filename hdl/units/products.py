@@ -21,13 +21,14 @@ def as_signed(value: Value) -> Value:
     return value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()
 
 
-def digits(code: Value, negate: Value | int = 0) -> list[Digit]:
-    """Signed radix-4 digits of a signed or unsigned number, or of its negative; lowest first."""
+def digits(code: Value, negate: Value | int = 0, up: Value | int = 0) -> list[Digit]:
+    """Signed radix-4 digits of a signed or unsigned number, 1 more with `up`, or of the negative;
+    lowest first."""
     code = as_signed(code)
     bits = [code[i] for i in range(len(code))]
     if len(bits) % 2:
         bits.append(bits[-1])
-    below: Value = Const(0, 1)
+    below = Value.cast(up)[:1]
     result = []
     for low, high in zip(bits[::2], bits[1::2], strict=True):
         one = low ^ below
@@ -37,25 +38,35 @@ def digits(code: Value, negate: Value | int = 0) -> list[Digit]:
     return result
 
 
+def row_size(value: Value, digit: Digit) -> Value:
+    """What a row of add_rows adds for a digit that is neither 0 nor negative."""
+    value = as_signed(value)
+    wide = Cat(value, value[-1].replicate(2))
+    return Mux(digit[1], wide << 1, wide)[: len(wide)]
+
+
 def add_rows(
-    m: Module, platform, value: Value, some: list[Digit], total: Value | None = None
+    m: Module, platform, value: Value, some: list[Digit], total: Value | None = None,
+    size: Value | None = None,
 ) -> tuple[Value, Value]:
     """(low, total) of total + sum(digit[k] * value * 4**k): the number is Cat(low, total), with two
     bits of `low` for each digit; total has len(value) + 2 bits. A row takes a look-up table a bit
-    for the copy's size and one in the carry chain for its sign.
+    for the copy's size and one in the carry chain for its sign. `size`: the first row's row_size,
+    from a caller that has it in a register.
     """
     value = as_signed(value)
     bits = len(value) + 2
-    wide = Cat(value, value[-1].replicate(2))
     low = []
     total = Const(0, bits) if total is None else total
-    for nonzero, two, negative in some:
-        size = Mux(two, wide << 1, wide)[:bits]
+    for digit in some:
+        nonzero, _, negative = digit
+        size = row_size(value, digit) if size is None else size
         ones = negative.replicate(bits)
         row = Signal(bits)
         m.d.comb += row.eq(
             carry_sum(m, platform, total, _copy, size, ones, nonzero.replicate(bits), negative)
         )
+        size = None
         low.append(row[:2])
         total = Cat(row[2:], row[-1].replicate(2))
     return Cat(*low), total[: bits - 2].as_signed()
@@ -66,7 +77,7 @@ def _copy(size, negative, nonzero):
 
 
 class Products(wiring.Component):
-    """value * code, or value * -code with `negate`, in every lane. Latency 3 cycles.
+    """value * (code + up), or its negative with `negate`, in every lane. Latency 3 cycles.
 
     With `mute` the products of the next cycle are 0.
     """
@@ -76,6 +87,7 @@ class Products(wiring.Component):
             {
                 "value": In(signed(VECTOR.bits)).array(lanes),
                 "code": In(signed(CODE_BITS)).array(lanes),
+                "up": In(1).array(lanes),
                 "negate": In(1).array(lanes),
                 "mute": In(1),
                 "product": Out(signed(PRODUCT_BITS)).array(lanes),
@@ -85,33 +97,42 @@ class Products(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         half = CODE_BITS // 4  # digits before the register that cuts a product in two
-        for value, code, negate, product in zip(
-            self.value, self.code, self.negate, self.product, strict=True
+        for value, code, up, negate, product in zip(
+            self.value, self.code, self.up, self.negate, self.product, strict=True
         ):
-            held = [tuple(delayed(m, bit) for bit in digit) for digit in digits(code, negate)]
-            first = delayed(m, value)
-            low, total = add_rows(m, platform, first, held[:half])
+            parts = digits(code, negate, up)
+            held = [tuple(delayed(m, bit) for bit in digit) for digit in parts]
+            first, size = delayed(m, value), delayed(m, row_size(value, parts[0]))
+            low, total = add_rows(m, platform, first, held[:half], size=size)
             low, total = delayed(m, low), delayed(m, total)
+            size = delayed(m, row_size(first, held[half]))
             rest = [tuple(delayed(m, bit) for bit in digit) for digit in held[half:]]
             begun = Cat(total, total[-1].replicate(2))
-            high, total = add_rows(m, platform, delayed(m, first), rest, begun)
+            high, total = add_rows(m, platform, delayed(m, first), rest, begun, size)
             m.d.comb += product.eq(delayed(m, Mux(self.mute, 0, Cat(low, high, total))))
         return m
 
 
-def bit_length(value: Value) -> Value:
-    """Bits needed for an unsigned value, 0 for 0, out of whether it has k bits or more."""
-    value = Value.cast(value)
-    count = len(value)
+def groups_of_four(value: Value) -> Value:
+    """Which groups of bits are not 0, for bit_length: bits 0..2, 3..6, 7..10 and so on."""
+    value = Cat(Const(0, 1), value)
+    return Cat(value[i : i + 4].any() for i in range(0, len(value), 4))
 
-    def reaches(bits: int) -> Value:
-        return value[bits - 1 :].any() if bits <= count else Const(0, 1)
 
-    # Bit j is set from every odd multiple of 2**j up to the next even one.
-    result = []
-    for step in (1 << j for j in range(count.bit_length())):
-        spans = [reaches(k) & ~reaches(k + step) for k in range(step, count + 1, 2 * step)]
-        result.append(Cat(spans).any())
+def bit_length(value: Value, found: Value) -> Value:
+    """Bits needed for an unsigned value, 0 for 0, from it and its groups_of_four: the highest group
+    that is not 0, and the highest bit in each of them, side by side."""
+    value = Cat(Const(0, 1), value)  # bit k is set: length k, or more
+    groups = [value[i : i + 4] for i in range(0, len(value), 4)]
+    highest = [~found[k + 1 :].any() for k in range(len(groups))]
+    low, high = [], []
+    for group, here in zip(groups, highest, strict=True):
+        low.append((group[3:].any() | (group[1:2].any() & ~group[2:3].any())) & here)
+        high.append(group[2:].any() & here)
+    result = [Cat(low).any(), Cat(high).any()]
+    for bit in range((len(groups) - 1).bit_length()):
+        some = [found[k] & highest[k] for k in range(len(groups)) if k >> bit & 1]
+        result.append(Cat(some).any())
     return Cat(result)
 
 

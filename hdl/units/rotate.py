@@ -1,6 +1,6 @@
 """Rotary embedding: neighbouring pairs of a word turn by their angle (golden.units.attention)."""
 
-from amaranth.hdl import Const, Module, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,7 @@ class Rotator(wiring.Component):
 
     First lane 2i has a * cosine and lane 2i+1 b * sine; then, with `second`, a * sine and
     b * cosine. Latency: 2 cycles after the second, then combinational. Rounds half up, once;
-    saturates.
+    saturates. Without `active` results are 0 from the second cycle on.
     """
 
     def __init__(self, lanes: int):
@@ -24,6 +24,7 @@ class Rotator(wiring.Component):
             {
                 "product": In(signed(PRODUCT_BITS)).array(lanes),
                 "second": In(1),
+                "active": In(1),
                 "result": Out(signed(VECTOR.bits)).array(lanes),
                 "clipped": Out(1).array(lanes),
             }
@@ -41,7 +42,8 @@ class Rotator(wiring.Component):
                 Const((1 << bits) - 1, bits), minus,
             ).as_signed()  # fmt: skip
             total = delayed(m, total[TRIGONOMETRIC_FRACTION - 1 :].as_signed())
-            rounded = delayed(m, ((total + 1) >> 1)[: len(total)].as_signed())
+            rounded = ((total + 1) >> 1)[: len(total)].as_signed()
+            rounded = delayed(m, Mux(self.active, rounded, 0), shape=rounded.shape())
             value, clipped = saturate(rounded, VECTOR.bits)
             m.d.comb += [
                 self.result[i].eq(delayed(m, value)),

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import round_shift_window, saturate
+from hdl.lib.arithmetic import beyond, round_shift_window
 from isa.formats import CODE, VECTOR
 
 SIZE_BITS = CODE.bits - 1
@@ -15,9 +15,10 @@ AMOUNT_BITS = (MAXIMUM_LEFT + MAXIMUM_RIGHT).bit_length()
 
 
 class Scaler(wiring.Component):
-    """value * 2**(MAXIMUM_LEFT - amount), rounded half up and saturated, in every lane.
+    """value * 2**(MAXIMUM_LEFT - amount), rounded half up, in every lane; to be clipped as `over`
+    and `least` tell (hdl.lib.arithmetic.clip).
 
-    Latency: 2 cycles, then combinational.
+    Latency: 2 cycles, then combinational. Without `active` results are 0 in the next cycle.
     """
 
     def __init__(self, lanes: int):
@@ -25,18 +26,22 @@ class Scaler(wiring.Component):
             {
                 "value": In(signed(VALUE_BITS)).array(lanes),
                 "amount": In(unsigned(AMOUNT_BITS)).array(lanes),
+                "active": In(1),
                 "result": Out(signed(VECTOR.bits)).array(lanes),
-                "clipped": Out(1).array(lanes),
+                "over": Out(1).array(lanes),
+                "least": Out(1).array(lanes),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        for value, amount, result, clipped in zip(
-            self.value, self.amount, self.result, self.clipped, strict=True
+        for value, amount, result, over, least in zip(
+            self.value, self.amount, self.result, self.over, self.least, strict=True
         ):
             doubled = Cat(Const(0, 1 + MAXIMUM_LEFT), value).as_signed()
-            rounded = round_shift_window(m, doubled, amount, VECTOR.bits)
-            kept, beyond = saturate(rounded, VECTOR.bits)
-            m.d.comb += [result.eq(kept), clipped.eq(beyond)]
+            rounded = round_shift_window(m, doubled, amount, VECTOR.bits, self.active)
+            m.d.comb += [
+                result.eq(Cat(rounded[: VECTOR.bits - 1], rounded[-1])),
+                Cat(over, least).eq(Cat(beyond(rounded, VECTOR.bits))),
+            ]
         return m

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
+from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
@@ -17,15 +18,17 @@ UNITS = ("fire", "post", "vector")
 OPCODES = {"fire": Opcode.FIRE, "post": Opcode.POST, "vector": Opcode.VECTOR}
 QUEUE_DEPTH = 8
 COMPLETED_BITS = 12
+_STATES = StructLayout({s: 1 for s in ("idle", "token", "run", "drain", "emit", "finish")})
 
 
 class UnitQueue(Component):
     """Instructions of one unit in order; the head is offered when what it waits for is complete.
 
-    Latency two cycles from push to offer. `waiting` is 1 while the head may not start. `issued`
-    counts instructions pushed in this token, `completed` the unit's done pulses; `idle` says a
-    cycle late that the two are equal. Instructions are taken while the queue has room, which is
-    known a cycle late: one more entry stays free for what comes meanwhile.
+    Latency two cycles from push to offer. `waiting` is 1 while the head may not start. `pushing`
+    and `completing` number, from 1 in each token, the next instruction to be pushed and the unit's
+    next done pulse; `idle` says a cycle late that the two are equal. Instructions are taken while
+    the queue has room, which is known a cycle late: one more entry stays free for what comes
+    meanwhile.
     """
 
     def __init__(self, unit: str) -> None:
@@ -38,11 +41,11 @@ class UnitQueue(Component):
                 "instruction": Out(stream.Signature(self.record.layout())),
                 "done": In(1),
                 "clear": In(1),
-                "completed": Out(COMPLETED_BITS),
+                "completing": Out(COMPLETED_BITS, init=1),
                 "idle": Out(1),
                 "waiting": Out(1),
-                **{f"completed_{u}": In(COMPLETED_BITS) for u in self.others},
-                **{f"done_{u}": In(1) for u in self.others},  # completed_{u} is about to rise
+                **{f"completing_{u}": In(COMPLETED_BITS) for u in self.others},
+                **{f"done_{u}": In(1) for u in self.others},  # completing_{u} is about to rise
             }
         )
 
@@ -89,24 +92,25 @@ class UnitQueue(Component):
         with m.Else():
             m.d.sync += met.eq(self._met(head))
 
-        issued = Signal(COMPLETED_BITS)
+        pushing = Signal(COMPLETED_BITS, init=1)
         with m.If(self.clear):
-            m.d.sync += [issued.eq(0), self.completed.eq(0)]
+            m.d.sync += [pushing.eq(1), self.completing.eq(1)]
         with m.Else():
             m.d.sync += [
-                issued.eq(issued + pushed),
-                self.completed.eq(self.completed + self.done),
+                pushing.eq(pushing + pushed),
+                self.completing.eq(self.completing + self.done),
             ]
-        m.d.sync += self.idle.eq((issued == self.completed) & ~pushed)
+        m.d.sync += self.idle.eq((pushing == self.completing) & ~pushed)
         return m
 
     def _met(self, waiting):
         """Whether an instruction may start in the next cycle."""
         conditions = []
         for unit in self.others:
-            ahead = getattr(self, f"completed_{unit}") - getattr(waiting, f"wait_{unit}")
-            one_lacks = ahead.all()  # -1
-            conditions.append(~ahead[-1] | (one_lacks & getattr(self, f"done_{unit}")))
+            done, wait = getattr(self, f"done_{unit}"), getattr(waiting, f"wait_{unit}")
+            # completing + done - 1 - wait in one carry chain, with done as its carry.
+            completing = Cat(done, getattr(self, f"completing_{unit}"))
+            conditions.append(~(completing + Cat(done, ~wait))[COMPLETED_BITS])
         return Cat(*conditions).all()
 
 
@@ -221,18 +225,19 @@ class Sequencer(Component):
                 getattr(self, f"{unit}_waiting").eq(queue.waiting),
             ]
             for other in queue.others:
-                m.d.comb += getattr(queue, f"completed_{other}").eq(queues[other].completed)
+                m.d.comb += getattr(queue, f"completing_{other}").eq(queues[other].completing)
                 m.d.comb += getattr(queue, f"done_{other}").eq(getattr(self, f"{other}_done"))
 
         m.submodules.program = program = ProgramMemory(c, self.program_init)
         # Two stages that move together: what memory gives, and what is dispatched.
         address = Signal(range(c.program_depth))
         fetched, fetched_last = Signal(), Signal()
-        held, held_last, instruction = Signal(), Signal(), Signal(INSTRUCTION_BITS)
-        restart, advance, accepted = Signal(), Signal(), Signal()
-        # What `instruction` is, decoded on its way into that register; all 0 unless it is held.
+        held_last, instruction = Signal(), Signal(INSTRUCTION_BITS)
+        restart, advance = Signal(), Signal()
+        # What `instruction` is, decoded on its way into that register; or none is held.
         goes_to = {unit: Signal(name=f"goes_to_{unit}") for unit in UNITS}
-        is_head, is_other = Signal(), Signal()
+        is_head, is_other, none_held = Signal(), Signal(), Signal(init=1)
+        last_of_prompt = Signal()
         following = program.instruction[:4]
         m.d.comb += [
             program.tables.enable.eq(self.tables.enable),
@@ -240,30 +245,34 @@ class Sequencer(Component):
             program.tables.address.eq(self.tables.address),
             program.tables.data.eq(self.tables.data),
             program.address.eq(Mux(restart, 0, address)),
-            advance.eq(accepted | ~held),
             program.enable.eq(restart | advance),
         ]
         full = self.position >= settings.context
         m.d.sync += self.token_begun.eq(0)
         with m.If(restart):
-            m.d.sync += [address.eq(1), fetched.eq(~full), fetched_last.eq(0), held.eq(0)]
-            m.d.sync += [decoded.eq(0) for decoded in (*goes_to.values(), is_head, is_other)]
+            m.d.sync += [address.eq(1), fetched.eq(~full), fetched_last.eq(0)]
         with m.Elif(advance):
-            unit_opcodes = [OPCODES[unit] for unit in UNITS]
-            m.d.sync += [
-                *(goes_to[u].eq(fetched & (following == OPCODES[u])) for u in UNITS),
-                is_head.eq(fetched & (following == Opcode.HEAD)),
-                is_other.eq(fetched & ~following.matches(Opcode.HEAD, *unit_opcodes)),
-            ]
             m.d.sync += [
                 address.eq(address + 1),
                 fetched.eq(fetched & ~fetched_last),
                 fetched_last.eq(address == c.program_depth - 1),
-                instruction.eq(program.instruction),
-                held.eq(fetched),
-                held_last.eq(fetched_last),
             ]
-        # An instruction of a unit is held in RUN only.
+        with m.If(restart | (advance & ~fetched)):
+            m.d.sync += [flag.eq(0) for flag in (*goes_to.values(), is_head, is_other)]
+            m.d.sync += none_held.eq(1)
+        with m.Elif(advance):
+            opcodes = [Opcode.HEAD, *(OPCODES[unit] for unit in UNITS)]
+            m.d.sync += [
+                *(goes_to[unit].eq(following == OPCODES[unit]) for unit in UNITS),
+                is_head.eq(following == Opcode.HEAD),
+                is_other.eq(~following.matches(*opcodes)),
+                none_held.eq(0),
+            ]
+        with m.If(advance):
+            m.d.sync += [
+                instruction.eq(program.instruction),
+                held_last.eq(fetched & fetched_last),
+            ]
         sent = []
         for unit, queue in queues.items():
             m.d.comb += [
@@ -271,101 +280,96 @@ class Sequencer(Component):
                 queue.push.valid.eq(goes_to[unit]),
             ]
             sent.append(goes_to[unit] & queue.push.ready)
-        skips = Signal()
-        m.d.comb += accepted.eq(Cat(*sent).any() | skips)
+        m.d.comb += advance.eq(Cat(*sent, is_head & last_of_prompt, none_held).any())
 
-        last_of_prompt = Signal()
+        # One-hot: what a state decides loads many registers.
+        state = Signal(_STATES, init=_STATES.const({"idle": 1}))
+        token_ends = Signal()
         made = Signal(32)
         reason = Signal(Stop)
-        in_block = Signal(range(c.lanes))  # position mod P
+        m.d.comb += token_ends.eq(state.drain & idle)
 
-        def next_position():
-            """The running addresses that depend on the position; no product is formed."""
-            m.d.comb += self.token_done.eq(1)
+        def go(here: str, there: str) -> list:
+            """Two bits only: what one state decides is not on the way of the others."""
+            return [state[here].eq(0), state[there].eq(1)]
+
+        # The running addresses that depend on the position; no product is formed.
+        in_block = Signal(range(c.lanes))  # position mod P
+        last_in_block = Signal()
+        m.d.sync += last_in_block.eq(in_block == c.lanes - 1)  # it stands while a token runs
+        with m.If(state.idle & self.start & self.reset_position):
+            m.d.sync += [
+                self.position.eq(0),
+                self.rotation_base.eq(0),
+                self.key_row_offset.eq(0),
+                in_block.eq(0),
+            ]
+        with m.Elif(token_ends):
             m.d.sync += [
                 self.position.eq(self.position + 1),
                 self.rotation_base.eq(self.rotation_base + settings.rotation_stride),
                 in_block.eq(in_block + 1),
             ]
-            with m.If(in_block == c.lanes - 1):
+            with m.If(last_in_block):
                 m.d.sync += self.key_row_offset.eq(self.key_row_offset + settings.key_stride)
 
         m.d.comb += [
             self.runs_head.eq(last_of_prompt),
+            self.token_done.eq(token_ends),
             self.token_out.payload.eq(self.token),
+            self.token_out.valid.eq(state.emit),
             self.finished.payload.eq(reason),
+            self.finished.valid.eq(state.finish & last_of_prompt),
+            self.running.eq(~state.idle),
+            self.busy.eq(state.run | state.drain),
+            restart.eq(state.token),
+            clear.eq(state.token),
+            # A token is wanted, or what is left of the prompt is dropped.
+            self.prompt.ready.eq(~last_of_prompt & ((state.token & ~full) | state.finish)),
         ]
-        with m.FSM() as fsm:
-            m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
-            m.d.comb += self.busy.eq(fsm.ongoing("RUN") | fsm.ongoing("DRAIN"))
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [made.eq(0), last_of_prompt.eq(0)]
-                    with m.If(self.reset_position):
-                        m.d.sync += [
-                            self.position.eq(0),
-                            self.rotation_base.eq(0),
-                            self.key_row_offset.eq(0),
-                            in_block.eq(0),
-                        ]
-                    m.next = "TOKEN"
-            with m.State("TOKEN"):  # a token is wanted: from the prompt, or the last one made
-                m.d.comb += [restart.eq(1), clear.eq(1)]
-                with m.If(full):
-                    m.d.sync += reason.eq(Stop.CONTEXT_FULL)
-                    m.next = "FINISH"
-                with m.Elif(last_of_prompt):
-                    m.d.sync += self.token_begun.eq(1)
-                    m.next = "RUN"
-                with m.Else():
-                    m.d.comb += self.prompt.ready.eq(1)
-                    with m.If(self.prompt.valid):
-                        m.d.sync += [
-                            self.token_begun.eq(1),
-                            self.token.eq(self.prompt.payload),
-                            last_of_prompt.eq(self.prompt_last),
-                        ]
-                        m.next = "RUN"
-            with m.State("RUN"):
-                m.d.comb += skips.eq(is_head & last_of_prompt)
-                with m.If((is_head & ~last_of_prompt) | is_other):
-                    m.next = "DRAIN"
-                with m.If(accepted & held_last):  # a full memory needs no END
-                    m.next = "DRAIN"
-            with m.State("DRAIN"):
-                with m.If(idle):
-                    next_position()
-                    m.d.sync += self.token_position.eq(self.position)
-                    with m.If(last_of_prompt):
-                        m.d.sync += [
-                            self.token.eq(self.next_token),
-                            made.eq(made + 1),
-                        ]
-                        m.next = "EMIT"
-                    with m.Elif(self.stop):
-                        m.d.sync += reason.eq(Stop.STOPPED)
-                        m.next = "FINISH"
-                    with m.Else():
-                        m.next = "TOKEN"
-            with m.State("EMIT"):
-                m.d.comb += self.token_out.valid.eq(1)
-                with m.If(self.token_out.ready):
-                    m.next = "FINISH"
-                    with m.If(settings.end_token_enable & (self.token == settings.end_token)):
-                        m.d.sync += reason.eq(Stop.END_TOKEN)
-                    with m.Elif(made >= self.generate):
-                        m.d.sync += reason.eq(Stop.COUNT)
-                    with m.Elif(self.stop):
-                        m.d.sync += reason.eq(Stop.STOPPED)
-                    with m.Else():
-                        m.next = "TOKEN"
-            with m.State("FINISH"):  # what is left of the prompt is dropped first
-                with m.If(last_of_prompt):
-                    m.d.comb += self.finished.valid.eq(1)
-                    with m.If(self.finished.ready):
-                        m.next = "IDLE"
-                with m.Else():
-                    m.d.comb += self.prompt.ready.eq(1)
-                    with m.If(self.prompt.valid):
-                        m.d.sync += last_of_prompt.eq(self.prompt_last)
+        with m.If(state.idle):
+            m.d.sync += made.eq(0)
+            with m.If(self.start):
+                m.d.sync += [last_of_prompt.eq(0), *go("idle", "token")]
+        with m.If(state.token):  # from the prompt, or the last one made
+            with m.If(full):
+                m.d.sync += [reason.eq(Stop.CONTEXT_FULL), *go("token", "finish")]
+            with m.Elif(last_of_prompt):
+                m.d.sync += [self.token_begun.eq(1), *go("token", "run")]
+            with m.Elif(self.prompt.valid):
+                m.d.sync += [
+                    self.token_begun.eq(1),
+                    self.token.eq(self.prompt.payload),
+                    last_of_prompt.eq(self.prompt_last),
+                    *go("token", "run"),
+                ]
+        ends = (is_head & ~last_of_prompt) | is_other
+        with m.If(state.run & (ends | (advance & held_last))):  # a full memory needs no END
+            m.d.sync += go("run", "drain")
+        with m.If(state.drain):
+            m.d.sync += is_head.eq(0)  # what HEAD skips for this token stays where it is
+        with m.If(token_ends):
+            m.d.sync += self.token_position.eq(self.position)
+            with m.If(last_of_prompt):
+                m.d.sync += [self.token.eq(self.next_token), *go("drain", "emit")]
+                m.d.sync += made.eq(made + 1)
+            with m.Elif(self.stop):
+                m.d.sync += [reason.eq(Stop.STOPPED), *go("drain", "finish")]
+            with m.Else():
+                m.d.sync += go("drain", "token")
+        is_end = settings.end_token_enable & (self.token == settings.end_token)
+        enough = made >= self.generate
+        with m.If(state.emit & self.token_out.ready):
+            with m.If(is_end | enough | self.stop):
+                counted = Mux(enough, Stop.COUNT, Stop.STOPPED)
+                m.d.sync += reason.eq(Mux(is_end, Stop.END_TOKEN, counted))
+                m.d.sync += go("emit", "finish")
+            with m.Else():
+                m.d.sync += go("emit", "token")
+        with m.If(state.finish):
+            with m.If(last_of_prompt):
+                with m.If(self.finished.ready):
+                    m.d.sync += go("finish", "idle")
+            with m.Elif(self.prompt.valid):
+                m.d.sync += last_of_prompt.eq(self.prompt_last)
         return m

@@ -70,10 +70,10 @@ class Softmax(wiring.Component):
             here = delayed(m, self.present[lane], _ALIGN_CYCLES - 1)
             counts_one = here & self.active & self.gate
             weight = delayed(m, Mux(counts_one, weight, 0))
-            distance = self.alignment - self.exponents[lane]
+            distance = delayed(m, self.alignment - self.exponents[lane])
             far = distance > _MAXIMUM_ALIGNMENT
             amount = MAXIMUM_LEFT + Mux(far, _MAXIMUM_ALIGNMENT, distance)
-            amount = delayed(m, amount, _ALIGN_CYCLES - 1, shape=AMOUNT_BITS)
+            amount = delayed(m, amount, _ALIGN_CYCLES - 2, shape=AMOUNT_BITS)
             counts.append(exp2.value[lane] | delayed(m, counts_one))
             m.d.comb += [
                 exp2.argument[lane].eq(argument),

@@ -1,6 +1,6 @@
 """Key/value store: codes become writes into row memory, where they wait as synapses."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,12 +76,12 @@ class RowWriter(wiring.Component):
             ]  # fmt: skip
         with m.If(self.start):
             m.d.sync += [row.eq(self.row), lane_word.eq(self.lane_word), chunk.eq(0)]
-        with m.Elif(written & self.key):
-            m.d.sync += row.eq(row + 1)
-            m.d.sync += chunk.eq(0 if chunks == 1 else chunk + 1)
         with m.Elif(written):
-            last = lane_word == lane_words - 1
-            m.d.sync += lane_word.eq(0 if lane_words == 1 else lane_word + 1)
-            with m.If(last):
-                m.d.sync += row.eq(row + self.row_stride)
+            # That a write is taken comes late: it only enables what was made up before.
+            with m.If(self.key | (lane_word == lane_words - 1)):
+                m.d.sync += row.eq(row + Mux(self.key, 1, self.row_stride))
+            with m.If(self.key):
+                m.d.sync += chunk.eq(0 if chunks == 1 else chunk + 1)
+            with m.Else():
+                m.d.sync += lane_word.eq(0 if lane_words == 1 else lane_word + 1)
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.arithmetic import clip
 from hdl.lib.shapes import (
     POSITION_BITS,
     codes_layout,
@@ -24,11 +25,12 @@ from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.modulator import LENGTH_BITS, Modulator, below
 from hdl.units.pipeline import delayed
-from hdl.units.products import Products, bit_length
+from hdl.units.products import Products, bit_length, groups_of_four
 from hdl.units.rotate import Rotator
 from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
 from hdl.units.store import ROW_BITS, RowWriter
+from hdl.units.vector_issue import VectorIssue
 from hdl.units.word_queue import WordQueue
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
@@ -43,8 +45,7 @@ _LENGTH = 3  # a word's exponent
 _FACTORS = 3  # factors of the products (a rotation's first ones a cycle before)
 _CODED = 4
 _PRODUCTS = 6
-_SLOWEST = 9  # every result but these is in registers by now: the queue takes it
-_SILU = 8
+_SLOWEST = 9  # every result but codes is in registers by now: the queue takes it
 _STORED = _CODED + 1
 
 
@@ -59,7 +60,7 @@ class VectorUnit(wiring.Component):
     An instruction is taken when nothing is under way; `done` pulses once for each, in order, when
     a read in the next cycle sees all that it wrote. Without stalls, and if every read is granted
     at once, `done` comes so many cycles after the instruction was taken: rotate and modulate, which
-    read two words for each, 2 * count + 10; SiLU count + 9; store value count + 6, store key
+    read two words for each, 2 * count + 10; SiLU count + 10; store value count + 6, store key
     count * V / G + 6; softmax and gate words + 12. The next instruction is taken in the cycle of
     `done`. `position`, `rotation_base`
     (first rotation word of the position), `key_row_offset` (rows from row_base to this position's
@@ -105,6 +106,7 @@ class VectorUnit(wiring.Component):
         lane_bits = V.bit_length() - 1
         new = self.instruction.payload
 
+        m.submodules.issuer = issuer = VectorIssue(c, _QUEUE_DEPTH)
         m.submodules.products = products = Products(V)
         m.submodules.rotator = rotator = Rotator(V)
         m.submodules.modulator = modulator = Modulator(V)
@@ -119,113 +121,35 @@ class VectorUnit(wiring.Component):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 
         # The instruction under way.
-        accept = self.instruction.valid & self.instruction.ready
-        started = Signal()  # a cycle later, for what no word needs before
+        op, store, weighs = issuer.operations, issuer.store, issuer.weighs
+        started = Signal()  # a cycle after it was taken, for what no word needs before
         held = Signal.like(new)
-        m.d.sync += [started.eq(accept), held.eq(new)]
-        op = {o: Signal(name=f"is_{o.name.lower()}") for o in Operation}
-        store = op[Operation.STORE_KEY] | op[Operation.STORE_VALUE]
-        weighs = Signal()  # softmax or gate
-        running, scalar_pending = Signal(), Signal()
-        left = Signal(16)  # words to issue
-        one_left, none_left = Signal(), Signal(init=1)  # of `left`, compared a cycle earlier
-        row_stride = Signal(16)
-        segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
-        short, one_in_segment = Signal(), Signal()  # each is 1
-        source_at, operand_at, destination_at = Signal(16), Signal(16), Signal(16)
-        rotation_at, exponent_at = Signal(16), Signal(EXPONENT_ADDRESS_BITS)
-        magnitude_at, maximum_at, scalar_at = Signal(8), Signal(4), Signal(6)
-        under_way = Signal(range(_QUEUE_DEPTH + 1))  # words issued and not yet written
-        none_under_way, full = Signal(init=1), Signal()
-
-        # Issue: addresses on the ports, as long as the queue has room for all that is under way.
-        # Rotation and modulation read the other operand first, a cycle or more before the source.
-        issue, segment_end, last, popped = Signal(), Signal(), Signal(), Signal()
-        two, asks, asked = Signal(), Signal(), Signal()  # two: rotate or modulate
-        at_rotation = c.vector_depth + rotation_at[1:]  # two rotation words in one
+        m.d.sync += [started.eq(self.instruction.valid & self.instruction.ready), held.eq(new)]
+        wiring.connect(m, wiring.flipped(self.instruction), issuer.instruction)
+        popped = Signal()
         m.d.comb += [
-            self.memory.request.eq(~none_left & ~full),
-            asks.eq(self.memory.request & self.memory.grant & two & ~asked),
-            issue.eq(self.memory.request & self.memory.grant & (asked | ~two)),
-            self.memory.address.eq(
-                Mux(
-                    asked | ~two,
-                    source_at,
-                    Mux(op[Operation.ROTATE], at_rotation, operand_at),
-                )
-            ),
-            last.eq(one_left),
-            segment_end.eq(one_left | one_in_segment),
+            self.done.eq(issuer.done),
+            issuer.position.eq(self.position),
+            issuer.rotation_base.eq(self.rotation_base),
+            self.memory.request.eq(issuer.request),
+            issuer.grant.eq(self.memory.grant),
+            self.memory.address.eq(issuer.address),
+            self.value_exponents.address.eq(issuer.exponent_at),
+            self.magnitude_in.address.eq(issuer.magnitude_at),
+            self.maximum.address.eq(issuer.maximum_at),
             popped.eq(queue.output.valid & queue.output.ready),
-            self.value_exponents.address.eq(exponent_at),
-            self.magnitude_in.address.eq(magnitude_at),
-            self.maximum.address.eq(maximum_at),
-            self.done.eq(running & none_left & none_under_way & ~scalar_pending),
-            self.instruction.ready.eq(~running | self.done),
+            issuer.popped.eq(popped),
+            issuer.scalar_valid.eq(softmax.scalar_valid),
         ]
-        with m.If(asks | issue):
-            m.d.sync += asked.eq(asks)
-        with m.If(issue & ~popped):
-            m.d.sync += [
-                under_way.eq(under_way + 1),
-                none_under_way.eq(0),
-                full.eq(under_way == _QUEUE_DEPTH - 1),
-            ]
-        with m.Elif(popped & ~issue):
-            m.d.sync += [
-                under_way.eq(under_way - 1),
-                none_under_way.eq(under_way == 1),
-                full.eq(0),
-            ]
-        with m.If(issue):
-            m.d.sync += [
-                left.eq(left - 1),
-                one_left.eq(left == 2),
-                none_left.eq(one_left),
-                one_in_segment.eq(Mux(segment_end, short, segment_left == 2)),
-                source_at.eq(source_at + 1),
-                operand_at.eq(operand_at + 1),
-                exponent_at.eq(exponent_at + 1),
-                rotation_at.eq(Mux(segment_end, self.rotation_base, rotation_at + 1)),
-                segment_left.eq(Mux(segment_end, segment, segment_left - 1)),
-                magnitude_at.eq(magnitude_at + segment_end),
-            ]
-        with m.If(softmax.scalar_valid):
-            m.d.sync += scalar_pending.eq(0)
-        with m.If(self.done):
-            m.d.sync += running.eq(0)
+        row_stride, destination_at, scalar_at = Signal(16), Signal(16), Signal(6)
         with m.If(started):
             m.d.sync += [
                 destination_at.eq(held.destination),
                 scalar_at.eq(held.scalar),
                 row_stride.eq(held.row_stride),
             ]
-        with m.Else():
-            m.d.sync += destination_at.eq(destination_at + popped)
-        with m.If(accept):
-            new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
-            more = self.position >> lane_bits
-            segment_new = Mux(new_weighs, 0, new.segment)
-            m.d.sync += [
-                *(signal.eq(new.operation == o) for o, signal in op.items()),
-                running.eq(1),
-                weighs.eq(new_weighs),
-                two.eq(new.operation.matches(Operation.ROTATE, Operation.MODULATE)),
-                scalar_pending.eq(new_weighs),
-                left.eq(Mux(new_weighs, more + 1, new.count)),
-                one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),
-                none_left.eq(~new_weighs & (new.count == 0)),
-                segment.eq(segment_new),
-                short.eq(segment_new == 1),
-                one_in_segment.eq(segment_new == 1),
-                segment_left.eq(segment_new),
-                source_at.eq(new.source),
-                operand_at.eq(new.operand),
-                rotation_at.eq(self.rotation_base),
-                exponent_at.eq(new.exponent_address),
-                magnitude_at.eq(new.magnitude_in),
-                maximum_at.eq(new.maximum),
-            ]
+        with m.Elif(popped):
+            m.d.sync += destination_at.eq(destination_at + 1)
 
         # Tags go along with the words: [k] is k cycles after the issue.
         def tags(value, cycles: int) -> list:
@@ -235,29 +159,30 @@ class VectorUnit(wiring.Component):
                 m.d.sync += chain[k].eq(chain[k - 1])
             return chain
 
+        issue = issuer.issue
         valid = tags(issue, _PRODUCTS)
-        ends, lasts = tags(segment_end, _LENGTH), tags(last, _REGISTERED)
+        ends, lasts = tags(issuer.segment_end, _LENGTH), tags(issuer.last, _REGISTERED)
         # What has fewer cycles to go enters its chain later: all leave at the end, so that nothing
         # is left on the way when the next instruction comes.
         out, out_end = Signal(_SLOWEST), Signal(_SLOWEST)
         enters = Signal(_SLOWEST)
         m.d.comb += [
-            enters[0].eq(two | weighs),
-            enters[_SLOWEST - _SILU].eq(op[Operation.SILU]),
+            enters[0].eq(~store),
             enters[_SLOWEST - _STORED].eq(store),
         ]
         m.d.sync += [
             out.eq(out << 1 | Mux(issue, enters, 0)),
-            out_end.eq(out_end << 1 | Mux(issue & segment_end, enters, 0)),
+            out_end.eq(out_end << 1 | Mux(issue & issuer.segment_end, enters, 0)),
         ]
 
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
         magnitude = delayed(m, self.magnitude_in.data)
-        length = delayed(m, bit_length(magnitude), shape=LENGTH_BITS)
+        found = delayed(m, groups_of_four(self.magnitude_in.data))
+        length = delayed(m, bit_length(magnitude, found), shape=LENGTH_BITS)
         operand = Signal(word_layout(c), reset_less=True)
-        upper = delayed(m, rotation_at[0])  # which half of the word holds the rotations
+        upper = delayed(m, issuer.upper)  # which half of the word holds the rotations
         arriving = Signal()
-        m.d.sync += arriving.eq(asks)
+        m.d.sync += arriving.eq(issuer.asks)
         with m.If(arriving):
             m.d.sync += operand.eq(self.memory.data)
         late = delayed(m, operand)
@@ -276,8 +201,9 @@ class VectorUnit(wiring.Component):
             for word in (picked, delayed(m, picked))
         )
         # What the instruction is, for the lanes: right from a word's first cycle on.
-        kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store)
-        rotates, activates, stores = delayed(m, kind)
+        scaling = op[Operation.MODULATE] | weighs
+        kind = Cat(op[Operation.ROTATE], op[Operation.SILU], store, scaling)
+        rotates, activates, stores, scales = delayed(m, kind)
         for lane in range(V):
             source = Signal(signed(VECTOR.bits), reset_less=True)
             with m.If(valid[1]):  # a rotation needs it for two cycles
@@ -296,14 +222,14 @@ class VectorUnit(wiring.Component):
                 m.d.comb += products.value[lane].eq(silu.delta[lane])
             with m.Else():
                 m.d.comb += products.value[lane].eq(late[lane])
-            slope = silu.slope[lane] & activates.replicate(len(silu.slope[lane])).as_signed()
             m.d.comb += [
                 products.code[lane].eq(
                     # Two of them are 0.
                     Mux(valid[_FACTORS], late_rotation[lane ^ 1], rotation[lane]).as_signed()
-                    | slope
+                    | silu.slope[lane]
                     | modulator.size[lane]
                 ),
+                products.up[lane].eq(modulator.up[lane]),
                 products.negate[lane].eq(modulator.negative[lane]),
                 rotator.product[lane].eq(products.product[lane]),
                 silu.product[lane].eq(products.product[lane]),
@@ -316,7 +242,11 @@ class VectorUnit(wiring.Component):
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
-            modulator.below.eq(delayed(m, below(magnitude))),
+            modulator.below.eq(delayed(m, below(magnitude, found))),
+            scaler.active.eq(scales),
+            rotator.active.eq(rotates),
+            silu.active.eq(activates),
+            modulator.coding.eq(stores),
             modulator.mute.eq(weighs),
             modulator.idle.eq(op[Operation.ROTATE] | op[Operation.SILU]),
             products.mute.eq(weighs),
@@ -338,19 +268,19 @@ class VectorUnit(wiring.Component):
         clipped = Signal(V)
         for lane, value in enumerate(magnitudes.values):
             result = Signal(signed(VECTOR.bits), reset_less=True)
-            flag = Mux(rotates, rotator.clipped[lane], scaler.clipped[lane])
+            over, least = delayed(m, scaler.over[lane]), delayed(m, scaler.least[lane])
+            flag = rotator.clipped[lane] | scaler.over[lane] | scaler.least[lane]
             m.d.sync += clipped[lane].eq(flag & saturates & out[-2])
-            with m.If(rotates):
-                m.d.sync += result.eq(rotator.result[lane])
-            with m.Elif(activates):
-                m.d.sync += result.eq(silu.value[lane])
-            with m.Elif(stores):
-                m.d.sync += result.eq(modulator.codes[lane])
-            with m.Else():
-                m.d.sync += result.eq(scaler.result[lane])
+            # All of them but one are 0; the scaler's is clipped behind the register.
+            m.d.sync += result.eq(
+                scaler.result[lane]
+                | rotator.result[lane]
+                | silu.value[lane]
+                | modulator.codes[lane]
+            )
             at = lane * VECTOR.bits
             m.d.comb += [
-                value.eq(result),
+                value.eq(clip(result, over, least)),
                 queue.word[at : at + VECTOR.bits].eq(value),
                 rows.words.payload[lane].eq(queue.output.payload[at : at + CODE.bits]),
             ]

@@ -29,9 +29,9 @@ class WordQueue(wiring.Component):
         )
         write, read = memory.write_port(), memory.read_port(domain="comb")
         level = Signal(range(self._depth + 1))
-        waiting, taken, kept = Signal(), Signal(), Signal()
+        waiting = Signal()  # level is not 0
+        taken, kept = Signal(), Signal()
         m.d.comb += [
-            waiting.eq(level != 0),
             self.output.valid.eq(waiting | self.push),
             self.output.payload.eq(Mux(waiting, read.data, self.word)),
             taken.eq(self.output.ready & waiting),
@@ -39,9 +39,14 @@ class WordQueue(wiring.Component):
             write.en.eq(kept),
             write.data.eq(self.word),
         ]
-        m.d.sync += [
-            write.addr.eq(write.addr + kept),
-            read.addr.eq(read.addr + taken),
-            level.eq(level + kept - taken),
-        ]
+        # Whether the output is ready comes late: it only enables what was made up before.
+        with m.If(kept):
+            m.d.sync += write.addr.eq(write.addr + 1)
+        with m.If(taken):
+            m.d.sync += read.addr.eq(read.addr + 1)
+        with m.If(Mux(self.push, ~self.output.ready, taken)):
+            with m.If(self.push):
+                m.d.sync += [level.eq(level + 1), waiting.eq(1)]
+            with m.Else():
+                m.d.sync += [level.eq(level - 1), waiting.eq(level != 1)]
         return m

@@ -20,13 +20,13 @@ from golden.units.functions import (
 )
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS
 from hdl.units.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
-from hdl.units.products import Products, add_rows, bit_length, digits
+from hdl.units.products import Products, add_rows, bit_length, digits, groups_of_four
 from isa.formats import SILU_FRACTION, VECTOR
 from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 from tests.units.tables import load_tables, random_tables
 
 LANES = 8
-LATENCY = {"exp2": 3, "silu": 5, "reciprocal": 3, "rsqrt": 3, "parts": 0}
+LATENCY = {"exp2": 3, "silu": 6, "reciprocal": 3, "rsqrt": 3, "parts": 0}
 
 
 class Parts(wiring.Component):
@@ -36,6 +36,7 @@ class Parts(wiring.Component):
     code: In(signed(8))
     size: In(unsigned(7))
     negate: In(1)
+    up: In(1)
     signed_product: Out(signed(21))
     unsigned_product: Out(signed(21))
     length: Out(4)
@@ -49,11 +50,12 @@ class Parts(wiring.Component):
         more, total = add_rows(
             m, platform, self.value, parts[2:], Cat(total, total[-1].replicate(2))
         )
-        whole = add_rows(m, platform, self.value, digits(self.size, self.negate))
+        whole = add_rows(m, platform, self.value, digits(self.size, self.negate, self.up))
+        magnitude = self.value.as_unsigned()[:12]
         m.d.comb += [
             self.signed_product.eq(Cat(low, more, total).as_signed()),
             self.unsigned_product.eq(Cat(*whole).as_signed()),
-            self.length.eq(bit_length(self.value.as_unsigned()[:12])),
+            self.length.eq(bit_length(magnitude, groups_of_four(magnitude))),
         ]
         return m
 
@@ -70,7 +72,7 @@ class SiluAndProducts(wiring.Component):
         m.submodules.silu = inner = Silu(LANES)
         m.submodules.products = products = Products(LANES)
         wiring.connect(m, wiring.flipped(self.tables), inner.tables)
-        m.d.comb += inner.widen.eq(self.widen)
+        m.d.comb += [inner.widen.eq(self.widen), inner.active.eq(1)]
         for lane in range(LANES):
             m.d.comb += [
                 inner.argument[lane].eq(self.argument[lane]),
@@ -153,6 +155,7 @@ async def check_silu(dut):
             limits = [-VECTOR.maximum, VECTOR.maximum, -edge - 1, -edge, edge - 1, edge]
             arguments = np.array(dense + beyond + limits)
             dut.widen.value = widen
+            await RisingEdge(dut.clk)
             got = await outputs(dut, signed(VECTOR.bits), arguments)
             check(f"silu, widen {widen}", arguments, got, silu(arguments, fraction, tables))
 
@@ -197,11 +200,11 @@ async def check_parts(dut):
     for code in range(-128, 128):
         for value in (top, -top - 1, 0, 1, -1, *(rng.randint(-top, top) for _ in range(12))):
             size = code & 127
-            negate = rng.getrandbits(1)
+            negate, up = rng.getrandbits(1), rng.getrandbits(1)
             dut.code.value, dut.value.value, dut.size.value = code, value, size
-            dut.negate.value = negate
+            dut.negate.value, dut.up.value = negate, up
             await RisingEdge(dut.clk)
             assert dut.signed_product.value.to_signed() == value * code, (value, code)
-            expected = -value * size if negate else value * size
+            expected = value * (size + up) * (-1 if negate else 1)
             assert dut.unsigned_product.value.to_signed() == expected, (value, size, negate)
             assert int(dut.length.value) == golden_bit_length(value & 0xFFF), value

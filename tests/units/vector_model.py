@@ -54,7 +54,7 @@ class VectorModel:
         name = Operation(fields["operation"]).name.lower()
         getattr(self, f"_{name}")(done, fields)
         if name not in ("softmax", "gate") and fields["count"] == 0:
-            done.cycles = 1
+            done.cycles = 2
         done.vector = [(a, tuple(int(v) for v in lanes)) for a, lanes in done.vector]
         return done
 
@@ -84,7 +84,7 @@ class VectorModel:
         for h, (at, words) in enumerate(self._heads(f)):
             result = silu(self.read(f["source"] + at, words), fraction, self.tables)
             self._write(done, f, at, result, f["magnitude_out"] + h)
-        done.cycles = f["count"] + 9
+        done.cycles = f["count"] + 10
 
     def _modulate(self, done: Effects, f: dict) -> None:
         for h, (at, words) in enumerate(self._heads(f)):
