@@ -11,7 +11,7 @@ from pathlib import Path
 
 from amaranth.build.run import BuildPlan
 
-from host.build import tools
+from host.build import floorplan, tools
 from host.build.area import MULTIPLIERS, Area, area
 from host.build.design import Design
 from host.build.flows import NETLIST, REPORT, STATISTICS, TOP
@@ -117,12 +117,13 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
     place = flow.place(plan, platform, design.clock_hz, design.seed)
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
-    key = content_key(netlist.name, constraints, *place, *pack, *versions)
+    key = content_key(netlist.name, constraints, *place, *pack, *versions,
+                      Path(floorplan.__file__))
 
     def run(folder: Path, log: Path) -> None:
         start = time.monotonic()
         (folder / f"{TOP}{flow.constraints}").write_text(constraints)
-        shutil.copyfile(netlist / NETLIST, folder / NETLIST)
+        floorplan.place_rows(netlist / NETLIST, design.part.name, folder / NETLIST)
         following = _Following(tell, _SYNTHESISED, _ROUTED, "placement")
         tools.run(flow.placer, place, folder, log, following.nextpnr)
         tell(_ROUTED, "packing")

@@ -1,0 +1,81 @@
+"""Where the row memories go, decided before placement: a core a row of block RAM, lane by lane.
+
+Rows nearly fill the block RAM of a part that holds a model. A placer that finds out by itself which
+block goes where leaves a lane's two banks, and the lanes of a word, far from each other: on the
+LFE5U-85F the wires of `ulx3s` were 27 % longer, and routing met with more of them than a tile has.
+"""
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = "DP16KD"
+_ROWS = re.compile(r"\.rows\.core_(\d+)_bank_\d+\.(\d+)\.(\d+)$")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The block RAM of a part: tile rows, and the tile columns that each of them has."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    def name(self, row: int, column: int) -> str:
+        """nextpnr's name of a block: they stand in groups of four."""
+        return f"X{self.columns[column]}/Y{self.rows[row]}/EBR{column % 4}"
+
+
+def _columns(first: int, groups: int) -> list[int]:
+    return [first + 9 * group + step for group in range(groups) for step in (0, 2, 4, 6)]
+
+
+# As nextpnr names them (its chip database, from Project Trellis' tile grid).
+_GRIDS = {"LFE5U-85F": Grid((22, 46, 70, 82), (*_columns(4, 7), *_columns(69, 6)))}
+
+
+def place_rows(netlist: Path, part: str, target: Path) -> int:
+    """Writes a netlist in which blocks of row memories have a place; returns how many have one.
+
+    netlist: JSON that Yosys wrote. Core k gets row k of the part's grid, its blocks in the order
+    of their lanes; the middle of every row stays free for other memories. Nothing gets a place
+    where the part's grid is not known, where a core needs more than a row or there are more cores
+    than rows, and where rows take less than half of the blocks: a small design is better placed
+    freely.
+    """
+    grid = _GRIDS.get(part)
+    design = json.loads(netlist.read_text())
+    placed = 0
+    for module in design["modules"].values():
+        if grid is not None and module.get("attributes", {}).get("top"):
+            placed += _place(module["cells"], grid)
+    if placed:
+        target.write_text(json.dumps(design))
+    else:
+        target.write_bytes(netlist.read_bytes())
+    return placed
+
+
+def _place(cells: dict, grid: Grid) -> int:
+    banks: dict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
+    for name, cell in cells.items():
+        found = _ROWS.search(name) if cell["type"] == _BLOCK else None
+        if found:
+            banks[int(found[1]), name[: found.start(3)]].append((int(found[3]), name))
+    # A block's place among its bank's is that of its lanes among the core's.
+    cores: dict[int, list[tuple[float, str]]] = defaultdict(list)
+    for (core, _), blocks in banks.items():
+        cores[core] += [((k + 0.5) / len(blocks), name) for k, (_, name) in
+                        enumerate(sorted(blocks))]
+    count, width = sum(map(len, cores.values())), len(grid.columns)
+    if (2 * count < width * len(grid.rows) or len(cores) > len(grid.rows)
+            or max(map(len, cores.values())) > width):
+        return 0
+    for row, core in enumerate(sorted(cores)):
+        blocks = [name for _, name in sorted(cores[core])]
+        left = len(blocks) // 2
+        free = width - len(blocks)
+        for k, name in enumerate(blocks):
+            cells[name]["attributes"]["BEL"] = grid.name(row, k if k < left else k + free)
+    return count

@@ -1,0 +1,64 @@
+"""Where row memories go before placement."""
+
+import json
+import random
+import re
+
+import pytest
+
+from host.build.floorplan import place_rows
+from tests.seeds import seed
+
+BANKS = {"0": 32, "1": 16}  # blocks of a core's banks, as in `ulx3s`
+
+
+def netlist(cores: int, banks: dict[str, int] = BANKS) -> dict:
+    """Cells in any order, as Yosys names them, with others between them."""
+    names = [f"core.device.fire.rows.core_{core}_bank_{bank}.0.{k}"
+             for core in range(cores) for bank, blocks in banks.items() for k in range(blocks)]
+    names += [f"core.device.memory.memory.0.{k}" for k in range(6)]
+    random.Random(seed()).shuffle(names)
+    cells = {name: {"type": "DP16KD", "attributes": {}} for name in names}
+    cells["core.device.fire.rows.core_0_bank_0.0.0_LUT4_Z"] = {"type": "LUT4", "attributes": {}}
+    return {"modules": {"cell": {"cells": {}}, "top": {"attributes": {"top": "1"}, "cells": cells}}}
+
+
+def places(tmp_path, design: dict, part: str = "LFE5U-85F") -> tuple[int, dict[str, tuple]]:
+    source, target = tmp_path / "netlist.json", tmp_path / "placed.json"
+    source.write_text(json.dumps(design))
+    count = place_rows(source, part, target)
+    found = {}
+    for name, cell in json.loads(target.read_text())["modules"]["top"]["cells"].items():
+        if "BEL" in cell["attributes"]:
+            x, y, block = re.fullmatch(r"X(\d+)/Y(\d+)/EBR([0-3])",
+                                       cell["attributes"]["BEL"]).groups()
+            found[name] = (int(y), int(x), int(block))
+    return count, found
+
+
+def test_a_core_has_a_row_and_its_lanes_stand_in_order(tmp_path) -> None:
+    count, found = places(tmp_path, netlist(4))
+    assert count == len(found) == len(set(found.values())) == 4 * 48
+    assert all(".rows.core_" in name and "LUT4" not in name for name in found)
+    for core, row in enumerate((22, 46, 70, 82)):
+        at = {bank: [found[f"core.device.fire.rows.core_{core}_bank_{bank}.0.{k}"]
+                     for k in range(blocks)] for bank, blocks in BANKS.items()}
+        assert {y for places in at.values() for y, _, _ in places} == {row}
+        columns = {bank: [x for _, x, _ in places] for bank, places in at.items()}
+        assert all(xs == sorted(xs) for xs in columns.values())
+        # Four lanes are two blocks of the first bank and one of the second.
+        for k, x in enumerate(columns["1"]):
+            assert columns["0"][2 * k] < x < columns["0"][2 * k + 1]
+        assert not {x for xs in columns.values() for x in xs} & {58, 60, 62, 64}  # the middle
+
+
+@pytest.mark.parametrize("part, cores, banks", [
+    ("LFE5U-25F", 4, BANKS),            # a grid that is not known
+    ("LFE5U-85F", 2, BANKS),            # a small design
+    ("LFE5U-85F", 5, BANKS),            # more cores than rows of the grid
+    ("LFE5U-85F", 3, {"0": 53}),        # more blocks than a row has
+])
+def test_what_has_no_plan_is_left_to_the_placer(tmp_path, part, cores, banks) -> None:
+    count, found = places(tmp_path, netlist(cores, banks), part)
+    assert count == 0 and not found
+    assert (tmp_path / "placed.json").read_bytes() == (tmp_path / "netlist.json").read_bytes()
