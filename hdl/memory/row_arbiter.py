@@ -12,7 +12,7 @@ class RowArbiter(Component):
     """`first` (keys and values) is never refused; `second` (the link) comes between.
 
     What `first` gives comes out two cycles later, what `second` gives in the next cycle: whether
-    `second` is taken follows from a register, since long decisions stand behind it.
+    `second` is taken is a register of its own, since long decisions stand behind it.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -27,11 +27,12 @@ class RowArbiter(Component):
 
     def elaborate(self, platform):
         m = Module()
-        earlier = Signal()
+        earlier, free = Signal(), Signal(init=1)
         kept = Signal.like(self.out.payload, reset_less=True)
-        m.d.comb += [self.first.ready.eq(1), self.second.ready.eq(~earlier)]
+        m.d.comb += [self.first.ready.eq(1), self.second.ready.eq(free)]
         m.d.sync += [
             earlier.eq(self.first.valid),
+            free.eq(~self.first.valid),
             kept.eq(self.first.payload),
             self.out.valid.eq(earlier | self.second.valid),
             self.out.payload.eq(Mux(earlier, kept, self.second.payload)),
