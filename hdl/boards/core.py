@@ -37,9 +37,11 @@ class BoardCore(Component):
     def elaborate(self, platform):
         m = Module()
         hello = Hello(self.configuration.identity, image=self.contents.identity)
-        m.submodules.link = link = SerialLink(
-            self.clock_hz, self.baud, hello, **_buffers(self.configuration)
-        )
+        link = SerialLink(self.clock_hz, self.baud, hello, **_buffers(self.configuration))
+        # The reset comes from the corner of the pins: a register takes it to the link.
+        link_reset = Signal(init=1)
+        m.d.sync += link_reset.eq(0)
+        m.submodules.link = with_own_reset(m, link, link_reset, "link")
         device = Device(self.configuration, self.contents)
         if self.configuration.external_words:
             device = SdramDevice(self.configuration, SDRAM_32MB, self.clock_hz, device)

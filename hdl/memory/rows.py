@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -14,8 +14,9 @@ from isa.contents import EMPTY, Contents
 
 ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
-READ_LATENCY = 2
-READBACK_LATENCY = 5
+READ_LATENCY = 3
+READBACK_LATENCY = 6
+PART_LANES = 32  # lanes whose blocks share registers for addresses and written data
 ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
 MAXIMUM_BANKS = 4
 CHUNK_LANES = 4  # lanes of a link word; they share a copy of the register that silences them
@@ -24,14 +25,17 @@ CHUNK_LANES = 4  # lanes of a link word; they share a copy of the register that 
 class RowMemory(wiring.Component):
     """G memories of row_depth rows of P bytes, lane 0 in the lowest byte.
 
-    address[g], enable[g] -> data[g] READ_LATENCY = 2 cycles later (memory, then output register);
-    without enable data is 0. Address bits beyond row_depth are ignored. row_write is taken in every
-    cycle and can be read from the second cycle after; reading a row in the cycle in which it is
-    written gives undefined data. A write beyond the memory is dropped.
+    address[g], enable[g] -> data[g] READ_LATENCY = 3 cycles later (a register near the blocks,
+    memory, output register); without enable data is 0. Address bits beyond row_depth are ignored.
+    row_write is taken in every cycle and can be read from the second cycle after; reading a row in
+    the cycle after it was taken gives undefined data. A write beyond the memory is dropped.
 
     While readback_enable is set it owns every core's port (nobody else may read then): row
     readback_address of readback_core, its link word readback_word -> readback_data (CHUNK_LANES
-    weights) READBACK_LATENCY = 5 cycles later.
+    weights) READBACK_LATENCY = 6 cycles later.
+
+    Blocks lie all over the chip: the lanes are cut into parts of PART_LANES, and every part of
+    every core has registers of its own before its blocks.
 
     A bank's output register is 0 unless the bank was read: banks are joined by OR. Read-back reads
     nothing but the wanted link word of the wanted core, so that all words and cores are joined by
@@ -75,7 +79,6 @@ class RowMemory(wiring.Component):
         with m.If(self.row_write.valid):
             m.d.sync += write.eq(presented)
         address_bits = (c.row_depth - 1).bit_length()
-        by_lane = Cat(write.data[lane % c.vector_lanes] for lane in range(c.lanes))
 
         # Read-back is rare: what it says waits in registers, and no decision stands before a read.
         readback_address = Signal(address_bits)
@@ -86,48 +89,29 @@ class RowMemory(wiring.Component):
 
         words = []  # of read-back, one a core
         for core in range(c.cores):
-            by_core = Cat(write.data[core] for _ in range(c.lanes))
-            data = Signal(c.lanes * WEIGHT_BITS, name=f"write_data_{core}")
-            m.d.comb += data.eq(Mux(write.spread, by_core, by_lane))
+            by_core = Cat(write.data[core] for _ in range(c.vector_lanes))
+            word = Signal(c.vector_lanes * WEIGHT_BITS, name=f"write_word_{core}")
             address = Signal(address_bits, name=f"address_{core}")
             enable = Signal(name=f"enable_{core}")
             owned = Signal(name=f"owned_{core}", attrs={"keep": 1})
             wanted = Signal(name=f"wanted_{core}")
             m.d.sync += [owned.eq(self.readback_enable), wanted.eq(self.readback_core == core)]
             m.d.comb += [
+                word.eq(Mux(write.spread, by_core, write.data.as_value())),
                 address.eq(Mux(owned, readback_address, self.address[core])),
                 enable.eq(Mux(owned, wanted, self.enable[core])),
             ]
-            outputs = []
-            initial = self._contents.rows(core, c.cores)
+            written = []  # banks; decided while what is written comes into its register
             for bank in range(banks):
-                first = bank * bank_rows
-                memory = Memory(
-                    shape=unsigned(c.lanes * WEIGHT_BITS),
-                    depth=min(bank_rows, c.row_depth - first),
-                    init=initial[first : first + bank_rows],
-                )
-                m.submodules[f"core_{core}_bank_{bank}"] = memory
-                write_port = memory.write_port(granularity=WEIGHT_BITS)
-                read_port = memory.read_port(transparent_for=())
-                written = in_range & presented.cores[core]
-                read_here = enable
-                if banks > 1:
-                    written &= presented.address >> offset_bits == bank
-                    read_here = enable & (address >> offset_bits == bank)
-                write_here = Signal(name=f"write_{core}_{bank}")
-                m.d.sync += write_here.eq(written)
-                m.d.comb += [
-                    write_port.addr.eq(write.address),
-                    write_port.data.eq(data),
-                    write_port.en.eq(Mux(write_here, write.lanes, 0)),
-                    read_port.addr.eq(address),
-                    read_port.en.eq(enable),
-                ]
-                outputs.append(
-                    self._output(m, f"{core}_{bank}", read_port.data, read_here, chunks)
-                )
-            m.d.comb += self.data[core].eq(_joined(outputs))
+                here = Signal(name=f"write_{core}_{bank}")
+                in_bank = presented.address >> offset_bits == bank if banks > 1 else 1
+                m.d.sync += here.eq(in_range & presented.cores[core] & in_bank)
+                written.append(here)
+            parts = [
+                self._part(m, core, first, write, word, written, address, enable, chunks)
+                for first in range(0, c.lanes, PART_LANES)
+            ]
+            m.d.comb += self.data[core].eq(Cat(parts))
             word = Signal(CHUNK_LANES * WEIGHT_BITS, name=f"word_{core}")
             m.d.sync += word.eq(
                 _joined(self.data[core].word_select(k, len(word)) for k in range(len(chunks)))
@@ -136,19 +120,68 @@ class RowMemory(wiring.Component):
         m.d.sync += self.readback_data.eq(_joined(words))
         return m
 
+    def _part(self, m: Module, core: int, first_lane: int, write, word, written: list, address,
+              enable, chunks: list[Signal]) -> Value:  # fmt: skip
+        """The banks of some lanes of a core, behind registers of their own; what they read."""
+        c, bank_rows = self.c, self.bank_rows
+        offset_bits = (bank_rows - 1).bit_length()
+        lanes = min(PART_LANES, c.lanes)
+        name = f"{core}_{first_lane // PART_LANES}"
+        at, write_at = (_copy(m, a, f"{kind}_{name}") for a, kind in
+                        ((address, "read_at"), (write.address, "write_at")))
+        data = _copy(m, word, f"write_data_{name}")
+        enabled = _copy(m, write.lanes[first_lane : first_lane + lanes], f"write_lanes_{name}")
+        reads = _copy(m, enable, f"reads_{name}")
+        own = chunks[first_lane // CHUNK_LANES :][: lanes // CHUNK_LANES]
+        own = [_copy(m, chunk, f"chunk_{k}_{name}") for k, chunk in enumerate(own)]
+        initial = self._contents.rows(core, c.cores)
+        shift = first_lane * WEIGHT_BITS
+        bits = lanes * WEIGHT_BITS
+        outputs = []
+        for bank, here in enumerate(written):
+            first = bank * bank_rows
+            memory = Memory(
+                shape=unsigned(bits),
+                depth=min(bank_rows, c.row_depth - first),
+                init=[row >> shift & (1 << bits) - 1 for row in initial[first : first + bank_rows]],
+            )
+            m.submodules[f"core_{core}_bank_{bank}_part_{first_lane // PART_LANES}"] = memory
+            write_port = memory.write_port(granularity=WEIGHT_BITS)
+            read_port = memory.read_port(transparent_for=())
+            writes = _copy(m, here, f"writes_{bank}_{name}")
+            read_here = reads
+            if len(written) > 1:
+                read_here = reads & (at >> offset_bits == bank)
+            m.d.comb += [
+                write_port.addr.eq(write_at),
+                write_port.data.eq(data.replicate(lanes // c.vector_lanes)),
+                write_port.en.eq(Mux(writes, enabled, 0)),
+                read_port.addr.eq(at),
+                read_port.en.eq(reads),
+            ]
+            outputs.append(self._output(m, f"{bank}_{name}", read_port.data, read_here, own))
+        return _joined(outputs)
+
     def _output(self, m: Module, name: str, data, read, chunks: list[Signal]) -> Signal:
         """A bank's output register: those chunks of data that were read a cycle ago, else 0."""
         kept = Signal(len(data), name=f"kept_{name}", reset_less=True)  # `silent` clears it
         bits = CHUNK_LANES * WEIGHT_BITS
         for k, chunk in enumerate(chunks):
             part = kept.word_select(k, bits)
-            silent = Signal(name=f"silent_{name}_{k}", init=1, attrs={"keep": 1})
+            silent = Signal(name=f"silent_{name}_{k}", reset_less=True, attrs={"keep": 1})
             m.d.sync += silent.eq(~(read & chunk))
             with m.If(silent):
                 m.d.sync += part.eq(0)
             with m.Else():
                 m.d.sync += part.eq(data.word_select(k, bits))
         return kept
+
+
+def _copy(m: Module, value, name: str) -> Signal:
+    """A register that synthesis does not share with others of the same value."""
+    copy = Signal(len(value), name=name, reset_less=True, attrs={"keep": 1})
+    m.d.sync += copy.eq(value)
+    return copy
 
 
 def _joined(words):

@@ -120,10 +120,11 @@ class ExponentMemory(Component):
         return read.data
 
     def _tables(self, m: Module, data: Value) -> Value:
-        """Look-up tables: memories of 16 words, each with a register that is 0 unless it was read.
+        """Look-up tables: memories of 16 words, each with a register, which counts if it was read.
 
-        Joining those by OR takes fewer tables than a multiplexer. A write exchanges a whole word,
-        so that five bits a lane need no table of their own for each lane.
+        Joining those by OR takes fewer tables than a multiplexer. That the register was 0 unless
+        it was read would take fewer still, but a decoder would stand before its reset. A write
+        exchanges a whole word, so that five bits a lane need no table of their own for each lane.
         """
         lanes, depth = self.c.vector_lanes, self.c.exponent_depth
         bits = _STORED_BITS * lanes
@@ -150,7 +151,7 @@ class ExponentMemory(Component):
             )
             write, read = memory.write_port(), memory.read_port(domain="comb")
             chosen = Signal(name=f"chosen_{group}")
-            was_chosen = Signal(name=f"was_chosen_{group}")
+            was_chosen = Signal(name=f"was_chosen_{group}", reset_less=True)
             register = Signal(bits, name=f"kept_{group}", reset_less=True)
             m.d.comb += [
                 chosen.eq(address[_GROUP_BITS:] == group),
@@ -159,8 +160,8 @@ class ExponentMemory(Component):
                 write.data.eq(changed),
                 write.en.eq(was_chosen & merges),
             ]
-            m.d.sync += [was_chosen.eq(chosen), register.eq(Mux(chosen, read.data, 0))]
-            kept.append(register)
+            m.d.sync += [was_chosen.eq(chosen), register.eq(read.data)]
+            kept.append(register & was_chosen.replicate(bits))
         word = reduce(or_, kept)
         m.d.comb += changed.eq((word & ~mask) | (new & mask))
         return word

@@ -159,20 +159,14 @@ class Fire(wiring.Component):
         return m
 
     def _join(self, m: Module, platform, cores: list[SynapseCore]) -> None:
-        """sums = the cores' words and their corrections, added up: pairs of cores first."""
+        """sums = the cores' words and their corrections, added up: carries are saved to the end."""
         bits = self.c.accumulator_bits
-        correction = Signal(bits)
-        # The sum is needed in the second cycle of a tile; the corrections come in the first.
-        m.d.comb += correction.eq(sum(core.correction for core in cores))
+        correction = Signal(bits, reset_less=True)
+        # The sum is needed in the third cycle of a tile; the corrections come in the first.
+        m.d.sync += correction.eq(sum(core.correction for core in cores))
         for lane in range(self.c.vector_lanes):
             words = [Value.cast(core.word[lane]) for core in cores]
-            pairs = [
-                Signal(bits, name=f"pair_{lane}_{k}") for k in range(-(-len(words) // 2))
-            ]
-            for k, pair in enumerate(pairs):
-                m.d.sync += pair.eq(_total(m, platform, words[2 * k : 2 * k + 2]))
-            joined = _total(m, platform, pairs) + correction
-            m.d.sync += self.sums[lane].eq(joined[:bits].as_signed())
+            m.d.sync += self.sums[lane].eq(_total(m, platform, [*words, correction]).as_signed())
 
     def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathered) -> Signal:
         """Tiles in order, each with its exponent and norm. Returns the number of open tiles."""
@@ -219,10 +213,10 @@ class Fire(wiring.Component):
 
 
 def _total(m: Module, platform, words: list) -> Value:
-    """Sum of a power of two of words, adder by adder: synthesis would make a tree of tables."""
-    if len(words) == 1:
-        return words[0]
-    half = len(words) // 2
-    one, other = (_total(m, platform, part) for part in (words[:half], words[half:]))
-    zero = Const(0, len(one))
-    return carry_sum(m, platform, one, lambda b, c, d: c | d, zero, other, zero)
+    """Sum of two or more equally wide words: three become two, bit by bit, until two are left."""
+    while len(words) > 2:
+        a, b, c, *others = words
+        carries = (a & b) | (a & c) | (b & c)
+        words = [*others, a ^ b ^ c, Cat(Const(0, 1), carries[:-1])]
+    zero = Const(0, len(words[0]))
+    return carry_sum(m, platform, words[0], lambda b, c, d: c | d, zero, words[1], zero)

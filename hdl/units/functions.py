@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
+from hdl.lib.table_port import connect_tables
 from hdl.memory.style import style
 from hdl.units.pipeline import delayed
 from hdl.units.products import add_rows, digits, highest_bit
@@ -51,12 +52,7 @@ def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int,
         shape=unsigned(bits), depth=depth, attrs=style(depth),
         init=[entry & ((1 << bits) - 1) for entry in contents.of(space)],
     )
-    write = memory.write_port()
-    m.d.comb += [
-        write.en.eq(tables.enable & (tables.space == space)),
-        write.addr.eq(tables.address),
-        write.data.eq(tables.data),
-    ]
+    connect_tables(m, memory.write_port(), tables, space)
     return [memory.read_port(domain="comb") for _ in range(reads)]
 
 

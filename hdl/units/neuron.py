@@ -7,6 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.lib.shapes import settings_layout, table_write
+from hdl.lib.table_port import connect_tables
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.memory.style import style
 from hdl.units.membrane import SPIKE_BITS, Membrane, drive_layout
@@ -335,17 +336,14 @@ class NeuronCore(wiring.Component):
             init=[_stored(*entry) for entry in enumerate(self._contents.of(Space.SCHEDULE))],
             attrs=style(SCHEDULE_STEPS),
         )
-        write_port = schedule.write_port()
         word, entry = Signal(STEP.layout()), Signal(STEP.layout())
         m.d.comb += [
             word.eq(self.tables.data),
             entry.eq(word.as_value()),
             entry.threshold.eq(-word.threshold),
             entry.last.eq(word.last | (self.tables.address == SCHEDULE_STEPS - 1)),
-            write_port.en.eq(self.tables.enable & (self.tables.space == Space.SCHEDULE)),
-            write_port.addr.eq(self.tables.address),
-            write_port.data.eq(entry),
         ]
+        connect_tables(m, schedule.write_port(), self.tables, Space.SCHEDULE, entry)
         return schedule.read_port(transparent_for=()), schedule.read_port(transparent_for=())
 
     def _drive(self, m, drive, phase, entry, kind, reloads, after_fire) -> None:

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import digits_layout, highest_bit, modulate_digits, recode
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
+from hdl.lib.table_port import connect_tables
 from hdl.memory.style import style
 from hdl.units.pipeline import delayed
 from hdl.units.squares import SQUARES_BITS, squares_layout
@@ -47,13 +48,8 @@ class Norm(wiring.Component):
             shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, attrs=style(RSQRT_ENTRIES),
             init=self._contents.of(Space.RSQRT),
         )
-        write_port = table.write_port()
         read_port = table.read_port(transparent_for=())
-        m.d.comb += [
-            write_port.en.eq(self.tables.enable & (self.tables.space == Space.RSQRT)),
-            write_port.addr.eq(self.tables.address),
-            write_port.data.eq(self.tables.data),
-        ]
+        connect_tables(m, table.write_port(), self.tables, Space.RSQRT)
 
         stage = Signal(_STAGES)  # one hot; all zero while nothing is being computed
         accept = self.squares.valid & self.squares.ready

@@ -14,21 +14,23 @@ AMPLITUDE_BITS = 3
 TERM_BITS = WEIGHT_BITS + 3  # a weight shifted by the lower two bits of the amplitude
 LANES_A_CONTROL = 8  # lanes that share a copy of the registers that steer them
 COPY_LATENCY = READ_LATENCY + 2  # from an end event to `full`
+WORD_LATENCY = 2  # a register for its number near the lanes, and one for the word
 
 
 class SynapseCore(wiring.Component):
     """acc[l] += (row[l] << amplitude), or -= for a negative event, one event a cycle.
 
-    An `end` event closes a tile: COPY_LATENCY = 4 cycles after it is taken `full` is set and the
+    An `end` event closes a tile: COPY_LATENCY = 5 cycles after it is taken `full` is set and the
     shadow registers hold the tile's sums, while the next tile's events gather already. The next
     `end` waits until `free` has been pulsed; nothing else ever waits.
 
     A negative event adds the complement of its term, which is one too little; `correction` is the
     number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
-    lane V * read_word + j without its correction, a cycle after read_word; correction holds from
-    one cycle after `full`. The three cycles after `free` still read the old tile.
+    lane V * read_word + j without its correction, WORD_LATENCY = 2 cycles after read_word;
+    correction holds while `full` is set. The three cycles after `free` still read the old
+    tile.
 
-    row_enable, row_address -> row_data (P bytes) READ_LATENCY = 2 cycles later.
+    row_enable, row_address -> row_data (P bytes) READ_LATENCY = 3 cycles later.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -64,13 +66,16 @@ class SynapseCore(wiring.Component):
         with m.Elif(self.free):
             m.d.sync += waiting.eq(0)
 
-        # Stages 1 and 2 follow the row through the memory, stage 3 has the terms.
+        # Stages follow the row through the memory; the last has the terms.
         add = [Signal(name=f"add_{stage}") for stage in range(READ_LATENCY + 1)]
         end = [Signal(name=f"end_{stage}") for stage in range(READ_LATENCY + 1)]
         negative = [Signal(name=f"negative_{stage}") for stage in range(READ_LATENCY + 1)]
-        amplitude = Signal(AMPLITUDE_BITS)
+        amplitude = [Signal(AMPLITUDE_BITS, name=f"amplitude_{stage}")
+                     for stage in range(READ_LATENCY - 1)]
         m.d.sync += [add[0].eq(spike), end[0].eq(taken & event.end)]
-        m.d.sync += [amplitude.eq(event.amplitude), negative[0].eq(event.negative)]
+        m.d.sync += [amplitude[0].eq(event.amplitude), negative[0].eq(event.negative)]
+        for k in range(1, READ_LATENCY - 1):
+            m.d.sync += amplitude[k].eq(amplitude[k - 1])
         for k in range(1, READ_LATENCY + 1):
             m.d.sync += [add[k].eq(add[k - 1]), end[k].eq(end[k - 1])]
             m.d.sync += negative[k].eq(negative[k - 1])
@@ -78,7 +83,10 @@ class SynapseCore(wiring.Component):
         shadows = []
         for first in range(0, c.lanes, LANES_A_CONTROL):
             lanes = range(first, min(first + LANES_A_CONTROL, c.lanes))
-            shadows += self._lanes(m, platform, lanes, add[1], end[1], negative[0], amplitude)
+            shadows += self._lanes(
+                m, platform, lanes, add[READ_LATENCY - 1], end[READ_LATENCY - 1],
+                negative[READ_LATENCY - 2], amplitude[-1],
+            )  # fmt: skip
 
         complements = Signal(c.accumulator_bits)
         shadow_complements = Signal(c.accumulator_bits)
@@ -89,11 +97,11 @@ class SynapseCore(wiring.Component):
                 m.d.sync += complements.eq(complements + 1)
             with m.If(self.free):
                 m.d.sync += self.full.eq(0)
-        m.d.sync += self.correction.eq(shadow_complements)
+        m.d.comb += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
             index = _copy(m, self.read_word, f"index_{lane}")
             chosen = select(m, platform, shadows[lane :: c.vector_lanes], index)
-            m.d.comb += self.word[lane].eq(chosen.as_signed())
+            m.d.sync += self.word[lane].eq(chosen.as_signed())
         return m
 
     def _lanes(self, m: Module, platform, lanes: range, add, end, negative, amplitude) -> list:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = "DP16KD"
-_ROWS = re.compile(r"\.rows\.core_(\d+)_bank_\d+\.(\d+)\.(\d+)$")
+_ROWS = re.compile(r"\.rows\.core_(\d+)_bank_(\d+)_part_(\d+)\.\d+\.(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,16 @@ def place_rows(netlist: Path, part: str, target: Path) -> int:
 
 
 def _place(cells: dict, grid: Grid) -> int:
-    banks: dict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
+    banks: dict[tuple[int, int], list[tuple[int, int, str]]] = defaultdict(list)
     for name, cell in cells.items():
         found = _ROWS.search(name) if cell["type"] == _BLOCK else None
         if found:
-            banks[int(found[1]), name[: found.start(3)]].append((int(found[3]), name))
+            core, bank, part, block = map(int, found.groups())
+            banks[core, bank].append((part, block, name))
     # A block's place among its bank's is that of its lanes among the core's.
     cores: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for (core, _), blocks in banks.items():
-        cores[core] += [((k + 0.5) / len(blocks), name) for k, (_, name) in
+        cores[core] += [((k + 0.5) / len(blocks), name) for k, (*_, name) in
                         enumerate(sorted(blocks))]
     count, width = sum(map(len, cores.values())), len(grid.columns)
     if (2 * count < width * len(grid.rows) or len(cores) > len(grid.rows)

@@ -47,6 +47,11 @@ _NO_BYPASS = ("setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i 
               "r:TRANSPARENCY_MASK=1'0 %i; ")
 
 
+# Registers whose signals are to be kept are copies of others, each for a part of the chip. The
+# attribute lies on the signal, and what joins equal cells asks the cell.
+_COPIES = "setattr -set keep 1 a:keep=1 %ci t:$*ff* %i; "
+
+
 def _slack(clock_hz: float) -> str:
     # ABC9 maps for the least delay unless it is given one; with slack it saves half of the look-up
     # tables. Its delays are without most of the wires, which take two thirds of a period. Beyond
@@ -55,7 +60,7 @@ def _slack(clock_hz: float) -> str:
 
 
 def _synth_ecp5(clock_hz: float) -> str:
-    return f"{_NO_BYPASS}{_slack(clock_hz)}synth_ecp5 -no-rw-check -top {TOP}"
+    return f"{_NO_BYPASS}{_COPIES}{_slack(clock_hz)}synth_ecp5 -no-rw-check -top {TOP}"
 
 
 def _synth_gowin(clock_hz: float) -> str:

@@ -12,14 +12,20 @@ from tests.seeds import seed
 BANKS = {"0": 32, "1": 16}  # blocks of a core's banks, as in `ulx3s`
 
 
+def name(core: int, bank: str, block: int, blocks: int) -> str:
+    """Of a block of a bank in two parts."""
+    part, within = divmod(block, -(-blocks // 2))
+    return f"core.device.fire.rows.core_{core}_bank_{bank}_part_{part}.0.{within}"
+
+
 def netlist(cores: int, banks: dict[str, int] = BANKS) -> dict:
     """Cells in any order, as Yosys names them, with others between them."""
-    names = [f"core.device.fire.rows.core_{core}_bank_{bank}.0.{k}"
+    names = [name(core, bank, k, blocks)
              for core in range(cores) for bank, blocks in banks.items() for k in range(blocks)]
     names += [f"core.device.memory.memory.0.{k}" for k in range(6)]
     random.Random(seed()).shuffle(names)
-    cells = {name: {"type": "DP16KD", "attributes": {}} for name in names}
-    cells["core.device.fire.rows.core_0_bank_0.0.0_LUT4_Z"] = {"type": "LUT4", "attributes": {}}
+    cells = {cell: {"type": "DP16KD", "attributes": {}} for cell in names}
+    cells[name(0, "0", 0, 1) + "_LUT4_Z"] = {"type": "LUT4", "attributes": {}}
     return {"modules": {"cell": {"cells": {}}, "top": {"attributes": {"top": "1"}, "cells": cells}}}
 
 
@@ -41,8 +47,8 @@ def test_a_core_has_a_row_and_its_lanes_stand_in_order(tmp_path) -> None:
     assert count == len(found) == len(set(found.values())) == 4 * 48
     assert all(".rows.core_" in name and "LUT4" not in name for name in found)
     for core, row in enumerate((22, 46, 70, 82)):
-        at = {bank: [found[f"core.device.fire.rows.core_{core}_bank_{bank}.0.{k}"]
-                     for k in range(blocks)] for bank, blocks in BANKS.items()}
+        at = {bank: [found[name(core, bank, k, blocks)] for k in range(blocks)]
+              for bank, blocks in BANKS.items()}
         assert {y for places in at.values() for y, _, _ in places} == {row}
         columns = {bank: [x for _, x, _ in places] for bank, places in at.items()}
         assert all(xs == sorted(xs) for xs in columns.values())

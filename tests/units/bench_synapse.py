@@ -7,7 +7,7 @@ from cocotb.triggers import RisingEdge
 from golden.units.neuron import fire
 from golden.units.synapse import gather_spikes
 from hdl.lib.shapes import event_layout, row_write_layout, sums_layout
-from hdl.units.synapse import COPY_LATENCY
+from hdl.units.synapse import COPY_LATENCY, WORD_LATENCY
 from isa.schedule import phase_schedule
 from tests.cocotb_support import (
     STALLS,
@@ -76,15 +76,15 @@ async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
         got = np.zeros(c.lanes, np.int64)
         # After `free` three more reads are of this tile.
         free_at = rng.randint(max(0, words - 4), words - 1)
-        for step in range(words + 2):
+        for step in range(words + WORD_LATENCY + 1):
             if step < words and hasattr(dut, "read_word"):
                 dut.read_word.value = order[step]
             dut.free.value = int(step == free_at)
             await edge
-            if step >= 1 and step - 1 < words:
+            if step >= WORD_LATENCY and step - WORD_LATENCY < words:
                 correction = int(dut.correction.value)
                 values = np.array(unpack(sums_layout(c), int(dut.word.value)))
-                at = order[step - 1] * c.vector_lanes
+                at = order[step - WORD_LATENCY] * c.vector_lanes
                 got[at : at + c.vector_lanes] = values + correction
         dut.free.value = 0
         assert np.array_equal(_wrap(got, c.accumulator_bits), _wrap(wanted, c.accumulator_bits)), (

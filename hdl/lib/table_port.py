@@ -1,0 +1,24 @@
+"""The loader's broadcast into a memory that keeps what is of its space."""
+
+from amaranth.hdl import Module, Signal
+
+from isa.packets import Space
+
+
+def connect_tables(m: Module, port, tables, space: Space, data=None) -> None:
+    """Writes what `tables` has for `space` through the write port `port` of a memory.
+
+    Behind a register: the memory has a word two cycles after `tables` had it. The broadcast comes
+    from far away, and a memory of look-up tables decodes its address before it writes. `data` is
+    made of tables.data (None: as it is).
+    """
+    data = tables.data if data is None else data
+    enable = Signal(name=f"writes_{space.name.lower()}")
+    address = Signal.like(port.addr, name=f"written_{space.name.lower()}", reset_less=True)
+    entry = Signal.like(port.data, name=f"entry_{space.name.lower()}", reset_less=True)
+    m.d.sync += [
+        enable.eq(tables.enable & (tables.space == space)),
+        address.eq(tables.address),
+        entry.eq(data),
+    ]
+    m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(entry)]
