@@ -8,6 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.copies import copy_of
 from hdl.lib.shapes import row_write_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
@@ -127,13 +128,13 @@ class RowMemory(wiring.Component):
         offset_bits = (bank_rows - 1).bit_length()
         lanes = min(PART_LANES, c.lanes)
         name = f"{core}_{first_lane // PART_LANES}"
-        at, write_at = (_copy(m, a, f"{kind}_{name}") for a, kind in
+        at, write_at = (copy_of(m, a, f"{kind}_{name}") for a, kind in
                         ((address, "read_at"), (write.address, "write_at")))
-        data = _copy(m, word, f"write_data_{name}")
-        enabled = _copy(m, write.lanes[first_lane : first_lane + lanes], f"write_lanes_{name}")
-        reads = _copy(m, enable, f"reads_{name}")
+        data = copy_of(m, word, f"write_data_{name}")
+        enabled = copy_of(m, write.lanes[first_lane : first_lane + lanes], f"write_lanes_{name}")
+        reads = copy_of(m, enable, f"reads_{name}")
         own = chunks[first_lane // CHUNK_LANES :][: lanes // CHUNK_LANES]
-        own = [_copy(m, chunk, f"chunk_{k}_{name}") for k, chunk in enumerate(own)]
+        own = [copy_of(m, chunk, f"chunk_{k}_{name}") for k, chunk in enumerate(own)]
         initial = self._contents.rows(core, c.cores)
         shift = first_lane * WEIGHT_BITS
         bits = lanes * WEIGHT_BITS
@@ -148,7 +149,7 @@ class RowMemory(wiring.Component):
             m.submodules[f"core_{core}_bank_{bank}_part_{first_lane // PART_LANES}"] = memory
             write_port = memory.write_port(granularity=WEIGHT_BITS)
             read_port = memory.read_port(transparent_for=())
-            writes = _copy(m, here, f"writes_{bank}_{name}")
+            writes = copy_of(m, here, f"writes_{bank}_{name}")
             read_here = reads
             if len(written) > 1:
                 read_here = reads & (at >> offset_bits == bank)
@@ -175,13 +176,6 @@ class RowMemory(wiring.Component):
             with m.Else():
                 m.d.sync += part.eq(data.word_select(k, bits))
         return kept
-
-
-def _copy(m: Module, value, name: str) -> Signal:
-    """A register that synthesis does not share with others of the same value."""
-    copy = Signal(len(value), name=name, reset_less=True, attrs={"keep": 1})
-    m.d.sync += copy.eq(value)
-    return copy
 
 
 def _joined(words):

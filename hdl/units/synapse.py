@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import carry_sum, choose, select
 from hdl.lib.shapes import event_layout
 from hdl.memory.rows import READ_LATENCY, ROW_ADDRESS_BITS, WEIGHT_BITS
@@ -99,7 +100,7 @@ class SynapseCore(wiring.Component):
                 m.d.sync += self.full.eq(0)
         m.d.comb += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
-            index = _copy(m, self.read_word, f"index_{lane}")
+            index = copy_of(m, self.read_word, f"index_{lane}")
             chosen = select(m, platform, shadows[lane :: c.vector_lanes], index)
             m.d.sync += self.word[lane].eq(chosen.as_signed())
         return m
@@ -108,8 +109,8 @@ class SynapseCore(wiring.Component):
         """Shadow registers of some lanes. The weight is shifted by up to three on its way into the
         term, and by four more on its way into the adder, whose tables have room for that."""
 
-        def control(value, name: str, init: int = 0) -> Signal:
-            return _copy(m, value, f"{name}_{lanes[0]}", init)
+        def control(value, name: str, init: int | None = None) -> Signal:
+            return copy_of(m, value, f"{name}_{lanes[0]}", init)
 
         bits = self.c.accumulator_bits
         inverted, shift = control(negative, "inverted"), control(amplitude, "shift")
@@ -135,13 +136,6 @@ class SynapseCore(wiring.Component):
                 m.d.sync += total.eq(following)
             shadows.append(shadow)
         return shadows
-
-
-def _copy(m: Module, value, name: str, init: int = 0) -> Signal:
-    """A register that synthesis does not share with others of the same value."""
-    copy = Signal.like(value, name=name, init=init, attrs={"keep": 1})
-    m.d.sync += copy.eq(value)
-    return copy
 
 
 def _shifted(value, amount: int, enable, fill) -> Value:
