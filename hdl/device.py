@@ -195,10 +195,12 @@ class Device(Component):
 
         # Read-back.
         connect(m, transmitter.port, readback.port)
-        m.d.comb += [
-            readback.space.eq(transmitter.read_space),
+        m.d.sync += [
             memory.loading.eq(transmitter.reading & ~sequencer.running),
             fire.readback_enable.eq(transmitter.reading & (transmitter.read_space == Space.ROW)),
+        ]
+        m.d.comb += [
+            readback.space.eq(transmitter.read_space),
             fire.readback_address.eq(readback.row_address),
             fire.readback_core.eq(readback.row_core),
             fire.readback_word.eq(transmitter.port.address),

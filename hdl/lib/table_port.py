@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Module, Signal
 
+from hdl.lib.copies import copy_of
 from isa.packets import Space
 
 
@@ -14,11 +15,8 @@ def connect_tables(m: Module, port, tables, space: Space, data=None) -> None:
     """
     data = tables.data if data is None else data
     enable = Signal(name=f"writes_{space.name.lower()}")
-    address = Signal.like(port.addr, name=f"written_{space.name.lower()}", reset_less=True)
+    # A memory's own, as its place is: the address of all memories is the same.
+    address = copy_of(m, tables.address[: len(port.addr)], f"written_{space.name.lower()}")
     entry = Signal.like(port.data, name=f"entry_{space.name.lower()}", reset_less=True)
-    m.d.sync += [
-        enable.eq(tables.enable & (tables.space == space)),
-        address.eq(tables.address),
-        entry.eq(data),
-    ]
+    m.d.sync += [enable.eq(tables.enable & (tables.space == space)), entry.eq(data)]
     m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(entry)]

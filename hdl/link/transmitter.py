@@ -16,7 +16,7 @@ from isa.registers import Stop
 
 HEADING = ("first", "second", "third")  # word of the header
 STATES = ("idle", "open", *HEADING, "logits", "wait", "data")
-READ_LATENCY = 7  # cycles from a memory address to its word, the slowest memory's
+READ_LATENCY = 8  # cycles from a memory address to its word, the slowest memory's
 
 
 class Transmitter(Component):

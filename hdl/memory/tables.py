@@ -9,6 +9,7 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
+from hdl.lib.copies import copy_of
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
 from hdl.memory.style import style
 from isa.configurations import Configuration
@@ -24,8 +25,8 @@ class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
     tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
-    latency one cycle; what is read in the cycle of a write to the same word is not defined. `init`:
-    entries (isa.contents) at power-on.
+    latency one cycle; a read sees a write from the second cycle after it on, what is read in the
+    cycle before that is not defined. `init`: entries (isa.contents) at power-on.
     """
 
     def __init__(
@@ -55,15 +56,16 @@ class PairMemory(Component):
         low, high = self.tables.data[:bits], self.tables.data[16 : 16 + bits]
         shift = pairs.bit_length() - 1
         word = self.tables.address[shift:]
-        m.d.comb += [
+        mine = self.tables.enable & (self.tables.space == self.space) & (word < self.depth)
+        m.d.sync += [
             write.addr.eq(word),
             write.data.eq(Cat((low, high) for _ in range(pairs))),
+            write.en.eq(Mux(mine, 1 << self.tables.address[:shift], 0)),
+        ]
+        m.d.comb += [
             read.addr.eq(self.read.address),
             self.read.data.eq(read.data),
         ]
-        mine = self.tables.space == self.space
-        with m.If(self.tables.enable & mine & (word < self.depth)):
-            m.d.comb += write.en.eq(1 << self.tables.address[:shift])
         return m
 
 
@@ -131,13 +133,14 @@ class ExponentMemory(Component):
         named, exponent = Signal(lanes), Signal(_STORED_BITS)
         turn, merges = Signal(), Signal()  # a write reads its word, then exchanges it
         address = Signal(range(depth))
-        at, written_at = Signal(range(depth)), Signal(range(depth))
+        # Its own copy: another memory has the same address, elsewhere.
+        at = copy_of(m, self.address[: len(address)], "at")
+        written_at = Signal(range(depth))
         mask, new = Signal(bits), Signal(bits)
         m.d.comb += address.eq(Mux(turn, at, self.read.address))
         m.d.sync += [
             turn.eq(self.enable),
             merges.eq(turn),
-            at.eq(self.address),
             written_at.eq(at),
             Cat(named, exponent).eq(Cat(self.lanes, data)),
             mask.eq(Cat(lane.replicate(_STORED_BITS) for lane in named)),

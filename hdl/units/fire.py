@@ -32,7 +32,7 @@ from isa.formats import VECTOR
 from isa.instructions import FIRE
 
 _OPEN_TILES = 8
-SUMS_LATENCY = 3
+SUMS_LATENCY = 4
 
 
 def fire_counters_layout(c: Configuration) -> StructLayout:
@@ -65,7 +65,7 @@ class Fire(wiring.Component):
     nothing is executed only.
 
     tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
-    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 3 cycles later. A read in
+    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 4 cycles later. A read in
     the cycle of the transfer is still of that tile.
 
     counters: increments. Events and synaptic operations are counted when the neurons fire.
@@ -148,10 +148,13 @@ class Fire(wiring.Component):
                 core.read_word.eq(self.read_word),
                 core.free.eq(self.tiles.valid & self.tiles.ready),
             ]
-        gathered = Cat(core.full for core in cores).all()
+        # Out of a register: what hangs on it in the post unit is long.
+        gathered, gathers = Signal(), Signal()
+        m.d.comb += gathers.eq(Cat(core.fills for core in cores).all())
+        m.d.sync += gathered.eq(gathers)
 
         self._join(m, platform, cores)
-        level = self._hand_over(m, fetch, norm, gathered)
+        level = self._hand_over(m, fetch, norm, gathers)
         self._count(m, fetch, neurons)
         m.d.comb += self.counters.gather_active.eq(
             fetch.busy | (level > 1) | ((level == 1) & ~gathered)
@@ -162,14 +165,17 @@ class Fire(wiring.Component):
         """sums = the cores' words and their corrections, added up: carries are saved to the end."""
         bits = self.c.accumulator_bits
         correction = Signal(bits, reset_less=True)
-        # The sum is needed in the third cycle of a tile; the corrections come in the first.
+        # The sum is needed in the fourth cycle of a tile; the corrections come in the first.
         m.d.sync += correction.eq(sum(core.correction for core in cores))
         for lane in range(self.c.vector_lanes):
             words = [Value.cast(core.word[lane]) for core in cores]
             m.d.sync += self.sums[lane].eq(_total(m, platform, [*words, correction]).as_signed())
 
-    def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathered) -> Signal:
-        """Tiles in order, each with its exponent and norm. Returns the number of open tiles."""
+    def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathers) -> Signal:
+        """Tiles in order, each with its exponent and norm. Returns the number of open tiles.
+
+        `gathers`: all cores have the tile in the next cycle; not the one after a transfer.
+        """
         layout = open_tile_layout()
         m.submodules.open_tiles = queue = SyncFIFOBuffered(width=layout.size, depth=_OPEN_TILES)
         head = Signal(layout)
@@ -180,13 +186,13 @@ class Fire(wiring.Component):
             fetch.tiles.ready.eq(queue.w_rdy),
             head.eq(queue.r_data),
             queue.r_en.eq(transfer),
-            self.tiles.valid.eq(gathered & queue.r_rdy & (~head.norm | norm.scalar.valid)),
             self.tiles.payload.exponent.eq(head.exponent),
             self.tiles.payload.rows.eq(head.rows),
             self.tiles.payload.norm_mantissa.eq(norm.scalar.payload.mantissa),
             self.tiles.payload.norm_exponent.eq(norm.scalar.payload.exponent),
             norm.scalar.ready.eq(transfer & head.norm & head.last),
         ]
+        m.d.sync += self.tiles.valid.eq(gathers & queue.r_rdy & (~head.norm | norm.coming))
         return queue.level
 
     def _count(self, m: Module, fetch: Fetch, neurons: NeuronCore) -> None:

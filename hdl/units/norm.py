@@ -29,11 +29,12 @@ class Norm(wiring.Component):
     max(epsilon_shift + 2 * exponent, -24)), cut at 2**32 - 1; the table (space RSQRT) gives the
     mantissa, and the exponent is -e/2 - 7 with e the bit length rounded up to even. Everything
     rounds half up. LATENCY = 9 cycles; one sum at a time, so `squares` waits until `scalar` is
-    taken.
+    taken. `coming`: a scalar is valid in the next cycle, unless it is taken in this one.
     """
 
     squares: In(stream.Signature(squares_layout()))
     scalar: Out(stream.Signature(scalar_layout()))
+    coming: Out(1)
     settings: In(settings_layout())
     tables: In(table_write())
 
@@ -58,7 +59,7 @@ class Norm(wiring.Component):
             m.d.sync += stage.eq(Cat(accept, stage))
         with m.Elif(self.scalar.ready):
             m.d.sync += stage.eq(0)
-        m.d.comb += self.scalar.valid.eq(stage[-1])
+        m.d.comb += [self.scalar.valid.eq(stage[-1]), self.coming.eq(stage[-1] | stage[-2])]
 
         total = Signal(SQUARES_BITS)
         shift = Signal(signed(11))

@@ -35,16 +35,16 @@ class Post(Component):
     """Executes POST instructions in order, one word of V elements a cycle.
 
     Counted from the cycle 0 in which a tile is valid and its first word is asked for, a word is
-    written in cycle 12 (vector_write), its magnitude in cycle 13, its maximum in 13 + log2(V).
-    `done` comes in cycle 13 of the last word, with a maximum or an argmax in 13 + log2(V): a read
+    written in cycle 13 (vector_write), its magnitude in cycle 14, its maximum in 14 + log2(V).
+    `done` comes in cycle 14 of the last word, with a maximum or an argmax in 14 + log2(V): a read
     in the next cycle sees everything. With logits it comes when the host has taken the last one.
     Two cycles pass between tiles; words with a bias come every three cycles. An instruction starts
-    ten cycles after the one before it, or later.
+    eleven cycles after the one before it, or later.
 
     instruction      waits are satisfied when it is presented
     tiles            popped two cycles after the tile's last word was asked for
     residual         is never refused (its grant is not looked at)
-    read_word, sums  the sums come two cycles after the word's number
+    read_word, sums  the sums come three cycles after the word's number
     next_word        read_word of the next cycle
     parameter_*      the parameter ring: offset of the next word that was not taken, how many
                      have arrived and were not taken; take removes words, seen in the next cycle
@@ -122,9 +122,12 @@ class Post(Component):
             self.link_stall.eq(self.logits.valid & ~self.logits.ready),
         ]
 
-        # The word that was asked for k cycles ago, for k = 1, 2, ...
+        # The word that was asked for k + 1 cycles ago, for k = 1, 2, ...: its sums come from all
+        # over the chip, so that everything else waits a cycle for them.
+        word = Signal.like(issue.issued)
+        m.d.sync += word.eq(issue.issued)
         valid, first, last = (
-            _delays(m, issue.issued[name], name, 13) for name in ("valid", "first", "last")
+            _delays(m, word[name], name, 13) for name in ("valid", "first", "last")
         )
         # From cycle 10 to 12 the context of the word's own instruction: the front may have moved
         # on, but two instructions are at least three cycles apart.
@@ -145,16 +148,17 @@ class Post(Component):
         m.d.comb += mask.eq(Cat(~last[11] | (lane <= tail) for lane in range(c.vector_lanes)))
 
         m.d.comb += [pipeline.sums.eq(self.sums), pipeline.mask.eq(mask)]
-        self._parameters(m, issue, pipeline, valid)
-        self._scale(m, issue, pipeline, valid, first)
+        self._parameters(m, word, pipeline, valid)
+        self._scale(m, issue, word, pipeline, valid, first)
         self._residual(m, issue, pipeline, context, valid, first)
         self._write(m, issue, pipeline, reduce, context, mask, valid, first, last)
         self._finish(m, issue, logits, pipeline, context, sends, valid, last)
         return m
 
-    def _parameters(self, m: Module, issue, pipeline, valid) -> None:
+    def _parameters(self, m: Module, word, pipeline, valid) -> None:
         """Gains in cycle 1; biases come in cycles 2 and 3 and wait for cycle 9."""
-        word, data = issue.issued, self.parameters.data
+        data = Signal.like(self.parameters.data, reset_less=True)
+        m.d.sync += data.eq(self.parameters.data)
         lanes = range(self.c.vector_lanes)
         for lane in lanes:
             m.d.comb += pipeline.parameters[lane].eq(
@@ -178,9 +182,8 @@ class Post(Component):
             m.d.comb += write.data[lane].eq(Cat(low[lane], high))
             m.d.sync += kept[lane].eq(Mux(use_bias[9], read.data[lane], 0))
 
-    def _scale(self, m: Module, issue, pipeline, valid, first) -> None:
+    def _scale(self, m: Module, issue, word, pipeline, valid, first) -> None:
         """Mantissa and shift for cycle 5; key exponents are asked for in cycle 3."""
-        word = issue.issued
         mantissa = _delays(m, word.mantissa, "mantissa", 5)
         use_keys = _delays(m, word.key_exponents, "use_keys", 4)
         base = Signal(signed(SHIFT_BITS), name="shift_2", reset_less=True)

@@ -32,8 +32,9 @@ class Router(wiring.Component):
     events[g] gives one event a cycle. Each core has a queue of router_depth steps; steps without
     spikes for a core take no room in its queue, and a tile's end reaches every core after all its
     spikes. With place.ring the row is settings.row_ring_base | (row & settings.row_ring_mask).
-    Steps are taken while every queue has room, which is known a cycle late: two entries stay free
-    for the steps meanwhile. Latency 3 cycles: queue, unpacking, output.
+    Steps are taken while every queue has room, which is known a cycle late, and wait a cycle on
+    their way to a queue: three entries stay free for the steps meanwhile. Latency 4 cycles: the
+    way, queue, unpacking, output.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -58,20 +59,21 @@ class Router(wiring.Component):
             m.submodules[f"queue_{core}"] = queue
             queues.append(queue)
         room = Signal()
-        m.d.sync += room.eq(Cat(queue.level <= c.router_depth - 2 for queue in queues).all())
+        m.d.sync += room.eq(Cat(queue.level <= c.router_depth - 3 for queue in queues).all())
         m.d.comb += self.steps.ready.eq(room)
         for core, queue in enumerate(queues):
-            put = Signal(layout, name=f"put_{core}")
-            m.d.comb += [
-                put.fired.eq(step.fired[core :: c.cores]),
+            put = Signal(layout, name=f"put_{core}", reset_less=True)
+            fired = step.fired[core :: c.cores]
+            m.d.sync += [
+                put.fired.eq(fired),
                 put.negative.eq(step.negative[core :: c.cores]),
                 put.amplitude.eq(step.amplitude),
                 put.end.eq(step.place.end),
                 put.row.eq(step.place.row),
                 put.ring.eq(step.place.ring),
-                queue.w_data.eq(put),
-                queue.w_en.eq(self.steps.valid & room & (put.fired.any() | put.end)),
+                queue.w_en.eq(self.steps.valid & room & (fired.any() | step.place.end)),
             ]
+            m.d.comb += queue.w_data.eq(put)
             self._unpack(m, core, queue, layout, lanes)
         return m
 

@@ -18,7 +18,9 @@ UNITS = ("fire", "post", "vector")
 OPCODES = {"fire": Opcode.FIRE, "post": Opcode.POST, "vector": Opcode.VECTOR}
 QUEUE_DEPTH = 8
 COMPLETED_BITS = 12
-_STATES = StructLayout({s: 1 for s in ("idle", "token", "run", "drain", "emit", "finish")})
+_STATES = StructLayout(
+    {s: 1 for s in ("idle", "settle", "token", "run", "drain", "emit", "finish")}
+)
 
 
 class UnitQueue(Component):
@@ -236,7 +238,8 @@ class Sequencer(Component):
         restart, advance = Signal(), Signal()
         # What `instruction` is, decoded on its way into that register; or none is held.
         goes_to = {unit: Signal(name=f"goes_to_{unit}") for unit in UNITS}
-        is_head, is_other, none_held = Signal(), Signal(), Signal(init=1)
+        passes, skips = Signal(), Signal()  # a HEAD that the token goes on behind; that ends it
+        is_other, none_held = Signal(), Signal(init=1)
         last_of_prompt = Signal()
         following = program.instruction[:4]
         m.d.comb += [
@@ -247,7 +250,8 @@ class Sequencer(Component):
             program.address.eq(Mux(restart, 0, address)),
             program.enable.eq(restart | advance),
         ]
-        full = self.position >= settings.context
+        full = Signal()  # in the second cycle of a new position
+        m.d.sync += full.eq(self.position >= settings.context)
         m.d.sync += self.token_begun.eq(0)
         with m.If(restart):
             m.d.sync += [address.eq(1), fetched.eq(~full), fetched_last.eq(0)]
@@ -258,13 +262,14 @@ class Sequencer(Component):
                 fetched_last.eq(address == c.program_depth - 1),
             ]
         with m.If(restart | (advance & ~fetched)):
-            m.d.sync += [flag.eq(0) for flag in (*goes_to.values(), is_head, is_other)]
+            m.d.sync += [flag.eq(0) for flag in (*goes_to.values(), passes, skips, is_other)]
             m.d.sync += none_held.eq(1)
         with m.Elif(advance):
             opcodes = [Opcode.HEAD, *(OPCODES[unit] for unit in UNITS)]
             m.d.sync += [
                 *(goes_to[unit].eq(following == OPCODES[unit]) for unit in UNITS),
-                is_head.eq(following == Opcode.HEAD),
+                passes.eq((following == Opcode.HEAD) & last_of_prompt),
+                skips.eq((following == Opcode.HEAD) & ~last_of_prompt),
                 is_other.eq(~following.matches(*opcodes)),
                 none_held.eq(0),
             ]
@@ -280,12 +285,14 @@ class Sequencer(Component):
                 queue.push.valid.eq(goes_to[unit]),
             ]
             sent.append(goes_to[unit] & queue.push.ready)
-        m.d.comb += advance.eq(Cat(*sent, is_head & last_of_prompt, none_held).any())
+        m.d.comb += advance.eq(Cat(*sent, passes, none_held).any())
 
         # One-hot: what a state decides loads many registers.
         state = Signal(_STATES, init=_STATES.const({"idle": 1}))
         token_ends = Signal()
-        made = Signal(32)
+        made = Signal(32)  # tokens, with the next one
+        # Of the token that comes next, and of the one that is emitted.
+        will_end, will_do, is_end, enough = Signal(), Signal(), Signal(), Signal()
         reason = Signal(Stop)
         m.d.comb += token_ends.eq(state.drain & idle)
 
@@ -328,9 +335,11 @@ class Sequencer(Component):
             self.prompt.ready.eq(~last_of_prompt & ((state.token & ~full) | state.finish)),
         ]
         with m.If(state.idle):
-            m.d.sync += made.eq(0)
+            m.d.sync += made.eq(1)
             with m.If(self.start):
-                m.d.sync += [last_of_prompt.eq(0), *go("idle", "token")]
+                m.d.sync += [last_of_prompt.eq(0), *go("idle", "settle")]
+        with m.If(state.settle):
+            m.d.sync += go("settle", "token")
         with m.If(state.token):  # from the prompt, or the last one made
             with m.If(full):
                 m.d.sync += [reason.eq(Stop.CONTEXT_FULL), *go("token", "finish")]
@@ -343,29 +352,33 @@ class Sequencer(Component):
                     last_of_prompt.eq(self.prompt_last),
                     *go("token", "run"),
                 ]
-        ends = (is_head & ~last_of_prompt) | is_other
+        ends = skips | is_other
         with m.If(state.run & (ends | (advance & held_last))):  # a full memory needs no END
             m.d.sync += go("run", "drain")
         with m.If(state.drain):
-            m.d.sync += is_head.eq(0)  # what HEAD skips for this token stays where it is
+            m.d.sync += skips.eq(0)  # what HEAD skips for this token stays where it is
+        m.d.sync += [
+            will_end.eq(settings.end_token_enable & (self.next_token == settings.end_token)),
+            will_do.eq(made >= self.generate),
+        ]
         with m.If(token_ends):
-            m.d.sync += self.token_position.eq(self.position)
+            m.d.sync += [
+                self.token_position.eq(self.position), is_end.eq(will_end), enough.eq(will_do),
+            ]  # fmt: skip
             with m.If(last_of_prompt):
                 m.d.sync += [self.token.eq(self.next_token), *go("drain", "emit")]
                 m.d.sync += made.eq(made + 1)
             with m.Elif(self.stop):
                 m.d.sync += [reason.eq(Stop.STOPPED), *go("drain", "finish")]
             with m.Else():
-                m.d.sync += go("drain", "token")
-        is_end = settings.end_token_enable & (self.token == settings.end_token)
-        enough = made >= self.generate
+                m.d.sync += go("drain", "settle")
         with m.If(state.emit & self.token_out.ready):
             with m.If(is_end | enough | self.stop):
                 counted = Mux(enough, Stop.COUNT, Stop.STOPPED)
                 m.d.sync += reason.eq(Mux(is_end, Stop.END_TOKEN, counted))
                 m.d.sync += go("emit", "finish")
             with m.Else():
-                m.d.sync += go("emit", "token")
+                m.d.sync += go("emit", "settle")
         with m.If(state.finish):
             with m.If(last_of_prompt):
                 with m.If(self.finished.ready):

@@ -40,7 +40,9 @@ class RowWriter(wiring.Component):
         c = self._c
         chunks = c.vector_lanes // c.cores
         lane_words = c.lanes // c.vector_lanes
-        row, lane_word = Signal(ROW_BITS), Signal(range(max(2, lane_words)))
+        row = Signal(ROW_BITS)
+        # Decoded at the start: what comes in between are many wires.
+        lanes, cores = Signal(c.lanes), Signal(c.cores)
         chunk = Signal(range(max(2, chunks)))
         write = self.row_write.payload
         codes = [self.words.payload[lane].as_unsigned() for lane in range(c.vector_lanes)]
@@ -53,35 +55,39 @@ class RowWriter(wiring.Component):
             self.row_write.valid.eq(self.words.valid),
             write.address.eq(row),
             write.spread.eq(self.key),
+            write.lanes.eq(lanes),
+            write.cores.eq(cores),
         ]
         written = self.words.valid & self.row_write.ready
         with m.If(self.key):
             keys = Array(Cat(codes[i : i + c.cores]) for i in range(0, c.vector_lanes, c.cores))
             m.d.comb += [
-                write.cores.eq((1 << c.cores) - 1),
-                write.lanes.eq(1 << low_bits(self.position, c.lanes)),
                 write.data.as_value().eq(keys[chunk]),
                 self.words.ready.eq(self.row_write.ready & (chunk == chunks - 1)),
             ]
         with m.Else():
-            word_lanes = Const((1 << c.vector_lanes) - 1, c.vector_lanes)
             m.d.comb += [
-                write.cores.eq(1 << low_bits(self.position, c.cores)),
-                write.lanes.eq(
-                    Cat(word_lanes & (lane_word == i).replicate(c.vector_lanes)
-                        for i in range(lane_words))
-                ),
                 write.data.as_value().eq(Cat(codes)),
                 self.words.ready.eq(self.row_write.ready),
-            ]  # fmt: skip
+            ]
         with m.If(self.start):
-            m.d.sync += [row.eq(self.row), lane_word.eq(self.lane_word), chunk.eq(0)]
+            key_lane = 1 << low_bits(self.position, c.lanes)
+            value_lanes = Cat(
+                (self.lane_word == i).replicate(c.vector_lanes) for i in range(lane_words)
+            )
+            key_cores, value_core = (1 << c.cores) - 1, 1 << low_bits(self.position, c.cores)
+            m.d.sync += [
+                row.eq(self.row),
+                chunk.eq(0),
+                lanes.eq(Mux(self.key, key_lane, value_lanes)),
+                cores.eq(Mux(self.key, key_cores, value_core)),
+            ]
         with m.Elif(written):
             # That a write is taken comes late: it only enables what was made up before.
-            with m.If(self.key | (lane_word == lane_words - 1)):
+            with m.If(self.key | lanes[-1]):
                 m.d.sync += row.eq(row + Mux(self.key, 1, self.row_stride))
             with m.If(self.key):
                 m.d.sync += chunk.eq(0 if chunks == 1 else chunk + 1)
             with m.Else():
-                m.d.sync += lane_word.eq(0 if lane_words == 1 else lane_word + 1)
+                m.d.sync += lanes.eq(lanes.rotate_left(c.vector_lanes))
         return m

@@ -15,7 +15,8 @@ AMPLITUDE_BITS = 3
 TERM_BITS = WEIGHT_BITS + 3  # a weight shifted by the lower two bits of the amplitude
 LANES_A_CONTROL = 8  # lanes that share a copy of the registers that steer them
 COPY_LATENCY = READ_LATENCY + 2  # from an end event to `full`
-WORD_LATENCY = 2  # a register for its number near the lanes, and one for the word
+WORD_LATENCY = 3  # registers for its number near the lanes, for a group's word, for the word
+_GROUP = 8  # words that are chosen among in a cycle: what a tile's multiplexers hold
 
 
 class SynapseCore(wiring.Component):
@@ -27,9 +28,9 @@ class SynapseCore(wiring.Component):
 
     A negative event adds the complement of its term, which is one too little; `correction` is the
     number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
-    lane V * read_word + j without its correction, WORD_LATENCY = 2 cycles after read_word;
-    correction holds while `full` is set. The three cycles after `free` still read the old
-    tile.
+    lane V * read_word + j without its correction, WORD_LATENCY = 3 cycles after read_word;
+    correction holds while `full` is set. `fills` is `full` a cycle before, out of gates. The three
+    cycles after `free` still read the old tile.
 
     row_enable, row_address -> row_data (P bytes) READ_LATENCY = 3 cycles later.
     """
@@ -43,6 +44,7 @@ class SynapseCore(wiring.Component):
                 "row_address": Out(ROW_ADDRESS_BITS),
                 "row_data": In(unsigned(c.lanes * WEIGHT_BITS)),
                 "full": Out(1),
+                "fills": Out(1),
                 "free": In(1),
                 "read_word": In(range(c.lanes // c.vector_lanes)),
                 "word": Out(ArrayLayout(signed(c.accumulator_bits), c.vector_lanes)),
@@ -91,19 +93,33 @@ class SynapseCore(wiring.Component):
 
         complements = Signal(c.accumulator_bits)
         shadow_complements = Signal(c.accumulator_bits)
+        m.d.comb += self.fills.eq(end[-1] | (self.full & ~self.free))
+        m.d.sync += self.full.eq(self.fills)
         with m.If(end[-1]):
-            m.d.sync += [shadow_complements.eq(complements), complements.eq(0), self.full.eq(1)]
-        with m.Else():
-            with m.If(add[-1] & negative[-1]):
-                m.d.sync += complements.eq(complements + 1)
-            with m.If(self.free):
-                m.d.sync += self.full.eq(0)
+            m.d.sync += [shadow_complements.eq(complements), complements.eq(0)]
+        with m.Elif(add[-1] & negative[-1]):
+            m.d.sync += complements.eq(complements + 1)
         m.d.comb += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
-            index = copy_of(m, self.read_word, f"index_{lane}")
-            chosen = select(m, platform, shadows[lane :: c.vector_lanes], index)
-            m.d.sync += self.word[lane].eq(chosen.as_signed())
+            word = self._word(m, platform, shadows[lane :: c.vector_lanes], lane)
+            m.d.sync += self.word[lane].eq(word.as_signed())
         return m
+
+    def _word(self, m: Module, platform, words: list, lane: int) -> Value:
+        """words[read_word], two cycles later. They lie all along a row of block RAM: so a group's
+        word is chosen near the group first."""
+        low = (min(len(words), _GROUP) - 1).bit_length()
+        high = Signal(len(self.read_word), name=f"group_{lane}", reset_less=True)
+        m.d.sync += high.eq(self.read_word)
+        chosen = []
+        for first in range(0, len(words), _GROUP):
+            index = copy_of(m, self.read_word, f"index_{lane}_{first}")
+            word = Signal(self.c.accumulator_bits, name=f"word_{lane}_{first}", reset_less=True)
+            m.d.sync += word.eq(select(m, platform, words[first : first + _GROUP], index))
+            chosen.append(word)
+        which = Signal(max(1, len(high) - low), name=f"which_{lane}", reset_less=True)
+        m.d.sync += which.eq(high[low:])
+        return select(m, platform, chosen, which)
 
     def _lanes(self, m: Module, platform, lanes: range, add, end, negative, amplitude) -> list:
         """Shadow registers of some lanes. The weight is shifted by up to three on its way into the

@@ -104,7 +104,7 @@ class Bench:
     async def _play(self) -> None:
         dut, c, world = self.dut, self.c, self.world
         v = c.vector_lanes
-        word = None
+        word, sums = None, [0] * v
         self._ring_ports()
         while True:
             await RisingEdge(dut.clk)
@@ -112,12 +112,12 @@ class Bench:
             if dut.tiles__valid.value == 1 and dut.tiles__ready.value == 1:
                 self.popped += 1
                 self.pop_cycles.append(self.cycle)
-            # Sums: two registers after read_word. A tile that was popped is overwritten.
+            # Sums: three registers after read_word. A tile that was popped is overwritten.
+            dut.sums.value = _join(sums, c.accumulator_bits)
             sums = [self.rng.getrandbits(c.accumulator_bits) for _ in range(v)]
             if word is not None and word[0] == self.popped < len(self.sums):
                 sums = self.sums[word[0]][word[1] * v : (word[1] + 1) * v].tolist()
                 sums = [int(s) & ((1 << c.accumulator_bits) - 1) for s in sums]
-            dut.sums.value = _join(sums, c.accumulator_bits)
             word = (self.popped, int(dut.read_word.value))
 
             dut.parameters__data.value = self._parameter(int(dut.parameters__address.value))
@@ -292,8 +292,8 @@ async def slow_parameters_stall_until_a_tile_has_all(dut):
 
 @cocotb.test()
 async def throughput(dut):
-    """Latency 12 to the write and 13 to done (log2(V) more with a maximum or an argmax); a word a
-    cycle, two cycles from tile to tile; short instructions every ten cycles."""
+    """Latency 13 to the write and 14 to done (log2(V) more with a maximum or an argmax); a word a
+    cycle, two cycles from tile to tile; short instructions every eleven cycles."""
     await start(dut)
     world = _world("throughput")
     c = world.c
@@ -306,18 +306,18 @@ async def throughput(dut):
     cases = [world.random_case(**plain) for _ in range(4)]
     await bench.run(cases)
     first = bench.pop_cycles[0] - a_tile - 1  # popped two cycles after the tile's last word
-    assert bench.write_cycles[0] == first + 12
+    assert bench.write_cycles[0] == first + 13
     period = a_tile + 2
-    expected = [first + 12 + period * t + w for t in range(4 * tiles) for w in range(a_tile)]
+    expected = [first + 13 + period * t + w for t in range(4 * tiles) for w in range(a_tile)]
     assert bench.write_cycles == expected
     levels = c.vector_lanes.bit_length() - 1
     slow = [levels * (case.fields["use_maximum"] | case.fields["argmax"]) for case in cases]
     last_words = [first + period * tiles * (k + 1) - 3 for k in range(4)]
-    assert bench.done_cycles == [t + 13 + s for t, s in zip(last_words, slow, strict=True)]
+    assert bench.done_cycles == [t + 14 + s for t, s in zip(last_words, slow, strict=True)]
 
     bench = Bench(dut, world, 0.0, 0.0)
     await bench.run([world.random_case(**plain | {"count": 1}) for _ in range(8)])
-    assert {b - a for a, b in pairwise(bench.write_cycles)} == {10}
+    assert {b - a for a, b in pairwise(bench.write_cycles)} == {11}
 
     bench = Bench(dut, world, 0.0, 0.0)
     await bench.run([world.random_case(**plain | {"use_parameters": 1, "use_bias": 1})])

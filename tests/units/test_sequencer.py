@@ -12,7 +12,7 @@ from tests.units.sequencer_model import END, UNITS, Run, instruction, program
 
 PROGRAMS = 5
 RUNS = 3
-FIRST_OFFER = 5  # cycles from `start` to the first instruction's offer
+FIRST_OFFER = 6  # cycles from `start` to the first instruction's offer
 LAST_TO_TOKEN = 4  # from an instruction, done in the next cycle, to the token's offer
 TOKEN_TO_OFFER = 5  # from there to the first instruction of the next position
 

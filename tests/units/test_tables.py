@@ -79,7 +79,7 @@ async def pairs(dut):
         return word, {lane: unpack(shape, bits) for lane, bits in lanes.items()}
 
     await start(dut)
-    await _exercise(dut, depth, layout, rng, write)
+    await _exercise(dut, depth, layout, rng, write, seen_after=2)
 
 
 @cocotb.test()
