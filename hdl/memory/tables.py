@@ -12,6 +12,7 @@ from amaranth.lib.wiring import Component, In
 from hdl.lib.copies import copy_of
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
 from hdl.memory.style import style
+from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import EXPONENT
 from isa.packets import Space
@@ -19,6 +20,7 @@ from isa.packets import Space
 _STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
 _GROUP = 16  # words of a memory made of look-up tables
 _GROUP_BITS = _GROUP.bit_length() - 1
+_GROUPS_AN_ADDRESS = 9  # that share the register of their address
 
 
 class PairMemory(Component):
@@ -75,7 +77,7 @@ def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
 
 
 class ExponentMemory(Component):
-    """Exponents of keys or values, V positions a word; read latency one cycle.
+    """Exponents of keys or values, V positions a word; read latency two cycles.
 
     A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
     `lanes` names. It takes the read port in the cycle after `enable`: what is read in that cycle is
@@ -117,7 +119,7 @@ class ExponentMemory(Component):
             write.addr.eq(self.address),
             write.data.eq(data.replicate(lanes)),
             write.en.eq(Mux(self.enable, self.lanes, 0)),
-            read.addr.eq(self.read.address),
+            read.addr.eq(delayed(m, self.read.address)),
         ]
         return read.data
 
@@ -130,41 +132,35 @@ class ExponentMemory(Component):
         """
         lanes, depth = self.c.vector_lanes, self.c.exponent_depth
         bits = _STORED_BITS * lanes
-        named, exponent = Signal(lanes), Signal(_STORED_BITS)
-        turn, merges = Signal(), Signal()  # a write reads its word, then exchanges it
-        address = Signal(range(depth))
+        turn, reads, merges = Signal(), Signal(), Signal()  # a write: reads its word, exchanges it
         # Its own copy: another memory has the same address, elsewhere.
+        address = Signal(range(depth))
         at = copy_of(m, self.address[: len(address)], "at")
-        written_at = Signal(range(depth))
-        mask, new = Signal(bits), Signal(bits)
         m.d.comb += address.eq(Mux(turn, at, self.read.address))
-        m.d.sync += [
-            turn.eq(self.enable),
-            merges.eq(turn),
-            written_at.eq(at),
-            Cat(named, exponent).eq(Cat(self.lanes, data)),
-            mask.eq(Cat(lane.replicate(_STORED_BITS) for lane in named)),
-            new.eq(exponent.replicate(lanes)),
-        ]
+        named, exponent = (delayed(m, v, 2) for v in (self.lanes, data))
+        m.d.sync += [turn.eq(self.enable), reads.eq(turn), merges.eq(reads)]
+        written_at = delayed(m, at, 2)
+        mask = delayed(m, Cat(lane.replicate(_STORED_BITS) for lane in named))
+        new = delayed(m, exponent.replicate(lanes))
+        groups = -(-depth // _GROUP)
         kept = []
         changed = Signal(bits)
-        for group in range(-(-depth // _GROUP)):
+        for group in range(groups):
+            if group % _GROUPS_AN_ADDRESS == 0:
+                here = copy_of(m, address[:_GROUP_BITS], f"address_{group}")
             m.submodules[f"group_{group}"] = memory = Memory(
                 shape=unsigned(bits), depth=_GROUP, init=[], attrs=style(_GROUP)
             )
             write, read = memory.write_port(), memory.read_port(domain="comb")
-            chosen = Signal(name=f"chosen_{group}")
-            was_chosen = Signal(name=f"was_chosen_{group}", reset_less=True)
-            register = Signal(bits, name=f"kept_{group}", reset_less=True)
+            chosen = delayed(m, address[_GROUP_BITS:] == group)
+            was_chosen = delayed(m, chosen)
             m.d.comb += [
-                chosen.eq(address[_GROUP_BITS:] == group),
-                read.addr.eq(address),
+                read.addr.eq(here),
                 write.addr.eq(written_at),
                 write.data.eq(changed),
                 write.en.eq(was_chosen & merges),
             ]
-            m.d.sync += [was_chosen.eq(chosen), register.eq(read.data)]
-            kept.append(register & was_chosen.replicate(bits))
+            kept.append(delayed(m, read.data) & was_chosen.replicate(bits))
         word = reduce(or_, kept)
         m.d.comb += changed.eq((word & ~mask) | (new & mask))
         return word

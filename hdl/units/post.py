@@ -183,15 +183,15 @@ class Post(Component):
             m.d.sync += kept[lane].eq(Mux(use_bias[9], read.data[lane], 0))
 
     def _scale(self, m: Module, issue, word, pipeline, valid, first) -> None:
-        """Mantissa and shift for cycle 5; key exponents are asked for in cycle 3."""
+        """Mantissa and shift for cycle 5; key exponents are asked for in cycle 2."""
         mantissa = _delays(m, word.mantissa, "mantissa", 5)
         use_keys = _delays(m, word.key_exponents, "use_keys", 4)
         base = Signal(signed(SHIFT_BITS), name="shift_2", reset_less=True)
         m.d.sync += base.eq(word.shift - word.exponent - word.scale_exponent)
         shift = _delays(m, base, "shift", 4)  # shift[1] is of cycle 2
         address = self.exponents.address
-        with m.If(valid[2]):
-            m.d.sync += address.eq(Mux(first[2], issue.context.exponent_address, address + 1))
+        with m.If(valid[1]):
+            m.d.sync += address.eq(Mux(first[1], issue.context.exponent_address, address + 1))
         kept = Signal.like(pipeline.exponents, reset_less=True)
         for lane in range(self.c.vector_lanes):
             m.d.sync += kept[lane].eq(Mux(use_keys[4], self.exponents.data[lane], 0))

@@ -24,7 +24,8 @@ class Softmax(wiring.Component):
     which makes p >> min(alignment - exponent, 31), rounded half up; scalar = 1/sum(p) *
     2**alignment. The sum must stay below 2**32. With `gate` p = max(score, 0) instead, and every
     element that is present counts 1 in the sum. `valid` marks a word, `last` with it the last one.
-    The rest is constant while words come; without `active` weight and amount are 0.
+    `exponents` come a cycle after their scores. The rest is constant while words come; without
+    `active` weight and amount are 0.
 
     Latency: weight and amount 4 cycles, then combinational; scalar_valid 9 cycles after the last
     word.
@@ -73,7 +74,7 @@ class Softmax(wiring.Component):
             distance = delayed(m, self.alignment - self.exponents[lane])
             far = distance > _MAXIMUM_ALIGNMENT
             amount = MAXIMUM_LEFT + Mux(far, _MAXIMUM_ALIGNMENT, distance)
-            amount = delayed(m, amount, _ALIGN_CYCLES - 2, shape=AMOUNT_BITS)
+            amount = delayed(m, amount, _ALIGN_CYCLES - 3, shape=AMOUNT_BITS)
             counts.append(exp2.value[lane] | delayed(m, counts_one))
             m.d.comb += [
                 exp2.argument[lane].eq(argument),

@@ -104,7 +104,7 @@ class Bench:
     async def _play(self) -> None:
         dut, c, world = self.dut, self.c, self.world
         v = c.vector_lanes
-        word, sums = None, [0] * v
+        word, sums, late = None, [0] * v, 0
         self._ring_ports()
         while True:
             await RisingEdge(dut.clk)
@@ -122,7 +122,7 @@ class Bench:
 
             dut.parameters__data.value = self._parameter(int(dut.parameters__address.value))
             at = int(dut.exponents__address.value)
-            dut.exponents__data.value = self._read(world.exponents, at, 8)
+            dut.exponents__data.value, late = late, self._read(world.exponents, at, 8)
             at = int(dut.residual__address.value)
             dut.residual__data.value = self._read(self.vector, at, 24)
             self._observe()

@@ -14,7 +14,7 @@ PROGRAMS = 5
 RUNS = 3
 FIRST_OFFER = 6  # cycles from `start` to the first instruction's offer
 LAST_TO_TOKEN = 4  # from an instruction, done in the next cycle, to the token's offer
-TOKEN_TO_OFFER = 5  # from there to the first instruction of the next position
+TOKEN_TO_OFFER = 6  # from there to the first instruction of the next position
 
 
 def _c() -> Configuration:

@@ -18,19 +18,20 @@ CYCLES = 6000
 
 
 async def _exercise(
-    dut, depth: int, layout, rng, write, seen_after: int = 1, takes: bool = False
+    dut, depth: int, layout, rng, write, seen_after: int, latency: int = 1, takes: bool = False
 ) -> None:
     """A random write and a random read every cycle, often of a word written just before.
 
     `write` drives a random write and returns (word, {lane: value}); None where none was driven.
     seen_after: cycles from a write to the first read that is promised to see it; until then its
-    word is not promised. takes: nor is what is read in the cycle after a write.
+    word is not promised. latency: of a read. takes: nor is what is read in the cycle after a
+    write.
     """
     words = [[None] * layout.length for _ in range(depth)]  # None: not written so far
     compared = 0
     under_way = deque([None] * seen_after)  # writes of the last cycles
     recent = deque([0] * 8, maxlen=8)  # words
-    reads = deque([None, None])  # of this and the last cycle: (word, what it held)
+    reads = deque([None] * (latency + 1))  # of the last cycles: (word, what it held)
     for _ in range(CYCLES):
         await RisingEdge(dut.clk)
         expected = reads.popleft()
@@ -104,7 +105,7 @@ async def exponents(dut):
 
     await start(dut)
     layout = exponents_layout(c)
-    await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=3, takes=True)
+    await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=3, latency=2, takes=True)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
