@@ -3,14 +3,19 @@
 from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal
 
 
-def with_own_reset(m: Module, elaboratable, reset, domain: str = "device"):
-    """`elaboratable` with its `sync` on the clock of ours, and `reset` as its only reset.
+def own_reset(m: Module, reset, domain: str) -> None:
+    """A clock domain of m on the clock of ours, with `reset` as its only reset.
 
-    `domain` is what the clock domain is called in m: one name for each call.
+    `domain` is what it is called in m: one name for each call.
 
     `reset` must come out of a register that our reset sets. A gate that joins both would stand
     before every flip-flop; this way the register's wire goes to them directly.
     """
     m.domains += ClockDomain(domain, local=True)
     m.d.comb += [ClockSignal(domain).eq(ClockSignal()), ResetSignal(domain).eq(reset)]
+
+
+def with_own_reset(m: Module, elaboratable, reset, domain: str = "device"):
+    """`elaboratable` with its `sync` in a domain as `own_reset` makes it."""
+    own_reset(m, reset, domain)
     return DomainRenamer(domain)(elaboratable)

@@ -4,24 +4,18 @@ from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
+from hdl.lib.copies import copy_of
+from hdl.lib.reset import own_reset, with_own_reset
+from hdl.link.frame_meaning import FrameMeaning
 from hdl.link.frame_receiver import FrameReceiver
 from hdl.link.frame_transmitter import FrameTransmitter
 from hdl.link.receive_buffer import ReceiveBuffer
 from hdl.link.transmit_buffer import TransmitBuffer
 from hdl.link.uart import received_layout
 from hdl.link.word_register import WordRegister
-from isa.frames import (
-    FIRST_OF_SESSION,
-    HELLO_WORDS,
-    SEQUENCE_BITS,
-    WELCOME_FIELDS,
-    FrameType,
-    Hello,
-    Welcome,
-)
+from isa.frames import SEQUENCE_BITS, WELCOME_FIELDS, FrameType, Hello, Welcome
 
-RESET_CYCLES = 16
-SESSION_WORD = 1  # of HELLO
+RESET_CYCLES = 16  # a power of two
 
 
 class FrameLink(Component):
@@ -62,167 +56,163 @@ class FrameLink(Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Chosen in one cycle, sent in the next: then a flag of what is sent is still up, but words
+        # may have to go back to others. A choice is made every other cycle at most.
+        opening, free = Signal(), Signal()  # a session is to begin; we may choose
+        begin = Signal()  # one does, between two frames
+        # What begins anew with a session has no other reset than a register that is set with
+        # `begin`, and by our reset: one for each of the buffers, one for the flags here.
+        clear = {name: copy_of(m, free & opening, f"clear_{name}", init=1)
+                 for name in ("arrived", "departing", "flags")}  # fmt: skip
+        own_reset(m, clear["flags"], "flags")
+        m.d.sync += begin.eq(free & opening)
+
         m.submodules.receiver = receiver = FrameReceiver()
+        m.submodules.meaning = meaning = FrameMeaning()
         m.submodules.transmitter = transmitter = FrameTransmitter()
-        m.submodules.arrived = arrived = ReceiveBuffer(self.receive_words, self.block)
-        m.submodules.departing = departing = TransmitBuffer(
-            self.clock_hz, self.transmit_words, self.block
-        )
-        session, offered = Signal(32), Signal(32)
-        opening, begin = Signal(), Signal()  # a session is to begin; does, between two frames
-        resetting = Signal(range(RESET_CYCLES + 1))
-        welcome_due, lost_due, status_due = Signal(), Signal(), Signal()
-        stalled, missing, echo = Signal(), Signal(), Signal(SEQUENCE_BITS)
-        gap, gap_sequence = Signal(), Signal(SEQUENCE_BITS)  # words are missing; before which frame
-        header = receiver.header
-        # Of the frame that ended a cycle ago.
-        end, greeted, repeated, inside = Signal(), Signal(), Signal(), Signal()
-        data, poll, nak, keeps = Signal(), Signal(), Signal(), Signal()
-        sequence, acknowledge = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
-        due, ahead, further = Signal(), Signal(), Signal()  # its words, and where it is from them
+        arrived = ReceiveBuffer(self.receive_words, self.block)
+        departing = TransmitBuffer(self.clock_hz, self.transmit_words, self.block)
+        m.submodules.arrived = with_own_reset(m, arrived, clear["arrived"], "arrived")
+        m.submodules.departing = with_own_reset(m, departing, clear["departing"], "departing")
+        session = Signal(32, reset_less=True)  # counts while `open`
+        gap, gap_sequence = Signal(), Signal(SEQUENCE_BITS, reset_less=True)  # words are missing
         m.d.comb += [
             receiver.bytes.valid.eq(self.bytes_in.valid),
             receiver.bytes.payload.eq(self.bytes_in.payload),
             receiver.session.eq(session),
+            *(getattr(meaning, name).eq(getattr(receiver, name))
+              for name in ("header", "word", "word_valid", "index", "outside", "inside")),
+            meaning.ended.eq(receiver.end),
+            meaning.session.eq(session),
+            meaning.open.eq(self.open),
+            meaning.opening.eq(opening),
+            meaning.expected.eq(arrived.expected),
+            meaning.gap_sequence.eq(gap_sequence),
             arrived.word.eq(receiver.word),
             arrived.word_valid.eq(receiver.word_valid),
-            arrived.end.eq(end),
-            arrived.clear.eq(begin),
-            arrived.keep.eq(keeps),
-            departing.clear.eq(begin),
+            arrived.end.eq(meaning.end),
+            arrived.keep.eq(meaning.kept),
+            departing.heard.eq(self.heard),
             transmitter.session.eq(session),
             self.bytes_out.payload.eq(transmitter.bytes.payload),
             self.bytes_out.valid.eq(transmitter.bytes.valid),
             transmitter.bytes.ready.eq(self.bytes_out.ready),
-        ]
+        ]  # fmt: skip
+        for target, value in (
+            (departing.acknowledge, meaning.acknowledge), (departing.missing, meaning.nak)
+        ):  # fmt: skip
+            kept = Signal.like(target, name=f"heard_{target.name}", reset_less=True)
+            m.d.sync += kept.eq(value)
+            m.d.comb += target.eq(kept)
+        m.d.sync += self.heard.eq(meaning.end & meaning.heard)
 
         # What goes out next. A flag that is raised in this cycle stays up: it is set further down.
-        request = transmitter.request
-        first, welcoming = Signal(SEQUENCE_BITS), Signal()
+        welcome_due, lost_due, status_due = Signal(), Signal(), Signal()
+        stalled, missing = Signal(), Signal()
+        polled, echo = Signal(), Signal(SEQUENCE_BITS, reset_less=True)
+        chosen = {name: Signal(name=f"chosen_{name}")
+                  for name in ("welcome", "lost", "status", "data")}  # fmt: skip
+        wanted = {
+            "welcome": welcome_due, "lost": lost_due, "status": status_due,
+            "data": departing.due & self.open,
+        }  # fmt: skip
+        before = opening
+        for name, want in wanted.items():
+            m.d.sync += chosen[name].eq(free & want & ~before)
+            before |= want
+        request = self._send(m, transmitter, departing, session, chosen)
+        m.d.comb += request.payload.header.acknowledge.eq(arrived.expected)
+        busy = begin | chosen["welcome"] | chosen["lost"] | chosen["status"] | chosen["data"]
+        m.d.sync += free.eq(request.ready & ~busy & ~free)
+        with m.If(chosen["welcome"]):
+            m.d.sync += welcome_due.eq(0)
+        with m.If(chosen["lost"]):
+            m.d.flags += lost_due.eq(0)
+        with m.If(chosen["status"]):
+            kind = Mux(stalled, FrameType.BUSY, Mux(missing, FrameType.NAK, FrameType.ACK))
+            m.d.comb += [
+                request.payload.header.type.eq(kind),
+                request.payload.header.sequence.eq(Mux(polled, echo, 0)),
+            ]
+            m.d.flags += [status_due.eq(0), missing.eq(0), polled.eq(0)]
+
+        # What is to be done about a frame.
+        with m.If(stalled & arrived.ready):
+            m.d.flags += [stalled.eq(0), missing.eq(1), status_due.eq(1)]
+        with m.If(meaning.end):
+            with m.If(meaning.repeats):
+                m.d.sync += welcome_due.eq(1)
+            with m.If(meaning.begins):
+                m.d.flags += opening.eq(1)
+            with m.If(meaning.lost):
+                m.d.flags += lost_due.eq(1)
+            with m.If(meaning.answer):
+                m.d.flags += status_due.eq(1)
+            with m.If(meaning.poll):
+                m.d.flags += polled.eq(1)
+                m.d.sync += echo.eq(meaning.sequence)
+            with m.If(meaning.kept):
+                m.d.flags += gap.eq(~arrived.fits)
+                with m.If(~arrived.fits):
+                    m.d.flags += stalled.eq(1)
+            with m.If(meaning.late):
+                m.d.flags += gap.eq(1)
+            with m.If(meaning.kept | meaning.late):
+                m.d.sync += gap_sequence.eq(meaning.sequence)
+            # One NAK for a gap, another when the host has gone back and it is still there.
+            with m.If(meaning.damaged | (meaning.late & ~(gap & meaning.further))):
+                m.d.flags += missing.eq(1)
+
+        count, resetting = Signal(range(RESET_CYCLES)), Signal()
+        with m.If(resetting):
+            m.d.flags += count.eq(count + 1)
+        with m.If(count == RESET_CYCLES - 1):
+            m.d.sync += resetting.eq(0)
+        with m.If(begin):
+            m.d.sync += [
+                self.open.eq(1), session.eq(meaning.offered), resetting.eq(1), welcome_due.eq(1),
+            ]  # fmt: skip
+        self._device(m, arrived, departing, opening | resetting)
+        return m
+
+    def _send(self, m: Module, transmitter: FrameTransmitter, departing: TransmitBuffer,
+              session: Signal, chosen: dict):  # fmt: skip
+        """What is chosen goes to the transmitter: words too, unless they went back meanwhile.
+
+        The request that is returned lacks the type and the sequence of a status.
+        """
         welcome = Array(
             session if name == "session" else Const(word, 32)
             for (name, _), word in zip(WELCOME_FIELDS, self._welcome.words, strict=True)
         )
+        first, welcoming = Signal(SEQUENCE_BITS, reset_less=True), Signal(reset_less=True)
+        word = Signal(32, reset_less=True)
         m.d.comb += [
             departing.address.eq(first + transmitter.index),
-            request.payload.header.acknowledge.eq(arrived.expected),
+            departing.take.eq(chosen["data"] & departing.due),
+            transmitter.word.eq(word),
         ]
-
-        m.d.sync += [
-            departing.heard.eq(self.heard),
-            departing.acknowledge.eq(acknowledge),
-            departing.missing.eq(nak),
+        m.d.sync += word.eq(Mux(welcoming, welcome[transmitter.index[:3]], departing.data))
+        request = transmitter.request
+        header = request.payload.header
+        m.d.comb += [
+            request.valid.eq(
+                chosen["welcome"] | chosen["lost"] | chosen["status"] | departing.take
+            ),
+            request.payload.inside.eq(chosen["status"] | chosen["data"]),
         ]
-        m.d.sync += transmitter.word.eq(
-            Mux(welcoming, welcome[transmitter.index[:3]], departing.data)
-        )
-
-        def send(kind, length=0) -> None:
-            m.d.comb += [
-                request.valid.eq(1),
-                request.payload.header.type.eq(kind),
-                request.payload.header.length.eq(length),
-            ]
-            m.d.sync += welcoming.eq(0)
-
-        # Chosen in one cycle, sent in the next: then a flag of what is sent is still up, but words
-        # may have to go back to others.
-        free = Signal()  # out of a register: nobody but us keeps the transmitter busy
-        chosen = {name: Signal(name=f"chosen_{name}")
-                  for name in ("session", "welcome", "lost", "status", "data")}  # fmt: skip
-        wanted = {
-            "session": opening, "welcome": welcome_due, "lost": lost_due, "status": status_due,
-            "data": departing.due & self.open,
-        }  # fmt: skip
-        before = Const(0)
-        for name, want in wanted.items():
-            m.d.sync += chosen[name].eq(free & want & ~before)
-            before |= want
-        m.d.sync += free.eq(request.ready & ~request.valid & ~(free & before))
-        m.d.comb += begin.eq(chosen["session"])
         with m.If(chosen["welcome"]):
-            send(FrameType.WELCOME, len(WELCOME_FIELDS))
-            m.d.sync += [welcome_due.eq(0), welcoming.eq(1)]
+            m.d.comb += [header.type.eq(FrameType.WELCOME), header.length.eq(len(WELCOME_FIELDS))]
+            m.d.sync += welcoming.eq(1)
         with m.If(chosen["lost"]):
-            send(FrameType.LOST)
-            m.d.sync += lost_due.eq(0)
-        with m.If(chosen["status"]):
-            send(Mux(stalled, FrameType.BUSY, Mux(missing, FrameType.NAK, FrameType.ACK)))
+            m.d.comb += header.type.eq(FrameType.LOST)
+        with m.If(chosen["data"]):
             m.d.comb += [
-                request.payload.inside.eq(1), request.payload.header.sequence.eq(echo),
+                header.type.eq(FrameType.DATA), header.length.eq(departing.length),
+                header.sequence.eq(departing.sequence),
             ]  # fmt: skip
-            m.d.sync += [status_due.eq(0), missing.eq(0), echo.eq(0)]
-        with m.If(chosen["data"] & departing.due):
-            send(FrameType.DATA, departing.length)
-            m.d.comb += [
-                request.payload.inside.eq(1),
-                request.payload.header.sequence.eq(departing.sequence),
-                departing.take.eq(1),
-            ]
-            m.d.sync += first.eq(departing.sequence)
-
-        # What a frame means at its end.
-        from_expected = (header.sequence - arrived.expected)[:SEQUENCE_BITS]
-        from_gap = (header.sequence - gap_sequence)[:SEQUENCE_BITS]
-        m.d.sync += [
-            end.eq(receiver.end & ~opening),
-            greeted.eq(
-                receiver.outside & (header.type == FrameType.HELLO)
-                & (header.length >= HELLO_WORDS) & (offered != 0)
-            ),
-            repeated.eq(self.open & (offered == session)),
-            inside.eq(receiver.inside & self.open & (header.type >= FIRST_OF_SESSION)),
-            data.eq(header.type == FrameType.DATA),
-            keeps.eq(
-                receiver.inside & self.open & (header.type == FrameType.DATA)
-                & (header.sequence == arrived.expected)
-            ),
-            poll.eq(header.type == FrameType.POLL),
-            nak.eq(header.type == FrameType.NAK),
-            sequence.eq(header.sequence),
-            acknowledge.eq(header.acknowledge),
-            due.eq(header.sequence == arrived.expected),
-            ahead.eq(~from_expected[-1]),
-            further.eq((header.sequence != gap_sequence) & ~from_gap[-1]),
-        ]  # fmt: skip
-        m.d.comb += self.heard.eq(end & inside)
-        with m.If(receiver.word_valid & (receiver.index == SESSION_WORD) & ~opening):
-            m.d.sync += offered.eq(receiver.word)
-        with m.If(stalled & arrived.ready):
-            m.d.sync += [stalled.eq(0), missing.eq(1), status_due.eq(1)]
-        with m.If(end):
-            with m.If(greeted):
-                with m.If(repeated):
-                    m.d.sync += welcome_due.eq(1)
-                with m.Else():
-                    m.d.sync += opening.eq(1)
-            with m.Elif(~self.open):
-                m.d.sync += lost_due.eq(1)
-            with m.Elif(~inside):
-                m.d.sync += [missing.eq(1), status_due.eq(1)]
-            with m.Elif(poll):
-                m.d.sync += [status_due.eq(1), echo.eq(sequence)]
-            with m.Elif(data):
-                m.d.sync += status_due.eq(1)
-                with m.If(due):
-                    m.d.sync += [gap.eq(~arrived.fits), gap_sequence.eq(sequence)]
-                    with m.If(~arrived.fits):
-                        m.d.sync += stalled.eq(1)
-                with m.Elif(ahead):
-                    # One NAK for a gap, another when the host has gone back and it is still there.
-                    m.d.sync += [gap.eq(1), gap_sequence.eq(sequence)]
-                    with m.If(~gap | ~further):
-                        m.d.sync += missing.eq(1)
-
-        m.d.sync += resetting.eq(Mux(resetting == 0, 0, resetting - 1))
-        with m.If(begin):
-            m.d.sync += [
-                opening.eq(0), self.open.eq(1), session.eq(offered), resetting.eq(RESET_CYCLES),
-                welcome_due.eq(1), lost_due.eq(0), status_due.eq(0), stalled.eq(0), missing.eq(0),
-                echo.eq(0), gap.eq(0),
-            ]  # fmt: skip
-        self._device(m, arrived, departing, opening | (resetting != 0))
-        return m
+            m.d.sync += [welcoming.eq(0), first.eq(departing.sequence)]
+        return request
 
     def _device(self, m: Module, arrived: ReceiveBuffer, departing: TransmitBuffer, reset) -> None:
         """Words to and from the device behind the link; none while it is reset.

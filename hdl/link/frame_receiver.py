@@ -24,6 +24,8 @@ class FrameReceiver(Component):
     a cycle, two behind the mark that ends a frame of at least one byte; `header` belongs to it, and
     `outside` says that it is a good frame outside sessions, `inside` that it is a good frame of
     `session`. With neither of them the frame is damaged, of another session, or garbage.
+
+    After a reset nothing counts until the first mark, which is what clears all that has no reset.
     """
 
     def __init__(self) -> None:
@@ -43,21 +45,25 @@ class FrameReceiver(Component):
 
     def elaborate(self, platform):
         m = Module()
-        part = Signal(Part)
-        count = Signal(3)  # bytes of the header, or of a word
-        words = Signal(8)  # payload words so far
-        escaped, empty = Signal(), Signal(init=1)
-        shift, header = Signal(32), Signal(HEADER.bits)
-        crc = Signal(32, init=CRC_START)
+        part = Signal(Part, init=Part.BROKEN)
+        count = Signal(3, reset_less=True)  # bytes of the header, or of a word
+        words, index = (Signal(8, reset_less=True) for _ in range(2))  # payload words so far
+        escaped, empty = Signal(reset_less=True), Signal(init=1)
+        shift, header = Signal(32, reset_less=True), Signal(HEADER.bits, reset_less=True)
+        crc = Signal(32, init=CRC_START, reset_less=True)
         # A byte and what it is, a cycle late.
-        come, error, byte, value = Signal(), Signal(), Signal(8), Signal(8)
-        mark, escape, stuffable = Signal(), Signal(), Signal()
+        come, mark = Signal(), Signal()  # a mark does not count as come
+        plain_come, value = Signal(), Signal(8)  # without error, no ESCAPE either
+        byte, error = Signal(8, reset_less=True), Signal(reset_less=True)
+        escape, stuffable = Signal(reset_less=True), Signal(reset_less=True)
         arriving = self.bytes.payload.data
+        valid, spoilt = self.bytes.valid, self.bytes.payload.error
         m.d.sync += [
-            come.eq(self.bytes.valid),
-            error.eq(self.bytes.payload.error),
+            come.eq(valid & ((arriving != MARK) | spoilt)),
+            mark.eq(valid & (arriving == MARK) & ~spoilt),
+            plain_come.eq(valid & (arriving != MARK) & (arriving != ESCAPE) & ~spoilt),
+            error.eq(spoilt),
             byte.eq(arriving),
-            mark.eq(arriving == MARK),
             escape.eq(arriving == ESCAPE),
             stuffable.eq((arriving == MARK ^ ESCAPE_XOR) | (arriving == ESCAPE ^ ESCAPE_XOR)),
         ]
@@ -65,13 +71,14 @@ class FrameReceiver(Component):
             value.eq(Mux(escaped, byte ^ ESCAPE_XOR, byte)),
             self.header.as_value().eq(header),
             self.word.eq(shift),
+            self.index.eq(index),
         ]
         last = count == CHECK_BYTES - 1  # of a word
-        last_word = Signal()  # a cycle late: words come four bytes apart
+        last_word = Signal(reset_less=True)  # a cycle late: words come four bytes apart
         difference = ~crc ^ shift
-        whole, plain, folded = Signal(), Signal(), Signal()
+        whole, plain, folded = (Signal(reset_less=True) for _ in range(3))
         m.d.sync += [
-            self.end.eq(0), self.word_valid.eq(0), self.index.eq(words),
+            self.end.eq(mark & ~empty), self.word_valid.eq(0), index.eq(words),
             last_word.eq(words + 1 == self.header.length),
             whole.eq((part == Part.WHOLE) & ~escaped),
             plain.eq(difference == 0), folded.eq(difference == self.session),
@@ -83,43 +90,41 @@ class FrameReceiver(Component):
             m.d.sync += crc.eq(crc_step(crc, value))
 
         with m.If(come):
-            m.d.sync += escaped.eq(0)
-            with m.If(error):
-                m.d.sync += [part.eq(Part.BROKEN), empty.eq(0)]
-            with m.Elif(mark):
-                m.d.sync += [
-                    self.end.eq(~empty),
-                    part.eq(Part.HEADER), count.eq(0), words.eq(0), empty.eq(1), crc.eq(CRC_START),
-                ]  # fmt: skip
-            with m.Elif(escaped & ~stuffable):
+            m.d.sync += [escaped.eq(0), empty.eq(0)]
+            with m.If(error | (escaped & ~stuffable)):
                 m.d.sync += part.eq(Part.BROKEN)  # no sender stuffs what it need not
             with m.Elif(escape):
-                m.d.sync += [escaped.eq(1), empty.eq(0)]
-            with m.Else():
-                m.d.sync += [empty.eq(0), count.eq(count + 1)]
-                with m.Switch(part):
-                    with m.Case(Part.HEADER):
-                        body()
-                        m.d.sync += header.eq(Cat(header[8:], value))
-                        with m.If(count == HEADER_BYTES - 1):
-                            # The length is one byte further up until this byte is in.
-                            m.d.sync += [
-                                count.eq(0),
-                                part.eq(Mux(header[16:24] == 0, Part.CHECK, Part.PAYLOAD)),
-                            ]
-                    with m.Case(Part.PAYLOAD):
-                        body()
-                        m.d.sync += shift.eq(Cat(shift[8:], value))
-                        with m.If(last):
-                            m.d.sync += [
-                                count.eq(0), words.eq(words + 1), self.word_valid.eq(1),
-                            ]  # fmt: skip
-                            with m.If(last_word):
-                                m.d.sync += part.eq(Part.CHECK)
-                    with m.Case(Part.CHECK):
-                        m.d.sync += shift.eq(Cat(shift[8:], value))
-                        with m.If(last):
-                            m.d.sync += part.eq(Part.WHOLE)
-                    with m.Default():
-                        m.d.sync += part.eq(Part.BROKEN)
+                m.d.sync += escaped.eq(1)
+        with m.If(plain_come & (~escaped | stuffable)):
+            m.d.sync += count.eq(count + 1)
+            with m.Switch(part):
+                with m.Case(Part.HEADER):
+                    body()
+                    m.d.sync += header.eq(Cat(header[8:], value))
+                    with m.If(count == HEADER_BYTES - 1):
+                        # The length is one byte further up until this byte is in.
+                        m.d.sync += [
+                            count.eq(0),
+                            part.eq(Mux(header[16:24] == 0, Part.CHECK, Part.PAYLOAD)),
+                        ]
+                with m.Case(Part.PAYLOAD):
+                    body()
+                    m.d.sync += shift.eq(Cat(shift[8:], value))
+                    with m.If(last):
+                        m.d.sync += [
+                            count.eq(0), words.eq(words + 1), self.word_valid.eq(1),
+                        ]  # fmt: skip
+                        with m.If(last_word):
+                            m.d.sync += part.eq(Part.CHECK)
+                with m.Case(Part.CHECK):
+                    m.d.sync += shift.eq(Cat(shift[8:], value))
+                    with m.If(last):
+                        m.d.sync += part.eq(Part.WHOLE)
+                with m.Default():
+                    m.d.sync += part.eq(Part.BROKEN)
+        with m.If(mark):
+            m.d.sync += [
+                part.eq(Part.HEADER), escaped.eq(0), empty.eq(1),
+                count.eq(0), words.eq(0), crc.eq(CRC_START),
+            ]  # fmt: skip
         return m

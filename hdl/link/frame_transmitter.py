@@ -38,17 +38,21 @@ class FrameTransmitter(Component):
     def elaborate(self, platform):
         m = Module()
         at = {name: Signal(name=f"at_{name}", init=name == "idle") for name in STATES}
-        shift = Signal(HEADER.bits)  # header, word or check; the next byte lowest
-        count, last = Signal(range(HEADER_BYTES + 1)), Signal()  # bytes in it; one, behind "look"
-        left, more = Signal(8), Signal()  # words still to come; any, a cycle late
-        inside, checked, escaped, special = Signal(), Signal(), Signal(), Signal()
-        header = Signal(HEADER.bits)
+        # What is no state needs no reset: it is set before it counts.
+        shift = Signal(HEADER.bits, reset_less=True)  # header, word or check; next byte lowest
+        count = Signal(range(HEADER_BYTES + 1), reset_less=True)  # bytes in it
+        last = Signal(reset_less=True)  # there is one, behind "look"
+        left, more = Signal(8, reset_less=True), Signal(reset_less=True)  # words to come; any, late
+        inside, checked, escaped, special = (Signal(reset_less=True) for _ in range(4))
+        header, index = Signal(HEADER.bits, reset_less=True), Signal(8, reset_less=True)
         # A byte enters the CRC in two steps: with the lowest byte of it, and then that one.
-        crc, mixed, counts = Signal(32), Signal(8), Signal()
+        crc, mixed = Signal(32, reset_less=True), Signal(8, reset_less=True)
+        counts = Signal(reset_less=True)
         byte, request = shift[:8], self.request.payload
-        full, out = Signal(), Signal(8)  # a byte that waits for the line
+        full, out = Signal(), Signal(8, reset_less=True)  # a byte that waits for the line
         m.d.comb += [
-            self.bytes.valid.eq(full), self.bytes.payload.eq(out), self.request.ready.eq(at["idle"])
+            self.bytes.valid.eq(full), self.bytes.payload.eq(out), self.index.eq(index),
+            self.request.ready.eq(at["idle"]),
         ]  # fmt: skip
         with m.If(self.bytes.ready):
             m.d.sync += full.eq(0)
@@ -69,7 +73,7 @@ class FrameTransmitter(Component):
         with m.If(at["idle"]):
             m.d.sync += [
                 header.eq(request.header), inside.eq(request.inside), checked.eq(0),
-                self.index.eq(0), crc.eq(CRC_START),
+                index.eq(0), crc.eq(CRC_START),
             ]  # fmt: skip
             with m.If(self.request.valid):
                 go("idle", "open")
@@ -97,7 +101,7 @@ class FrameTransmitter(Component):
             check = ~crc ^ Mux(inside, self.session, 0)
             m.d.sync += [shift.eq(Mux(more, self.word, check)), count.eq(CHECK_BYTES)]
             with m.If(more):
-                m.d.sync += [left.eq(left - 1), self.index.eq(self.index + 1)]
+                m.d.sync += [left.eq(left - 1), index.eq(index + 1)]
             with m.Else():
                 m.d.sync += checked.eq(1)
             m.d.sync += at["load"].eq(0)

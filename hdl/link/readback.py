@@ -44,14 +44,16 @@ class ReadBack(Component):
             self.row_address.eq(address[row_bits + core_bits :]),
             self.vector.address.eq(address[lane_bits:]),
         ]
-        m.d.sync += self.register_address.eq(address)  # many wires, and no hurry
+        register_address = Signal.like(self.register_address, reset_less=True)
+        m.d.sync += register_address.eq(address)  # many wires, and no hurry
+        m.d.comb += self.register_address.eq(register_address)
         # Space and address are stable long before the word is taken: the place is decided first.
         reaches = {
             Space.ROW: c.row_depth << (row_bits + core_bits),
             Space.VECTOR: c.vector_depth << lane_bits,
             Space.REGISTER: 1 << len(self.register_address),
         }
-        at = {space: Signal(name=f"at_{space.name}") for space in reaches}
+        at = {space: Signal(name=f"at_{space.name}", reset_less=True) for space in reaches}
         for space, reach in reaches.items():
             m.d.sync += at[space].eq((self.space == space) & (address < reach))
         kept = Signal.like(self.vector.data, reset_less=True)  # block RAM is slow

@@ -15,7 +15,7 @@ class ReceiveBuffer(Component):
     Words come behind those of the frames that were kept, at least four cycles apart. In the cycle
     of `end` the frame is kept where `keep` is set, else forgotten; `fits` says whether all words
     found room. `expected` is the number of the word behind the kept ones; `ready` that half of the
-    buffer was free a cycle ago. `clear` empties the buffer and begins at number 0.
+    buffer was free a cycle ago. A reset empties the buffer and begins at number 0.
     """
 
     def __init__(self, depth: int, block: bool) -> None:
@@ -26,7 +26,6 @@ class ReceiveBuffer(Component):
                 "word_valid": In(1),
                 "end": In(1),
                 "keep": In(1),
-                "clear": In(1),
                 "fits": Out(1),
                 "ready": Out(1),
                 "expected": Out(SEQUENCE_BITS),
@@ -44,7 +43,7 @@ class ReceiveBuffer(Component):
         # Word numbers; their low bits are addresses.
         expected, following, taken = (Signal(SEQUENCE_BITS) for _ in range(3))
         overflow, fetched, room = Signal(), Signal(), Signal(init=1)
-        reading, data = Signal(), Signal(32)
+        reading, data = Signal(), Signal(32, reset_less=True)
         # A cycle late: words come four bytes apart, and what is taken meanwhile only makes room.
         m.d.sync += [
             room.eq((following - taken)[:SEQUENCE_BITS] != depth),
@@ -79,6 +78,4 @@ class ReceiveBuffer(Component):
             m.d.sync += [data.eq(read.data), fetched.eq(1)]
         with m.Else():
             m.d.sync += reading.eq(taken != expected)
-        with m.If(self.clear):
-            m.d.sync += [expected.eq(0), following.eq(0), taken.eq(0), fetched.eq(0), reading.eq(0)]
         return m

@@ -87,10 +87,13 @@ class Receiver(Component):
     def elaborate(self, platform):
         m = Module()
         at = {name: Signal(name=f"at_{name}", init=name == "kind") for name in STATES}
-        kind, space, flags = Signal(8), Signal(8), Signal(16)
-        left, address = Signal(32), Signal(32)
-        final, empty, unfit = Signal(), Signal(), Signal()  # left is 1; was 0; no prompt's length
-        beyond = Signal()  # no address reaches this word of a WRITE, nor those behind it
+        # What is no state needs no reset: it is set before it counts.
+        kind, space = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        flags = Signal(16, reset_less=True)
+        left, address = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        # left is 1; was 0; no prompt's length
+        final, empty, unfit = (Signal(reset_less=True) for _ in range(3))
+        beyond = Signal(reset_less=True)  # no address reaches this word of a WRITE, nor those after
         word, come = self.link.payload, self.link.valid
         take = {name: Signal(name=f"take_{name}") for name in PAYLOAD}  # a word, in this state
         m.d.comb += [
@@ -113,8 +116,7 @@ class Receiver(Component):
         with m.If(at["length"] & come):
             go("length", "check")
         # `left` is counted a cycle late, as many wires hang on it.
-        taken = Signal()
-        took = Signal()
+        taken, took = Signal(), Signal(reset_less=True)
         m.d.sync += took.eq(taken)
         with m.If(at["length"]):
             m.d.sync += [
@@ -156,7 +158,7 @@ class Receiver(Component):
         has_external = bool(self.c.external_words)
 
         def register(name: str, value) -> Signal:
-            found = Signal(name=name)
+            found = Signal(name=name, reset_less=True)
             m.d.sync += found.eq(value)
             return found
 
@@ -176,7 +178,7 @@ class Receiver(Component):
             decided(f"is_{s.name}", [s], space)
             for s in (Space.ROW, Space.REGISTER, Space.EXTERNAL)
         )
-        busy, unreachable = register("busy", self.running), Signal()
+        busy, unreachable = register("busy", self.running), Signal(reset_less=True)
         reach = Mux(row, (address >> self._row_reach()).any(), (address >> TABLE_BITS).any())
         if has_external:
             reach = Mux(external, (address >> address_bits(self.c)).any(), reach)
@@ -199,6 +201,8 @@ class Receiver(Component):
             ~(written | streamed | stops | runs | reads & readable & (is_register | ~busy))
             | runs & busy,
         )
+        generate = Signal(32, reset_less=True)  # belongs to `start`
+        m.d.comb += self.generate.eq(generate)
         overwrites = register("overwriting", written & ~is_register)
         m.d.sync += self.overwrites.eq(at["check"] & overwrites)
         with m.If(at["length"]):
@@ -228,7 +232,7 @@ class Receiver(Component):
                 m.d.sync += address.eq(0)  # counts from an entry's first word
             with m.If(to_run & ~unfit):
                 m.d.sync += [
-                    self.generate.eq(address),
+                    generate.eq(address),
                     self.reset_position.eq((flags & RunFlag.RESET).any()),
                     self.send_logits.eq((flags & RunFlag.LOGITS).any()),
                     self.stop.eq(0),

@@ -56,7 +56,7 @@ class RegisterBlock(Component):
     def elaborate(self, platform):
         m = Module()
         # Which register a write is for is decided a cycle before it is done, once for each.
-        write, written = Signal(), Signal(32)
+        write, written = Signal(), Signal(32, reset_less=True)
         m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
         m.d.sync += written.eq(self.tables.data)
 
@@ -102,12 +102,14 @@ class RegisterBlock(Component):
         groups = {address >> GROUP_BITS for address in values}
         found = []
         for number in sorted(groups):
-            group = Signal(32, name=f"read_group_{number}")
-            here = Signal(name=f"reads_group_{number}")
+            group = Signal(32, name=f"read_group_{number}", reset_less=True)
+            here = Signal(name=f"reads_group_{number}", reset_less=True)
             neighbours = Array(values.get(number << GROUP_BITS | i, 0) for i in range(GROUP))
             m.d.sync += [
                 group.eq(neighbours[self.address[:GROUP_BITS]]),
                 here.eq(self.address[GROUP_BITS:] == number),
             ]
             found.append(Mux(here, group, 0))
-        m.d.sync += self.data.eq(reduce(or_, found))
+        data = Signal(32, reset_less=True)
+        m.d.sync += data.eq(reduce(or_, found))
+        m.d.comb += self.data.eq(data)

@@ -8,7 +8,7 @@ from hdl.link.frame_link import FrameLink
 from hdl.link.uart import UartReceiver, UartTransmitter
 from isa.frames import Hello
 
-GLOW_SECONDS = 0.05  # of the activity light after a frame
+GLOW_SECONDS = 0.05  # that the activity light stays on at least after a frame, less than twice
 
 
 class SerialLink(Component):
@@ -48,16 +48,19 @@ class SerialLink(Component):
         connect(m, frames.bytes_out, transmitter.bytes)
         connect(m, frames.words_to_device, flipped(self.words_to_device))
         connect(m, flipped(self.words_from_device), frames.words_from_device)
-        glow = Signal(range(round(self.clock_hz * GLOW_SECONDS)))
-        with m.If(frames.heard):
+        # Counts down while its top bit is set: no other bit says whether the light is on.
+        half = (round(self.clock_hz * GLOW_SECONDS) - 1).bit_length()
+        heard, glow = Signal(reset_less=True), Signal(half + 1, reset_less=True)
+        m.d.sync += heard.eq(frames.heard)
+        with m.If(heard):
             m.d.sync += glow.eq((1 << len(glow)) - 1)
-        with m.Elif(glow != 0):
+        with m.Elif(glow[-1]):
             m.d.sync += glow.eq(glow - 1)
         m.d.comb += [
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
             self.reset_device.eq(frames.reset_device),
             self.activity[0].eq(frames.open),
-            self.activity[1].eq(glow != 0),
+            self.activity[1].eq(glow[-1]),
         ]
         return m

@@ -53,8 +53,10 @@ class Transmitter(Component):
     def elaborate(self, platform):
         m = Module()
         at = {name: Signal(name=f"at_{name}", init=name == "idle") for name in STATES}
-        flags = Signal(16)
-        value, length, address, data = Signal(32), Signal(32), Signal(32), Signal(32)
+        # What is no state needs no reset: it is set before it counts.
+        flags = Signal(16, reset_less=True)
+        value, length = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        address, data = Signal(32, reset_less=True), Signal(32, reset_less=True)
         request = self.read.payload
 
         def go(origin: str, target: str) -> None:
@@ -68,7 +70,7 @@ class Transmitter(Component):
             Kind.TOKEN: (self.token, self.token.payload, None),
             Kind.DONE: (self.finished, self.finished.payload, None),
         }
-        chosen = {kind: Signal(name=f"chosen_{kind.name}") for kind in sources}
+        chosen = {kind: Signal(name=f"chosen_{kind.name}", reset_less=True) for kind in sources}
         free = at["idle"] & ~self.read.ready  # a read is taken at the end of its answer
         with m.If(free):
             before = Const(0)
@@ -106,7 +108,7 @@ class Transmitter(Component):
             ]  # fmt: skip
         with m.If(at["logits"] & taken & final):
             go("logits", "idle")
-        wait, waited = Signal(range(READ_LATENCY)), Signal()
+        wait, waited = Signal(range(READ_LATENCY), reset_less=True), Signal(reset_less=True)
         with m.If(at["wait"]):
             # To the last cycle: a counter may move on while its word waits for the link.
             m.d.sync += [data.eq(self.port.data), wait.eq(wait + 1)]
@@ -147,8 +149,8 @@ class Transmitter(Component):
 
         The counter itself follows a cycle late.
         """
-        left = Signal(32)
-        none, final, taken, took = Signal(), Signal(), Signal(), Signal()
+        left, taken = Signal(32, reset_less=True), Signal()
+        none, final, took = (Signal(reset_less=True) for _ in range(3))
         m.d.comb += taken.eq(self.link.ready & (at["data"] | (at["logits"] & self.logits.valid)))
         m.d.sync += took.eq(taken)
         with m.If(at["open"]):

@@ -34,7 +34,7 @@ class Ticks(Component):
 
     def elaborate(self, platform):
         m = Module()
-        phase = Signal(PHASE_BITS)
+        phase = Signal(PHASE_BITS, reset_less=True)  # any will do
         m.d.sync += Cat(phase, self.tick).eq(phase + self.step)
         return m
 
@@ -85,10 +85,11 @@ class UartReceiver(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ticks = ticks = Ticks(self.clock_hz, eighths(self.baud))
-        line, data = Signal(init=1), Signal(8)
+        line, data = Signal(init=1), Signal(8, reset_less=True)
         m.submodules.line = FFSynchronizer(self.rx, line, init=1)
         samples = Signal(2, init=0b11)
-        time, place = Signal(3), Signal(4)  # eighths since the start bit began; which bit it is
+        # Eighths since the start bit began; which bit it is. An idle line sets both.
+        time, place = Signal(3, reset_less=True), Signal(4, reset_less=True)
         a, b, c = line, samples[0], samples[1]
         bit = a & b | a & c | b & c
         m.d.sync += self.bytes.valid.eq(0)

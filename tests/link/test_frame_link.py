@@ -179,6 +179,26 @@ def test_power_cycle_ends_the_session(pair, sending):
     assert not pair.taken and not pair.session.received_words
 
 
+def test_reset_in_the_middle_of_anything(pair):
+    """Most registers have no reset: whatever they hold, the next session begins at nothing."""
+    rng, device = generator("middle"), pair.device
+    for number in range(1, 31):
+        device.stall = rng.choice((0.0, 0.9))
+        device.offered += words(rng, 300)
+        pair.send(words(rng, 300))
+        for _ in range(rng.randrange(4)):
+            pair.step()
+        device.run(np.frombuffer(rng.randbytes(rng.randrange(40)), dtype=np.uint8)
+                   .astype(np.uint16), rng.randrange(200))  # fmt: skip
+        device.power_cycle()
+        device.offered.clear()
+        device.take()
+        device.transmit()
+        device.stall = 0.0
+        pair = opened(device, NUMBER + number)
+        exchange(pair, rng, 300)
+
+
 def test_garbage_is_never_accepted(pair):
     """A million bytes that hold no frame that was sent: no word, no new session, no answer but NAK
     and ACK; then the link works as before."""

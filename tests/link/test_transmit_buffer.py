@@ -12,7 +12,7 @@ WORDS = 3
 @cocotb.test()
 async def a_short_frame_waits_for_the_line(dut):
     """It is due once no further word came for long, and stays so until it is taken."""
-    dut.take.value = dut.heard.value = dut.clear.value = dut.address.value = 0
+    dut.take.value = dut.heard.value = dut.address.value = 0
     dut.words__valid.value = 0
     await start(dut)
     while not int(dut.words__ready.value):
