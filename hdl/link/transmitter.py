@@ -9,6 +9,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import POSITION_BITS, TOKEN_BITS, read_port
 from hdl.link.receiver import read_request_layout
+from hdl.memory.rows import readback_latency
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 from isa.packets import Fault, Kind
@@ -16,14 +17,19 @@ from isa.registers import Stop
 
 HEADING = ("first", "second", "third")  # word of the header
 STATES = ("idle", "open", *HEADING, "logits", "wait", "data")
-READ_LATENCY = 8  # cycles from a memory address to its word, the slowest memory's
+
+
+def read_latency(c: Configuration) -> int:
+    """Cycles from a memory address to its word, the slowest memory's: the rows', behind a register
+    for their owner and one for the wires."""
+    return readback_latency(c) + 2
 
 
 class Transmitter(Component):
     """One packet at a time; logits go before the token, the token before the end of the run.
 
     Reads are slow and rare: each word waits out the slowest memory. `read_space` and
-    `read_address` (link word) are stable for READ_LATENCY cycles before `read_data` is taken, and
+    `read_address` (link word) are stable for `read_latency` cycles before `read_data` is taken, and
     until `hold` is 0.
 
     A state is a flip-flop, and what comes next is chosen in a cycle of its own: a packet's words
@@ -108,11 +114,12 @@ class Transmitter(Component):
             ]  # fmt: skip
         with m.If(at["logits"] & taken & final):
             go("logits", "idle")
-        wait, waited = Signal(range(READ_LATENCY), reset_less=True), Signal(reset_less=True)
+        latency = read_latency(self.c)
+        wait, waited = Signal(range(latency), reset_less=True), Signal(reset_less=True)
         with m.If(at["wait"]):
             # To the last cycle: a counter may move on while its word waits for the link.
             m.d.sync += [data.eq(self.port.data), wait.eq(wait + 1)]
-            with m.If(wait == READ_LATENCY - 1):
+            with m.If(wait == latency - 1):
                 m.d.sync += waited.eq(1)
             with m.If(waited & ~self.hold):
                 go("wait", "data")

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,11 +16,16 @@ from isa.contents import EMPTY, Contents
 ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
 READ_LATENCY = 3
-READBACK_LATENCY = 6
 PART_LANES = 32  # lanes whose blocks share registers for addresses and written data
 ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
 MAXIMUM_BANKS = 4
 CHUNK_LANES = 4  # lanes of a link word; they share a copy of the register that silences them
+_CHUNKS_A_STEP = 4  # of a row that is read back: a register for as many, along the row
+
+
+def readback_latency(c: Configuration) -> int:
+    """Cycles from a steady readback_address to readback_data."""
+    return 5 + -(-c.lanes // (CHUNK_LANES * _CHUNKS_A_STEP))
 
 
 class RowMemory(wiring.Component):
@@ -33,14 +38,15 @@ class RowMemory(wiring.Component):
 
     While readback_enable is set it owns every core's port (nobody else may read then): row
     readback_address of readback_core, its link word readback_word -> readback_data (CHUNK_LANES
-    weights) READBACK_LATENCY = 6 cycles later.
+    weights) after they have been steady for readback_latency cycles.
 
     Blocks lie all over the chip: the lanes are cut into parts of PART_LANES, and every part of
     every core has registers of its own before its blocks.
 
     A bank's output register is 0 unless the bank was read: banks are joined by OR. Read-back reads
     nothing but the wanted link word of the wanted core, so that all words and cores are joined by
-    OR as well, with a register between the two. bank_rows, a power of two, cuts the rows into
+    OR as well: a core's from one end of its row of blocks to the other, register by register, as
+    nothing hurries and a tree would have wires all over the chip. bank_rows, a power of two, cuts the rows into
     banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else
     one array (for simulation only).
     """
@@ -113,13 +119,20 @@ class RowMemory(wiring.Component):
                 for first in range(0, c.lanes, PART_LANES)
             ]
             m.d.comb += self.data[core].eq(Cat(parts))
-            word = Signal(CHUNK_LANES * WEIGHT_BITS, name=f"word_{core}")
-            m.d.sync += word.eq(
-                _joined(self.data[core].word_select(k, len(word)) for k in range(len(chunks)))
-            )
-            words.append(word)
+            words.append(self._joined_row(m, core))
         m.d.sync += self.readback_data.eq(_joined(words))
         return m
+
+    def _joined_row(self, m: Module, core: int) -> Signal:
+        """All link words of a core's row, joined along the row."""
+        bits = CHUNK_LANES * WEIGHT_BITS
+        chunks = [self.data[core][at : at + bits] for at in range(0, len(self.data[core]), bits)]
+        joined = Const(0, bits)
+        for first in range(0, len(chunks), _CHUNKS_A_STEP):
+            word = Signal(bits, name=f"word_{core}_{first}", reset_less=True)
+            m.d.sync += word.eq(_joined([joined, *chunks[first : first + _CHUNKS_A_STEP]]))
+            joined = word
+        return joined
 
     def _part(self, m: Module, core: int, first_lane: int, write, word, written: list, address,
               enable, chunks: list[Signal]) -> Value:  # fmt: skip

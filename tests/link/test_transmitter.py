@@ -5,7 +5,7 @@ from amaranth.hdl import signed
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from hdl.link.receiver import read_request_layout
-from hdl.link.transmitter import READ_LATENCY, Transmitter
+from hdl.link.transmitter import Transmitter, read_latency
 from isa.configurations import configuration
 from isa.formats import VECTOR
 from isa.packets import HEADER, HEADER_WORDS, Fault, Kind, Space
@@ -25,6 +25,9 @@ def words_of(kind: Kind, value: int, payload=(), flags: int = 0) -> list[int]:
 def contents(space: int, address: int) -> int:
     """What the bench's memories hold: any word, different everywhere."""
     return (space * 0x9E3779B1 + address * 0x85EBCA6B ^ address >> 3) & 0xFFFFFFFF
+
+
+READ_LATENCY = read_latency(configuration("tiny"))
 
 
 class Bench:

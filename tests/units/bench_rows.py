@@ -2,10 +2,10 @@
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from hdl.lib.shapes import row_write_layout
-from hdl.memory.rows import CHUNK_LANES, READ_LATENCY, READBACK_LATENCY
+from hdl.memory.rows import CHUNK_LANES, READ_LATENCY, readback_latency
 from tests.cocotb_support import generator, pack, parameters, start
 from tests.units.devices import device
 
@@ -90,17 +90,14 @@ async def reads_and_writes(dut):
     wanted = [(core, row, word) for core in range(c.cores) for row in model.used
               for word in range(words)]  # fmt: skip
     dut.readback_enable.value = 1
-    for step in range(len(wanted) + READBACK_LATENCY + 1):
-        await edge
-        if step > READBACK_LATENCY:
-            core, row, word = wanted[step - READBACK_LATENCY - 1]
-            got = _bytes(int(dut.readback_data.value), CHUNK_LANES)
-            lanes = model.rows[core, row, word * CHUNK_LANES :][:CHUNK_LANES]
-            assert got == list(lanes), f"core {core}, row {row}, word {word}: {got}"
-        if step < len(wanted):
-            core, row, word = wanted[step]
-            dut.readback_address.value = row
-            if hasattr(dut, "readback_core"):
-                dut.readback_core.value = core
-            if words > 1:
-                dut.readback_word.value = word
+    await edge
+    for core, row, word in wanted:
+        dut.readback_address.value = row
+        if hasattr(dut, "readback_core"):
+            dut.readback_core.value = core
+        if words > 1:
+            dut.readback_word.value = word
+        await ClockCycles(dut.clk, readback_latency(c) + 1)
+        got = _bytes(int(dut.readback_data.value), CHUNK_LANES)
+        lanes = model.rows[core, row, word * CHUNK_LANES :][:CHUNK_LANES]
+        assert got == list(lanes), f"core {core}, row {row}, word {word}: {got}"
