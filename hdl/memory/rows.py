@@ -46,9 +46,9 @@ class RowMemory(wiring.Component):
     A bank's output register is 0 unless the bank was read: banks are joined by OR. Read-back reads
     nothing but the wanted link word of the wanted core, so that all words and cores are joined by
     OR as well: a core's from one end of its row of blocks to the other, register by register, as
-    nothing hurries and a tree would have wires all over the chip. bank_rows, a power of two, cuts the rows into
-    banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else
-    one array (for simulation only).
+    nothing hurries and a tree would have wires all over the chip. bank_rows, a power of two, cuts
+    the rows into banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS
+    of them, else one array (for simulation only).
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None,
