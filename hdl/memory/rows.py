@@ -20,7 +20,7 @@ PART_LANES = 32  # lanes whose blocks share registers for addresses and written 
 ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
 MAXIMUM_BANKS = 4
 CHUNK_LANES = 4  # lanes of a link word; they share a copy of the register that silences them
-_CHUNKS_A_STEP = 4  # of a row that is read back: a register for as many, along the row
+_CHUNKS_A_STEP = 2  # of a row that is read back: a register for as many, along the row
 
 
 def readback_latency(c: Configuration) -> int:
