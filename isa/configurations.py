@@ -43,8 +43,10 @@ class Configuration:
             raise ValueError("vector_lanes must be a multiple of cores and divide lanes")
         if self.external_words & (self.external_words - 1) or self.external_words > 1 << 26:
             raise ValueError(f"external_words = {self.external_words} is no power of two to 2**26")
-        if self.vector_lanes < 4:
-            raise ValueError("vector_lanes must be at least 4: a link word holds four weights")
+        if self.vector_lanes < 2:
+            raise ValueError("vector_lanes must be at least 2: rotations turn pairs of elements")
+        if self.lanes < 4:
+            raise ValueError("lanes must be at least 4: a link word holds four weights")
 
     @property
     def identity(self) -> int:
@@ -71,15 +73,16 @@ CONFIGURATIONS = {
         ),
         Configuration(
             "minimal", "the smallest that is possible, for small boards: 1 core x 4 lanes",
-            cores=1, lanes=4, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=32,
-            row_depth=1024, vector_depth=256, parameter_depth=256, rotation_depth=64,
-            program_depth=256, exponent_depth=64, alignments=16,
+            cores=1, lanes=4, vector_lanes=2, neuron_lanes=2, accumulator_bits=24, context=32,
+            row_depth=1024, vector_depth=512, parameter_depth=256, rotation_depth=128,
+            program_depth=256, exponent_depth=128, alignments=16,
         ),
         Configuration(
-            "ulx3s_25f", "ECP5-25F: 2 cores x 16 lanes, weights streamed",
-            cores=2, lanes=16, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=128,
-            row_depth=1536, vector_depth=512, parameter_depth=512, rotation_depth=512,
-            program_depth=512, exponent_depth=1024, alignments=32, spare_blocks=True,
+            "ulx3s_25f", "ECP5-25F: 1 core x 16 lanes, weights streamed",
+            cores=1, lanes=16, vector_lanes=2, neuron_lanes=4, accumulator_bits=24, context=128,
+            row_depth=3072, vector_depth=768, parameter_depth=512, rotation_depth=512,
+            program_depth=512, exponent_depth=1280, alignments=32, magnitudes=32,
+            spare_blocks=True,
         ),
         Configuration(
             "ulx3s", "ULX3S-85F: 4 cores x 64 lanes, stories260K resident in block RAM",
@@ -106,10 +109,11 @@ CONFIGURATIONS = {
             program_depth=1024, exponent_depth=1024, alignments=64, external_words=1 << 23,
         ),
         Configuration(
-            "sdram_25f", "ECP5-25F: 2 cores x 16 lanes, weights in 32 MB of SDRAM",
-            cores=2, lanes=16, vector_lanes=4, neuron_lanes=4, accumulator_bits=24, context=128,
-            row_depth=2048, vector_depth=256, parameter_depth=256, rotation_depth=256,
-            program_depth=512, exponent_depth=512, alignments=32, external_words=1 << 23,
+            "sdram_25f", "ECP5-25F: 1 core x 16 lanes, weights in 32 MB of SDRAM",
+            cores=1, lanes=16, vector_lanes=2, neuron_lanes=4, accumulator_bits=24, context=128,
+            row_depth=3072, vector_depth=768, parameter_depth=512, rotation_depth=512,
+            program_depth=512, exponent_depth=1280, alignments=32, magnitudes=32,
+            spare_blocks=True, external_words=1 << 23,
         ),
     )
 }  # fmt: skip

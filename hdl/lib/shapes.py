@@ -11,6 +11,7 @@ from isa.registers import SETTINGS
 POSITION_BITS = 16
 TOKEN_BITS = 18
 SCALAR_EXPONENT_BITS = 10
+LINK_WEIGHTS = 4  # of a link word
 
 
 def settings_layout() -> StructLayout:
@@ -76,7 +77,8 @@ def event_layout(c: Configuration) -> StructLayout:
 def row_write_layout(c: Configuration) -> StructLayout:
     """A write into row memory. Lanes named by `lanes` of the cores named by `cores` are written.
 
-    spread 0: lane l of every core takes data[l mod V] (rows, values);
+    spread 0: lane l of every core takes data[l mod D] (rows, values), D elements of data: V, or
+    the four of a link word where V is less;
     spread 1: all lanes of core k take data[k] (keys: one dimension a core).
     """
     return StructLayout(
@@ -85,7 +87,7 @@ def row_write_layout(c: Configuration) -> StructLayout:
             "cores": unsigned(c.cores),
             "lanes": unsigned(c.lanes),
             "spread": unsigned(1),
-            "data": ArrayLayout(unsigned(8), c.vector_lanes),
+            "data": ArrayLayout(unsigned(8), max(c.vector_lanes, LINK_WEIGHTS)),
         }
     )
 

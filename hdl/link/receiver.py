@@ -288,7 +288,7 @@ class Receiver(Component):
             rows.cores.eq(1 << address[lane_bits:entry_bits]),
             rows.lanes.eq(Array(0xF << 4 * i for i in range(row_words))[address[:lane_bits]]),
             rows.spread.eq(0),
-            *(rows.data[i].eq(word.word_select(i % 4, 8)) for i in range(c.vector_lanes)),
+            *(rows.data[i].eq(word.word_select(i % 4, 8)) for i in range(len(rows.data))),
             self.row_done.eq(take["stream_row"] & address[:entry_bits].all()),
             self.tables.enable.eq(come & to_table),
             self.tables.space.eq(self.read.payload.space),

@@ -245,7 +245,7 @@ class ExternalMemory(Component):
                 rows.address.eq(self.row_address),
                 rows.cores.eq(1 << core),
                 rows.lanes.eq(Array(0xF << 4 * i for i in range(row_words))[place]),
-                *(rows.data[i].eq(played.word_select(i % 4, 8)) for i in range(c.vector_lanes)),
+                *(rows.data[i].eq(played.word_select(i % 4, 8)) for i in range(len(rows.data))),
             ]
         with m.If(self.tables_in.enable):
             for name in ("space", "address", "data"):

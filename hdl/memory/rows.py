@@ -96,8 +96,8 @@ class RowMemory(wiring.Component):
 
         words = []  # of read-back, one a core
         for core in range(c.cores):
-            by_core = Cat(write.data[core] for _ in range(c.vector_lanes))
-            word = Signal(c.vector_lanes * WEIGHT_BITS, name=f"write_word_{core}")
+            by_core = write.data[core].replicate(len(write.data))
+            word = Signal(len(by_core), name=f"write_word_{core}")
             address = Signal(address_bits, name=f"address_{core}")
             enable = Signal(name=f"enable_{core}")
             owned = Signal(name=f"owned_{core}", attrs={"keep": 1})
@@ -168,7 +168,7 @@ class RowMemory(wiring.Component):
                 read_here = reads & (at >> offset_bits == bank)
             m.d.comb += [
                 write_port.addr.eq(write_at),
-                write_port.data.eq(data.replicate(lanes // c.vector_lanes)),
+                write_port.data.eq(data.replicate(lanes * WEIGHT_BITS // len(data))),
                 write_port.en.eq(Mux(writes, enabled, 0)),
                 read_port.addr.eq(at),
                 read_port.en.eq(reads),

@@ -67,7 +67,7 @@ class RowWriter(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [
-                write.data.as_value().eq(Cat(codes)),
+                *(data.eq(codes[i % len(codes)]) for i, data in enumerate(write.data)),
                 self.words.ready.eq(self.row_write.ready),
             ]
         with m.If(self.start):

@@ -33,7 +33,7 @@ class Model:
         return {
             "address": address, "cores": rng.getrandbits(c.cores), "spread": rng.getrandbits(1),
             "lanes": rng.choice([rng.getrandbits(c.lanes), 1 << rng.randrange(c.lanes)]),
-            "data": [rng.getrandbits(8) for _ in range(c.vector_lanes)],
+            "data": [rng.getrandbits(8) for _ in range(max(4, c.vector_lanes))],
         }  # fmt: skip
 
     def apply(self, write: dict) -> None:
@@ -42,7 +42,7 @@ class Model:
         for core in range(self.c.cores):
             for lane in range(self.c.lanes):
                 if write["cores"] >> core & 1 and write["lanes"] >> lane & 1:
-                    source = core if write["spread"] else lane % self.c.vector_lanes
+                    source = core if write["spread"] else lane % len(write["data"])
                     self.rows[core, write["address"], lane] = write["data"][source]
 
 

@@ -129,7 +129,7 @@ class Bench:
         for core in range(c.cores):
             for lane in range(c.lanes):
                 if write["cores"] >> core & 1 and write["lanes"] >> lane & 1:
-                    byte = write["data"][core if write["spread"] else lane % c.vector_lanes]
+                    byte = write["data"][core if write["spread"] else lane % len(write["data"])]
                     value = byte - 256 if byte > 127 else byte
                     key = (core, write["address"], lane)
                     assert key not in self.seen.rows, f"{key} is written twice"

@@ -11,6 +11,7 @@ DEVICES = {
         _TINY, name="wide", cores=4, lanes=8, vector_lanes=4, neuron_lanes=16, row_depth=640
     ),
     "lone": replace(_TINY, name="lone", cores=1, lanes=4, vector_lanes=4, row_depth=512),
+    "pair": replace(_TINY, name="pair", cores=1, lanes=8, vector_lanes=2, neuron_lanes=2),
 }
 
 

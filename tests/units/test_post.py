@@ -325,7 +325,7 @@ async def throughput(dut):
     assert spread <= tiles * (3 * a_tile + 2)
 
 
-@pytest.mark.parametrize("name", ["tiny", "ulx3s"])
+@pytest.mark.parametrize("name", ["tiny", "minimal", "ulx3s"])
 def test_post(name):
     c = configuration(name)
     run_cocotb(Post(c), __name__, f"post_{name}", {"configuration": name})

@@ -14,6 +14,7 @@ from tests.units.devices import device
     [
         ("tiny", 1024, None), ("tiny", 1024, 1024), ("tiny", 4608, None),
         ("wide", 640, ECP5_BANK_ROWS), ("wide", 640, 128), ("lone", 96, None),
+        ("pair", 96, None),
     ],
 )  # fmt: skip
 def test_rows(name, depth, bank_rows):

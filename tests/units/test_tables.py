@@ -108,13 +108,13 @@ async def exponents(dut):
     await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=3, latency=2, takes=True)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "minimal"])
 def test_parameter_memory(name):
     component = parameter_memory(configuration(name))
     run_cocotb(component, __name__, f"pairs_{name}", {"configuration": name}, testcase="pairs")
 
 
-@pytest.mark.parametrize("name", ["tiny", "large"])  # of look-up tables, of block RAM
+@pytest.mark.parametrize("name", ["tiny", "minimal", "large"])  # of look-up tables, of block RAM
 def test_exponent_memory(name):
     component = ExponentMemory(configuration(name))
     values = {"configuration": name}

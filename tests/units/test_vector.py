@@ -20,7 +20,7 @@ from tests.units.vector_model import VectorModel
 PROGRAMS = 60
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "ulx3s"])
+@pytest.mark.parametrize("name", ["tiny", "small", "minimal", "ulx3s"])
 def test_vector(name):
     run_cocotb(
         VectorUnit(configuration(name)), __name__, f"vector_{name}", {"configuration": name}
