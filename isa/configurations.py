@@ -29,7 +29,7 @@ class Configuration:
     maxima: int = 16
     scalars: int = 16
     router_depth: int = 16  # entries of each core's event queue
-    spare_blocks: bool = False  # rows leave block RAM over: all deep memories take it
+    spare_blocks: bool = False  # rows leave block RAM over: memories and tables take it
     external_words: int = 0  # 32-bit words of external memory, a power of two; 0: none
 
     def __post_init__(self) -> None:
@@ -75,7 +75,8 @@ CONFIGURATIONS = {
             "minimal", "the smallest that is possible, for small boards: 1 core x 4 lanes",
             cores=1, lanes=4, vector_lanes=2, neuron_lanes=2, accumulator_bits=24, context=32,
             row_depth=1024, vector_depth=512, parameter_depth=256, rotation_depth=128,
-            program_depth=256, exponent_depth=128, alignments=16,
+            program_depth=256, exponent_depth=128, alignments=16, magnitudes=32,
+            spare_blocks=True,
         ),
         Configuration(
             "ulx3s_25f", "ECP5-25F: 1 core x 16 lanes, weights streamed",

@@ -6,11 +6,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import TOKEN_BITS
-from hdl.memory.style import style
+from hdl.memory.style import table_style
 
 
 class PromptQueue(Component):
-    """`depth` tokens in look-up tables; `put` takes one, only while there is `room`.
+    """`depth` tokens in look-up tables, or with `block` in block RAM; `put` takes one, only while
+    there is `room`.
 
     `prompt` offers the oldest, the second cycle after it came at the earliest and one in two cycles
     at most; `prompt_last` belongs to it. No wire passes from one side to the other: `room` and
@@ -18,8 +19,8 @@ class PromptQueue(Component):
     cycle late.
     """
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, depth: int, block: bool = False) -> None:
+        self.depth, self.block = depth, block
         super().__init__(
             {
                 "put": In(1),
@@ -35,7 +36,7 @@ class PromptQueue(Component):
         m = Module()
         depth = self.depth
         m.submodules.tokens = tokens = Memory(
-            shape=unsigned(TOKEN_BITS + 1), depth=depth, init=[], attrs=style(depth)
+            shape=unsigned(TOKEN_BITS + 1), depth=depth, init=[], attrs=table_style(self.block)
         )
         write, read = tokens.write_port(), tokens.read_port(domain="comb")
         level, get = Signal(range(depth + 1)), Signal()

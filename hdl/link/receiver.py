@@ -266,7 +266,7 @@ class Receiver(Component):
     def _payload(self, m: Module, at, take, taken, address, final, beyond) -> None:
         """Where the words of a payload go, and when they can."""
         c, word, come, rows = self.c, self.link.payload, self.link.valid, self.rows.payload
-        m.submodules.prompts = prompts = PromptQueue(c.context)
+        m.submodules.prompts = prompts = PromptQueue(c.context, c.spare_blocks)
         connect(m, prompts.prompt, flipped(self.prompt))
         m.d.comb += [
             prompts.put.eq(take["prompt"]),

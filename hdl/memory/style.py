@@ -12,3 +12,8 @@ def style(depth: int, block: bool = False) -> dict[str, str]:
     if block or depth > DISTRIBUTED_WORDS:
         return {}
     return {"ram_style": "distributed"}
+
+
+def table_style(block: bool) -> dict[str, str]:
+    """Attributes of a table or a queue: look-up tables, or with `block` block RAM to spare."""
+    return {"ram_style": "block" if block else "distributed"}

@@ -101,8 +101,8 @@ class ExponentMemory(Component):
         m = Module()
         data = Signal(_STORED_BITS)
         m.d.comb += data.eq(self.exponent + _STORED_OFFSET)
-        attributes = style(self.c.exponent_depth, self.c.spare_blocks)
-        word = self._tables(m, data) if attributes else self._blocks(m, data)
+        blocks = self.c.spare_blocks or not style(self.c.exponent_depth)
+        word = self._blocks(m, data) if blocks else self._tables(m, data)
         for lane in range(self.c.vector_lanes):
             stored = word.word_select(lane, _STORED_BITS)
             m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)

@@ -110,7 +110,7 @@ class Fire(wiring.Component):
         m.submodules.fetch = fetch = Fetch(c)
         m.submodules.neurons = neurons = NeuronCore(c, self._contents)
         m.submodules.router = router = Router(c)
-        m.submodules.norm = norm = Norm(self._contents)
+        m.submodules.norm = norm = Norm(self._contents, c.spare_blocks)
         m.submodules.rows = rows = RowMemory(c, self.bank_rows, self._contents)
         cores = [SynapseCore(c) for _ in range(c.cores)]
 

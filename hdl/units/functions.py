@@ -6,6 +6,7 @@ and cycle, a fixed latency, tables written over the loader's bus before they are
 
 import functools
 import operator
+from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
@@ -15,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.lib.table_port import connect_tables
-from hdl.memory.style import style
+from hdl.memory.style import table_style
 from hdl.units.pipeline import delayed
 from hdl.units.products import add_rows, digits, highest_bit
 from isa.contents import EMPTY, Contents
@@ -45,15 +46,21 @@ _FINE_BITS = 3  # of a shift; the rest is one of _COARSE multiples of 8
 _COARSE = 1 << _WHOLE_MAXIMUM.bit_length() - _FINE_BITS
 
 
-def _table(m: Module, tables, space: Space, bits: int, depth: int, reads: int,
-           contents: Contents) -> list:
-    """Read ports (address in, data in the same cycle) of a table that the loader's bus fills."""
+def _table(m: Module, tables, space: Space, bits: int, depth: int, addresses: Sequence[Value],
+           contents: Contents, block: bool, late: bool = True) -> list[Value]:  # fmt: skip
+    """What a table that the loader's bus fills holds at each address, a cycle later: behind a
+    register of what was read, or without `late` of the address. A block RAM has its own."""
     m.submodules.table = memory = Memory(
-        shape=unsigned(bits), depth=depth, attrs=style(depth),
+        shape=unsigned(bits), depth=depth, attrs=table_style(block),
         init=[entry & ((1 << bits) - 1) for entry in contents.of(space)],
     )
     connect_tables(m, memory.write_port(), tables, space)
-    return [memory.read_port(domain="comb") for _ in range(reads)]
+    found = []
+    for address in addresses:
+        port = memory.read_port(domain="sync" if block else "comb")
+        m.d.comb += port.addr.eq(address if block or late else delayed(m, address))
+        found.append(delayed(m, port.data) if late and not block else port.data)
+    return found
 
 
 def _wide(value, bits: int) -> Value:
@@ -68,8 +75,8 @@ class Exp2(wiring.Component):
     half up. Every piece's base + slope * 7 must be in 0 .. 2**17 - 1.
     """
 
-    def __init__(self, lanes: int, contents: Contents = EMPTY):
-        self._contents = contents
+    def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
+        self._contents, self._block = contents, block
         super().__init__(
             {
                 "argument": In(unsigned(EXP2_ARGUMENT_BITS)).array(lanes),
@@ -82,19 +89,21 @@ class Exp2(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         base_bits = 16
-        ports = _table(
-            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES, len(self.argument),
-            self._contents,
-        )
         inside = SCORE_FRACTION - (EXP2_PIECES - 1).bit_length()  # fraction bits in a piece
-        for argument, absent, value, port in zip(
-            self.argument, self.absent, self.value, ports, strict=True
+        cuts = [argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM for argument in self.argument]
+        pieces = [
+            Mux(cut, 0, argument[inside:SCORE_FRACTION])
+            for cut, argument in zip(cuts, self.argument, strict=True)
+        ]
+        found = _table(
+            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES, pieces,
+            self._contents, self._block,
+        )  # fmt: skip
+        for argument, absent, value, cut, piece in zip(
+            self.argument, self.absent, self.value, cuts, found, strict=True
         ):
             whole_bits = _WHOLE_MAXIMUM.bit_length()
-            cut = argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM
-            m.d.comb += port.addr.eq(Mux(cut, 0, argument[inside:SCORE_FRACTION]))
-            base = delayed(m, port.data[:base_bits])
-            slope = delayed(m, port.data[base_bits:].as_signed())
+            base, slope = piece[:base_bits], piece[base_bits:].as_signed()
             delta = digits(Mux(cut, 0, argument[:inside]))
             delta = [tuple(delayed(m, bit) for bit in digit) for digit in delta]
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
@@ -124,8 +133,8 @@ class Silu(wiring.Component):
     `widen` (0..11) is constant from the cycle before the first argument on.
     """
 
-    def __init__(self, lanes: int, contents: Contents = EMPTY):
-        self._contents = contents
+    def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
+        self._contents, self._block = contents, block
         super().__init__(
             {
                 "argument": In(signed(VECTOR.bits)).array(lanes),
@@ -142,24 +151,24 @@ class Silu(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         limit_bits, inside = _SILU_LIMIT_BITS, SILU_DELTA_BITS
-        ports = _table(
-            m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES, len(self.argument),
-            self._contents,
-        )
+        # A place is the argument plus 8.
+        wide = [(argument << self.widen)[: limit_bits + 1] for argument in self.argument]
+        places = [Cat(value[:limit_bits], ~value[limit_bits]) for value in wide]
+        found = _table(
+            m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES,
+            [place[inside:] for place in places], self._contents, self._block, late=False,
+        )  # fmt: skip
         # Half of what is shifted out at the end.
         half = delayed(m, Cat(self.widen == i + 1 for i in range(SILU_FRACTION - 1)))
         above = delayed(m, Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits)))
-        for lane, (argument, port) in enumerate(zip(self.argument, ports, strict=True)):
+        for lane, (argument, piece) in enumerate(zip(self.argument, found, strict=True)):
             sign = argument[-1]
-            wide = (argument << self.widen)[: limit_bits + 1]
             negative = delayed(m, sign)
             # Beyond the pieces where a bit that would be shifted out of them is not the sign.
             beyond = delayed(m, ((argument ^ sign.replicate(VECTOR.bits)) & above).any())
-            index = delayed(m, Cat(wide[:limit_bits], ~wide[limit_bits]))  # the argument plus 8
-            m.d.comb += port.addr.eq(index[inside:])
             # Outside the pieces the table's line is replaced: 0, or the argument as it came.
             passed = Mux(negative, 0, delayed(m, argument))
-            base = Mux(beyond, passed, port.data[: VECTOR.bits].as_signed())
+            base = Mux(beyond, passed, piece[: VECTOR.bits].as_signed())
             base = delayed(m, base, shape=signed(VECTOR.bits))
             base = base + Mux(delayed(m, beyond), 0, half)
             base = delayed(m, base, 3, shape=signed(VECTOR.bits + 1))
@@ -173,10 +182,10 @@ class Silu(wiring.Component):
             ).as_signed()  # fmt: skip
             line = delayed(m, Mux(self.active, line, 0), shape=signed(VECTOR.bits + 1))
             value = line >> narrow
-            slope = port.data[VECTOR.bits :].as_signed()
+            slope = piece[VECTOR.bits :].as_signed()
             m.d.comb += [
                 self.slope[lane].eq(delayed(m, Mux(beyond | ~self.active, 0, slope))),
-                self.delta[lane].eq(delayed(m, index[:inside])),
+                self.delta[lane].eq(delayed(m, places[lane][:inside], 2)),
                 self.value[lane].eq(value),
             ]
         return m
@@ -188,8 +197,8 @@ class Inverse(wiring.Component):
     value: unsigned, 32 bits. Latency 3 cycles.
     """
 
-    def __init__(self, root: bool = False, contents: Contents = EMPTY):
-        self._root, self._contents = root, contents
+    def __init__(self, root: bool = False, contents: Contents = EMPTY, block: bool = False):
+        self._root, self._contents, self._block = root, contents, block
         super().__init__(
             {
                 "value": In(SUM_BITS),
@@ -203,8 +212,6 @@ class Inverse(wiring.Component):
         m = Module()
         entries = RSQRT_ENTRIES if self._root else RECIPROCAL_ENTRIES
         space = Space.RSQRT if self._root else Space.RECIPROCAL
-        (port,) = _table(m, self.tables, space, GAIN.bits, entries, 1, self._contents)
-
         value = delayed(m, self.value | (self.value == 0))
         _, top = highest_bit(Cat(Const(1, 1), self.value[1:]))
         if self._root:
@@ -215,9 +222,11 @@ class Inverse(wiring.Component):
         index = delayed(m, (value << shift) >> top, shape=range(entries))
         top = delayed(m, top)
         power = top >> 1 if self._root else top
+        (mantissa,) = _table(
+            m, self.tables, space, GAIN.bits, entries, [index], self._contents, self._block
+        )
         m.d.comb += [
-            port.addr.eq(index),
-            self.mantissa.eq(delayed(m, port.data)),
+            self.mantissa.eq(mantissa),
             self.exponent.eq(delayed(m, -8 - power)),
         ]
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hdl.lib.shapes import settings_layout, table_write
 from hdl.lib.table_port import connect_tables
 from hdl.memory.rows import ROW_ADDRESS_BITS
-from hdl.memory.style import style
+from hdl.memory.style import table_style
 from hdl.units.membrane import SPIKE_BITS, Membrane, drive_layout
 from hdl.units.squares import SumOfSquares, squares_layout
 from isa.configurations import Configuration
@@ -334,7 +334,7 @@ class NeuronCore(wiring.Component):
             shape=unsigned(STEP.layout().size),
             depth=SCHEDULE_STEPS,
             init=[_stored(*entry) for entry in enumerate(self._contents.of(Space.SCHEDULE))],
-            attrs=style(SCHEDULE_STEPS),
+            attrs=table_style(self.c.spare_blocks),
         )
         word, entry = Signal(STEP.layout()), Signal(STEP.layout())
         m.d.comb += [

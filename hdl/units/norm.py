@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.arithmetic import digits_layout, highest_bit, modulate_digits, recode
 from hdl.lib.shapes import scalar_layout, settings_layout, table_write
 from hdl.lib.table_port import connect_tables
-from hdl.memory.style import style
+from hdl.memory.style import table_style
 from hdl.units.pipeline import delayed
 from hdl.units.squares import SQUARES_BITS, squares_layout
 from isa.contents import EMPTY, Contents
@@ -38,15 +38,15 @@ class Norm(wiring.Component):
     settings: In(settings_layout())
     tables: In(table_write())
 
-    def __init__(self, contents: Contents = EMPTY) -> None:
-        self._contents = contents
+    def __init__(self, contents: Contents = EMPTY, block: bool = False) -> None:
+        self._contents, self._block = contents, block
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
         settings = self.settings
         m.submodules.table = table = Memory(
-            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, attrs=style(RSQRT_ENTRIES),
+            shape=unsigned(GAIN.bits), depth=RSQRT_ENTRIES, attrs=table_style(self._block),
             init=self._contents.of(Space.RSQRT),
         )
         read_port = table.read_port(transparent_for=())

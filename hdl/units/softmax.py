@@ -31,8 +31,8 @@ class Softmax(wiring.Component):
     word.
     """
 
-    def __init__(self, lanes: int, contents: Contents = EMPTY):
-        self._contents = contents
+    def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
+        self._contents, self._block = contents, block
         super().__init__(
             {
                 "scores": In(signed(VECTOR.bits)).array(lanes),
@@ -55,8 +55,9 @@ class Softmax(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         lanes = len(self.scores)
-        m.submodules.exp2 = exp2 = Exp2(lanes, self._contents)
-        m.submodules.reciprocal = reciprocal = Inverse(contents=self._contents)
+        m.submodules.exp2 = exp2 = Exp2(lanes, self._contents, self._block)
+        reciprocal = Inverse(contents=self._contents, block=self._block)
+        m.submodules.reciprocal = reciprocal
         for part in (exp2, reciprocal):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 

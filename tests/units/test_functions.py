@@ -63,13 +63,14 @@ class Parts(wiring.Component):
 class SiluAndProducts(wiring.Component):
     """Silu with the multiplication that it shares in the vector unit."""
 
-    def __init__(self):
+    def __init__(self, block: bool):
+        self._block = block
         members = Silu(LANES).signature.members
         super().__init__({n: members[n] for n in ("argument", "widen", "value", "tables")})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.silu = inner = Silu(LANES)
+        m.submodules.silu = inner = Silu(LANES, block=self._block)
         m.submodules.products = products = Products(LANES)
         wiring.connect(m, wiring.flipped(self.tables), inner.tables)
         m.d.comb += [inner.widen.eq(self.widen), inner.active.eq(1)]
@@ -84,16 +85,19 @@ class SiluAndProducts(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("name", LATENCY)
-def test_function(name):
+@pytest.mark.parametrize(
+    "name, block", [*((name, False) for name in LATENCY), ("exp2", True), ("silu", True)]
+)
+def test_function(name, block):
     component = {
-        "exp2": lambda: Exp2(LANES),
-        "silu": SiluAndProducts,
+        "exp2": lambda: Exp2(LANES, block=block),
+        "silu": lambda: SiluAndProducts(block),
         "reciprocal": lambda: Inverse(),
         "rsqrt": lambda: Inverse(root=True),
         "parts": Parts,
     }[name]()
-    run_cocotb(component, __name__, f"function_{name}", {"name": name}, testcase=f"check_{name}")
+    run_cocotb(component, __name__, f"function_{name}" + "_block" * block, {"name": name},
+               testcase=f"check_{name}")  # fmt: skip
 
 
 def tables_to_try() -> list[Tables]:

