@@ -29,14 +29,14 @@ async def _begin(dut, rng, c) -> np.ndarray:
     await start(dut)
     dut.free.value = 0
     rows = np.zeros((ROWS, c.lanes), np.int64)
+    size = row_write_layout(c)["data"].shape.length
     for row in range(ROWS):
-        for word in range(c.lanes // c.vector_lanes):
-            data = [rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(c.vector_lanes)]
-            first = word * c.vector_lanes
-            rows[row, first : first + c.vector_lanes] = data
+        for first in range(0, c.lanes, size):
+            data = [rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(size)]
+            rows[row, first : first + size] = data
             dut.row_write__valid.value = 1
             dut.row_write__payload.value = pack(row_write_layout(c), {
-                "address": row, "cores": 1, "lanes": ((1 << c.vector_lanes) - 1) << first,
+                "address": row, "cores": 1, "lanes": ((1 << size) - 1) << first,
                 "data": [v & 0xFF for v in data],
             })  # fmt: skip
             await RisingEdge(dut.clk)
@@ -73,6 +73,7 @@ async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
         else:
             raise AssertionError(f"tile {number} does not come")
         order = rng.sample(range(words), words)
+        correction = int(dut.correction.value)  # which holds while `full` is set
         got = np.zeros(c.lanes, np.int64)
         # After `free` three more reads are of this tile.
         free_at = rng.randint(max(0, words - 4), words - 1)
@@ -82,7 +83,6 @@ async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
             dut.free.value = int(step == free_at)
             await edge
             if step >= WORD_LATENCY and step - WORD_LATENCY < words:
-                correction = int(dut.correction.value)
                 values = np.array(unpack(sums_layout(c), int(dut.word.value)))
                 at = order[step - WORD_LATENCY] * c.vector_lanes
                 got[at : at + c.vector_lanes] = values + correction

@@ -83,15 +83,14 @@ class Bench:
 
     async def write_row(self, row: int) -> None:
         """Random weights (-127..127) into one row of every core."""
-        c, words = self.c, self.c.lanes // self.c.vector_lanes
+        c, size = self.c, row_write_layout(self.c)["data"].shape.length
         for core in range(c.cores):
-            for word in range(words):
-                data = [self.rng.randint(-127, 127) for _ in range(c.vector_lanes)]
-                at = slice(word * c.vector_lanes, (word + 1) * c.vector_lanes)
-                self.rows[core, row, at] = data
+            for first in range(0, c.lanes, size):
+                data = [self.rng.randint(-127, 127) for _ in range(size)]
+                self.rows[core, row, first : first + size] = data
                 write = {
                     "address": row, "cores": 1 << core, "spread": 0,
-                    "lanes": ((1 << c.vector_lanes) - 1) << (word * c.vector_lanes),
+                    "lanes": ((1 << size) - 1) << first,
                     "data": [v & 0xFF for v in data],
                 }  # fmt: skip
                 self.dut.row_write__payload.value = pack(row_write_layout(c), write)
