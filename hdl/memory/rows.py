@@ -9,7 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.copies import copy_of
-from hdl.lib.shapes import row_write_layout
+from hdl.lib.shapes import LINK_WEIGHTS, row_write_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 
@@ -19,7 +19,7 @@ READ_LATENCY = 3
 PART_LANES = 32  # lanes whose blocks share registers for addresses and written data
 ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
 MAXIMUM_BANKS = 4
-CHUNK_LANES = 4  # lanes of a link word; they share a copy of the register that silences them
+CHUNK_LANES = LINK_WEIGHTS  # they share a copy of the register that silences them
 _CHUNKS_A_STEP = 2  # of a row that is read back: a register for as many, along the row
 
 

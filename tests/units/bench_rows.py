@@ -33,7 +33,7 @@ class Model:
         return {
             "address": address, "cores": rng.getrandbits(c.cores), "spread": rng.getrandbits(1),
             "lanes": rng.choice([rng.getrandbits(c.lanes), 1 << rng.randrange(c.lanes)]),
-            "data": [rng.getrandbits(8) for _ in range(max(4, c.vector_lanes))],
+            "data": [rng.getrandbits(8) for _ in range(row_write_layout(c)["data"].shape.length)],
         }  # fmt: skip
 
     def apply(self, write: dict) -> None:
