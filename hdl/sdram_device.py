@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.device import Device
+from hdl.lib.ecp5 import global_net
 from hdl.lib.reset import with_own_reset
 from hdl.memory.sdram import SdramController, sdram_signature
 from hdl.memory.sdram_timing import SdramTiming
@@ -41,7 +42,7 @@ class SdramDevice(Component):
         reset = Signal(init=1)
         m.d.sync += reset.eq(self.reset_device)
         m.submodules.controller = controller = SdramController(self.timing, self.clock_hz)
-        m.submodules.device = with_own_reset(m, device, reset)
+        m.submodules.device = with_own_reset(m, device, global_net(m, platform, reset))
         connect(m, controller.sdram, flipped(self.sdram))
         m.d.comb += controller.flush.eq(self.reset_device)
         for name, member in device.signature.members.items():

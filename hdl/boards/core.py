@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.device import Device
+from hdl.lib.ecp5 import global_net
 from hdl.lib.reset import with_own_reset
 from hdl.link.serial import SerialLink
 from hdl.memory.sdram import sdram_signature
@@ -49,7 +50,8 @@ class BoardCore(Component):
             m.d.comb += device.reset_device.eq(link.reset_device)
             m.submodules.device = device
         else:
-            m.submodules.device = with_own_reset(m, device, link.reset_device)
+            reset = global_net(m, platform, link.reset_device)
+            m.submodules.device = with_own_reset(m, device, reset)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),

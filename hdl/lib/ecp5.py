@@ -22,6 +22,20 @@ def is_ecp5(platform) -> bool:
     return getattr(platform, "family", None) == "ecp5"
 
 
+def global_net(m: Module, platform, value) -> Value:
+    """One bit on one of the part's clock networks, whose wires go to every reset input.
+
+    A reset of thousands of flip-flops takes none of the wires that signals compete for. Costs a
+    few nanoseconds: from a register to flip-flops, there is time for nothing else. At most seven
+    of a design may be given one.
+    """
+    if not is_ecp5(platform):
+        return value
+    everywhere = Signal()
+    m.submodules += Instance("DCCA", i_CLKI=value, i_CE=Const(1, 1), o_CLKO=everywhere)
+    return everywhere
+
+
 def choose(b, c, d):
     """An operand for `carry_sum`: c where b is set, else d."""
     return (b & c) | (~b & d)

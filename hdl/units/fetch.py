@@ -16,6 +16,7 @@ from hdl.lib.shapes import (
     word_layout,
 )
 from hdl.memory.rows import ROW_ADDRESS_BITS
+from hdl.memory.style import QUEUE_WORDS
 from hdl.units import encoder
 from hdl.units.encoder import Encoder
 from hdl.units.neuron import group_layout
@@ -25,7 +26,7 @@ from isa.formats import CODE, EXPONENT, VECTOR
 from isa.instructions import FIRE
 
 COUNT_BITS = 18
-_GROUPS = 8  # in the queue or on their way to it
+_GROUPS = QUEUE_WORDS  # in the queue or on their way to it
 _CODES_LATENCY = 2 + encoder.LATENCY  # from a source address to its codes
 
 

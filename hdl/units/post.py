@@ -20,6 +20,7 @@ from hdl.lib.shapes import (
     word_layout,
     write_port,
 )
+from hdl.memory.style import QUEUE_WORDS
 from hdl.units.post_issue import ADDRESS_BITS, COUNT_BITS, PostIssue
 from hdl.units.post_logits import PostLogits
 from hdl.units.post_pipeline import SHIFT_BITS, PostPipeline
@@ -27,8 +28,6 @@ from hdl.units.post_reduce import PostReduce
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 from isa.instructions import POST
-
-_BIAS_DEPTH = 4  # words on their way between the parameter memory and the bias adder
 
 
 class Post(Component):
@@ -165,7 +164,7 @@ class Post(Component):
                 Mux(word.use_parameters, data[lane], Cat(word.gain, word.drop))
             )
         m.submodules.biases = biases = Memory(
-            shape=word_layout(self.c), depth=_BIAS_DEPTH, init=[]
+            shape=word_layout(self.c), depth=QUEUE_WORDS, init=[]
         )
         write, read = biases.write_port(), biases.read_port(domain="comb")
         use_bias = _delays(m, word.use_bias, "use_bias", 9)

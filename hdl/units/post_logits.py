@@ -6,10 +6,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import TOKEN_BITS, word_layout
+from hdl.memory.style import QUEUE_WORDS
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 
-DEPTH = 8  # words: enough to hide the pipeline's latency at one element a cycle
+DEPTH = QUEUE_WORDS  # more than enough to hide the pipeline's latency at one element a cycle
 INDEX_BITS = TOKEN_BITS
 
 

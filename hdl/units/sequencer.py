@@ -9,6 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import POSITION_BITS, TOKEN_BITS, settings_layout, table_write
+from hdl.memory.style import QUEUE_WORDS
 from isa.configurations import Configuration
 from isa.instructions import INSTRUCTION_BITS, INSTRUCTION_LINK_WORDS, RECORDS, Opcode
 from isa.packets import Space
@@ -16,7 +17,7 @@ from isa.registers import Stop
 
 UNITS = ("fire", "post", "vector")
 OPCODES = {"fire": Opcode.FIRE, "post": Opcode.POST, "vector": Opcode.VECTOR}
-QUEUE_DEPTH = 8
+QUEUE_DEPTH = QUEUE_WORDS
 COMPLETED_BITS = 12
 _STATES = StructLayout(
     {s: 1 for s in ("idle", "settle", "token", "run", "drain", "emit", "finish")}

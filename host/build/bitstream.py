@@ -11,7 +11,7 @@ from pathlib import Path
 
 from amaranth.build.run import BuildPlan
 
-from host.build import floorplan, tools
+from host.build import carries, floorplan, tools
 from host.build.area import MULTIPLIERS, Area, area
 from host.build.design import Design
 from host.build.flows import NETLIST, REPORT, STATISTICS, TOP
@@ -118,12 +118,13 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
     key = content_key(netlist.name, constraints, *place, *pack, *versions,
-                      Path(floorplan.__file__))
+                      *(Path(module.__file__) for module in (carries, floorplan)))
 
     def run(folder: Path, log: Path) -> None:
         start = time.monotonic()
         (folder / f"{TOP}{flow.constraints}").write_text(constraints)
-        floorplan.place_rows(netlist / NETLIST, design.part.name, folder / NETLIST)
+        (folder / NETLIST).write_text(json.dumps(flow.prepare(
+            json.loads((netlist / NETLIST).read_text()), design.part.name)))
         following = _Following(tell, _SYNTHESISED, _ROUTED, "placement")
         tools.run(flow.placer, place, folder, log, following.nextpnr)
         tell(_ROUTED, "packing")

@@ -5,11 +5,11 @@ block goes where leaves a lane's two banks, and the lanes of a word, far from ea
 LFE5U-85F the wires of `ulx3s` were 39 % longer (docs/results.md, "Area and clock").
 """
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
+
+from host.build.netlist import top
 
 _BLOCK = "DP16KD"
 _ROWS = re.compile(r"\.rows\.core_(\d+)_bank_(\d+)_part_(\d+)\.\d+\.(\d+)$")
@@ -35,26 +35,17 @@ def _columns(first: int, groups: int) -> list[int]:
 _GRIDS = {"LFE5U-85F": Grid((22, 46, 70, 82), (*_columns(4, 7), *_columns(69, 6)))}
 
 
-def place_rows(netlist: Path, part: str, target: Path) -> int:
-    """Writes a netlist in which blocks of row memories have a place; returns how many have one.
+def place_rows(design: dict, part: str) -> int:
+    """Gives blocks of row memories a place (attribute BEL); returns how many have one.
 
-    netlist: JSON that Yosys wrote. Core k gets row k of the part's grid, its blocks in the order
-    of their lanes; the middle of every row stays free for other memories. Nothing gets a place
-    where the part's grid is not known, where a core needs more than a row or there are more cores
-    than rows, and where rows take less than half of the blocks: a small design is better placed
-    freely.
+    design: the JSON that Yosys writes. Core k gets row k of the part's grid, its blocks in the
+    order of their lanes; the middle of every row stays free for other memories. Nothing gets a
+    place where the part's grid is not known, where a core needs more than a row or there are more
+    cores than rows, and where rows take less than half of the blocks: a small design is better
+    placed freely.
     """
     grid = _GRIDS.get(part)
-    design = json.loads(netlist.read_text())
-    placed = 0
-    for module in design["modules"].values():
-        if grid is not None and module.get("attributes", {}).get("top"):
-            placed += _place(module["cells"], grid)
-    if placed:
-        target.write_text(json.dumps(design))
-    else:
-        target.write_bytes(netlist.read_bytes())
-    return placed
+    return _place(top(design)["cells"], grid) if grid else 0
 
 
 def _place(cells: dict, grid: Grid) -> int:

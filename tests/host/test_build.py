@@ -13,7 +13,9 @@ from hdl.boards.board import Family
 from host.build import area, bitstream, design, recorded, tools
 from host.build.area import Area, Part
 from host.build.bitstream import build
+from host.build.carries import begin_chains
 from host.build.design import Design
+from host.build.flows import NETLIST
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from tests.host.small_designs import small
@@ -60,9 +62,14 @@ def test_a_bitstream_and_its_figures(built) -> None:
 
 def test_area_after_synthesis_is_what_placement_counts(built) -> None:
     result, _ = built
-    counted = bitstream.netlist_area(small(core=CORE))
+    circuit = small(core=CORE)
+    counted = bitstream.netlist_area(circuit)
     log = (result.folder / "place.log").read_text()
-    assert counted.logic == int(re.search(r"Total LUT4s: +(\d+)/24288", log)[1])
+    netlist, _ = bitstream._synthesise(circuit, circuit.plan(), lambda *_: None)
+    chains = begin_chains(json.loads((netlist / NETLIST).read_text()))
+    assert chains > 0  # their first cells come after synthesis
+    total = int(re.search(r"Total LUT4s: +(\d+)/24288", log)[1])
+    assert counted.logic + 2 * chains == total
     report = json.loads((result.folder / "report.json").read_text())["utilization"]
     assert counted.blocks == report["DP16KD"]["used"] == 1
     assert counted.flip_flops == report["TRELLIS_FF"]["used"]
