@@ -32,7 +32,7 @@ def global_net(m: Module, platform, value) -> Value:
     if not is_ecp5(platform):
         return value
     everywhere = Signal()
-    m.submodules += Instance("DCCA", i_CLKI=value, i_CE=Const(1, 1), o_CLKO=everywhere)
+    m.submodules += Instance("DCCA", i_CLKI=value, o_CLKO=everywhere)  # always enabled
     return everywhere
 
 

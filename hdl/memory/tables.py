@@ -20,7 +20,7 @@ from isa.packets import Space
 _STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
 _GROUP = 16  # words of a memory made of look-up tables
 _GROUP_BITS = _GROUP.bit_length() - 1
-_GROUPS_AN_ADDRESS = 9  # that share the register of their address
+_GROUPS_AN_ADDRESS = 9  # that share the registers of their addresses and of what is written
 
 
 class PairMemory(Component):
@@ -81,8 +81,8 @@ class ExponentMemory(Component):
 
     A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
     `lanes` names. It takes the read port in the cycle after `enable`: what is read in that cycle is
-    not defined. A read sees it from the third cycle after `enable` on, in the two before the word
-    is not defined. Two writes of a word are at least two cycles apart.
+    not defined. A read sees it from the fourth cycle after `enable` on, in the three before the
+    word is not defined. Two writes of a word are at least three cycles apart.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -148,6 +148,8 @@ class ExponentMemory(Component):
         for group in range(groups):
             if group % _GROUPS_AN_ADDRESS == 0:
                 here = copy_of(m, address[:_GROUP_BITS], f"address_{group}")
+                there = copy_of(m, written_at[:_GROUP_BITS], f"written_at_{group}")
+                written = copy_of(m, changed, f"written_{group}")
             m.submodules[f"group_{group}"] = memory = Memory(
                 shape=unsigned(bits), depth=_GROUP, init=[], attrs=style(_GROUP)
             )
@@ -156,9 +158,9 @@ class ExponentMemory(Component):
             was_chosen = delayed(m, chosen)
             m.d.comb += [
                 read.addr.eq(here),
-                write.addr.eq(written_at),
-                write.data.eq(changed),
-                write.en.eq(was_chosen & merges),
+                write.addr.eq(there),
+                write.data.eq(written),
+                write.en.eq(delayed(m, was_chosen & merges)),
             ]
             kept.append(delayed(m, read.data) & was_chosen.replicate(bits))
         word = reduce(or_, kept)

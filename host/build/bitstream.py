@@ -11,7 +11,7 @@ from pathlib import Path
 
 from amaranth.build.run import BuildPlan
 
-from host.build import carries, floorplan, tools
+from host.build import carries, floorplan, global_nets, tools
 from host.build.area import MULTIPLIERS, Area, area
 from host.build.design import Design
 from host.build.flows import NETLIST, REPORT, STATISTICS, TOP
@@ -118,7 +118,7 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
     key = content_key(netlist.name, constraints, *place, *pack, *versions,
-                      *(Path(module.__file__) for module in (carries, floorplan)))
+                      *(Path(module.__file__) for module in (carries, floorplan, global_nets)))
 
     def run(folder: Path, log: Path) -> None:
         start = time.monotonic()

@@ -8,7 +8,7 @@ from amaranth.build.run import BuildPlan
 from hdl.boards.board import Board
 from hdl.boards.pll import core_clock
 from hdl.boards.top import BoardTop
-from hdl.emit import zero_memories_unsaid
+from hdl.emit import elaborating
 from host.build.area import PARTS, Part
 from host.build.flows import FLOWS, TOP, Flow
 from host.build.recorded import fitting
@@ -63,7 +63,7 @@ class Design:
         """Amaranth's files, elaborated anew, for the open tools or a vendor's toolchain."""
         platform = self.board.platform_class()()  # one platform takes one design
         platform.toolchain = toolchain or platform.toolchain
-        with zero_memories_unsaid():
+        with elaborating():
             return platform.prepare(self.top(), TOP, emit_src=False)
 
     def check_rows(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from amaranth.build.run import BuildPlan
 
 from hdl.boards.board import Family
-from host.build import carries, floorplan, tools
+from host.build import carries, floorplan, global_nets, tools
 from host.build.tools import Tool
 
 TOP = "spikelet"
@@ -84,6 +84,7 @@ def _command(plan: BuildPlan, number: int) -> list[str]:
 def _prepare_ecp5(design: dict, part: str) -> dict:
     floorplan.place_rows(design, part)
     carries.begin_chains(design)
+    global_nets.free_logic(design)
     return design
 
 
