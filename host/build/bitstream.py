@@ -14,6 +14,7 @@ from amaranth.build.run import BuildPlan
 from host.build import carries, floorplan, global_nets, tools
 from host.build.area import MULTIPLIERS, Area, area
 from host.build.design import Design
+from host.build.equal_modules import share
 from host.build.flows import NETLIST, REPORT, STATISTICS, TOP
 from isa.errors import SpikeletError
 from sim.cache import cached, content_key, lookup
@@ -90,9 +91,10 @@ def netlist_area(design: Design, tell: Tell = lambda fraction, stage: None) -> A
 
 def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool]:
     """The folder of the netlist and its statistics, and whether it was in the cache."""
-    rtlil = _ELEMENT.sub(r".\1", plan.files[f"{TOP}.il"])
-    script = (f"read_rtlil {TOP}.il; {design.flow.synthesis(design.clock_hz)}; "
-              f"tee -q -o {STATISTICS} stat -json; write_json {NETLIST}")
+    rtlil, shared = share(_ELEMENT.sub(r".\1", plan.files[f"{TOP}.il"]))
+    synthesis = _once(shared, design.flow.synthesis(design.clock_hz))
+    script = "; ".join([f"read_rtlil {TOP}.il", *synthesis,
+                        f"tee -q -o {STATISTICS} stat -json", f"write_json {NETLIST}"])
     key = content_key(rtlil, script, tools.version(tools.YOSYS))
 
     def run(folder: Path, log: Path) -> None:
@@ -110,6 +112,16 @@ def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool
     return cached("netlist", key, run), there
 
 
+def _once(modules: list[str], synthesis: str) -> list[str]:
+    """Yosys' commands for a synthesis in which these modules stay such, and are taken apart after
+    it."""
+    if not modules:
+        return [synthesis]
+    names = " ".join(modules)
+    return [f"setattr -mod -set keep_hierarchy 1 {names}", synthesis,
+            f"setattr -mod -unset keep_hierarchy {names}", "flatten", "opt_clean"]
+
+
 def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[Path, bool]:
     """The folder of the routed design, its report and bitstream, and whether it was there."""
     flow, platform = design.flow, design.platform
@@ -117,7 +129,7 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
     place = flow.place(plan, platform, design.clock_hz, design.seed)
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
-    key = content_key(netlist.name, constraints, *place, *pack, *versions,
+    key = content_key(netlist.name, constraints, *sum(place, []), *pack, *versions,
                       *(Path(module.__file__) for module in (carries, floorplan, global_nets)))
 
     def run(folder: Path, log: Path) -> None:
@@ -126,10 +138,13 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
         (folder / NETLIST).write_text(json.dumps(flow.prepare(
             json.loads((netlist / NETLIST).read_text()), design.part.name)))
         following = _Following(tell, _SYNTHESISED, _ROUTED, "placement")
-        tools.run(flow.placer, place, folder, log, following.nextpnr)
+        for arguments in place:
+            tools.run(flow.placer, arguments, folder, log, following.nextpnr)
         tell(_ROUTED, "packing")
         tools.run(flow.packer, pack, folder, log)
-        (folder / NETLIST).unlink()
+        for netlists in folder.glob("*.json"):
+            if netlists.name != REPORT:
+                netlists.unlink()
         _keep(folder, log, "place.log", start)
 
     there = lookup("bitstream", key) is not None
