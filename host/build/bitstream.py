@@ -76,10 +76,11 @@ def build(design: Design, tell: Tell = lambda fraction, stage: None) -> Bitstrea
     result = _result(design, netlist, routed, used, was_there and was_routed)
     if result.fmax_hz < result.clock_hz:
         lower = math.floor(result.fmax_hz / 1e6)
+        other = "build without --draft" if design.draft else "another --seed"
         raise SpikeletError(
             f"timing is not met: '{design.configuration.name}' on {design.board.name} is routed "
             f"for {result.fmax_hz / 1e6:.1f} MHz, {result.clock_hz / 1e6:g} MHz were asked for; "
-            f"try --clock-mhz {lower} or another --seed (report: {routed / REPORT})")
+            f"try --clock-mhz {lower} or {other} (report: {routed / REPORT})")
     return result
 
 
@@ -126,10 +127,10 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
     """The folder of the routed design, its report and bitstream, and whether it was there."""
     flow, platform = design.flow, design.platform
     constraints = plan.files[f"{TOP}{flow.constraints}"]
-    place = flow.place(plan, platform, design.clock_hz, design.seed)
+    place = flow.place(plan, platform, design.placing)
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
-    key = content_key(netlist.name, constraints, *sum(place, []), *pack, *versions,
+    key = content_key(netlist.name, constraints, *place, *pack, *versions,
                       *(Path(module.__file__) for module in (carries, floorplan, global_nets)))
 
     def run(folder: Path, log: Path) -> None:
@@ -138,13 +139,10 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
         (folder / NETLIST).write_text(json.dumps(flow.prepare(
             json.loads((netlist / NETLIST).read_text()), design.part.name)))
         following = _Following(tell, _SYNTHESISED, _ROUTED, "placement")
-        for arguments in place:
-            tools.run(flow.placer, arguments, folder, log, following.nextpnr)
+        tools.run(flow.placer, place, folder, log, following.nextpnr)
         tell(_ROUTED, "packing")
         tools.run(flow.packer, pack, folder, log)
-        for netlists in folder.glob("*.json"):
-            if netlists.name != REPORT:
-                netlists.unlink()
+        (folder / NETLIST).unlink()
         _keep(folder, log, "place.log", start)
 
     there = lookup("bitstream", key) is not None

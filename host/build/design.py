@@ -10,7 +10,7 @@ from hdl.boards.pll import core_clock
 from hdl.boards.top import BoardTop
 from hdl.emit import elaborating
 from host.build.area import PARTS, Part
-from host.build.flows import FLOWS, TOP, Flow
+from host.build.flows import FLOWS, TOP, Flow, Placing
 from host.build.recorded import fitting
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
@@ -23,7 +23,7 @@ _BLOCK_BITS = {"LFE5U": 18_432, "GW2A": 18_432, "iCE40": 4_096}
 class Design:
     """What is built: a board with a device of `configuration`, perhaps with a model in it.
 
-    core_hz: clock asked for (None: the board's own choice). seed: of placement.
+    core_hz: clock asked for (None: the board's own choice). seed, draft: of placement.
     """
 
     board: Board
@@ -31,6 +31,7 @@ class Design:
     contents: Contents = EMPTY
     core_hz: int | None = None
     seed: int = 1
+    draft: bool = False
 
     def top(self) -> BoardTop:
         """Raises SpikeletError where the clock cannot be made."""
@@ -40,6 +41,10 @@ class Design:
     def clock_hz(self) -> int:
         """Of the device. Raises as `top`."""
         return core_clock(self.board, self.core_hz)[1]
+
+    @property
+    def placing(self) -> Placing:
+        return Placing(self.clock_hz, self.seed, self.draft)
 
     @cached_property
     def platform(self) -> object:

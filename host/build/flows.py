@@ -14,7 +14,16 @@ TOP = "spikelet"
 """The name of the design, and of every file of it."""
 
 NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
-_PLACED = "placed.json"
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How a netlist is placed and routed: for which clock, from which seed; a draft only for short
+    wires, whatever they mean for the clock."""
+
+    clock_hz: float
+    seed: int
+    draft: bool
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,8 @@ class Flow:
     """A family's way from RTLIL to a bitstream.
 
     synthesis(clock_hz) is a Yosys script. prepare(design, part) makes a netlist, as it was read
-    from JSON, ready for the placer. place(plan, platform, clock_hz, seed) gives the arguments of
-    each run of the placer, pack(plan, platform) those of the packer; they run in a folder with the
+    from JSON, ready for the placer. place(plan, platform, options) and
+    pack(plan, platform) give the arguments of their tools, which run in a folder with the
     constraints and NETLIST, and leave REPORT and the bitstream TOP + `bitstream`.
     """
 
@@ -33,7 +42,7 @@ class Flow:
     constraints: str
     bitstream: str
     prepare: Callable[[dict, str], dict]
-    place: Callable[[BuildPlan, object, float, int], list[list[str]]]
+    place: Callable[[BuildPlan, object, Placing], list[str]]
     pack: Callable[[BuildPlan, object], list[str]]
     logic: tuple[str, ...]  # names in REPORT: look-up tables and adders
     flip_flops: tuple[str, ...]
@@ -93,40 +102,26 @@ def _as_it_is(design: dict, part: str) -> dict:
     return design
 
 
-def _nextpnr(plan: BuildPlan, platform: object, clock_hz: float, seed: int) -> list[list[str]]:
-    """Placement weighs what each wire means for the clock. Routing, a run of its own, takes the
-    most critical wires first, but does not let them push others away at any price: it would tear
-    up three times as many, and be no better for it (docs/results.md, "Area and clock")."""
-    arguments = _command(plan, 1)
-    target = arguments.index("--textcfg")
-    text, rest = arguments[target : target + 2], arguments[:target] + arguments[target + 2 :]
-    common = _common(clock_hz, seed)
+def _nextpnr(plan: BuildPlan, platform: object, options: Placing) -> list[str]:
     # The wires of the largest configuration are a tenth shorter than with the default placer.
-    place = [*rest, "--placer", "static", "--no-route", "--write", _PLACED, *common]
-    route = [_PLACED if word == NETLIST else word for word in rest]
-    return [place, [*route, *text, "--no-pack", "--no-place", "--no-tmdriv", *common,
-                    "--report", REPORT]]
+    return [*_command(plan, 1), "--placer", "static", *_common(options)]
 
 
-def _common(clock_hz: float, seed: int) -> list[str]:
+def _common(options: Placing) -> list[str]:
     # Timing is judged here, with the report at hand: the tool would only say that it failed.
-    return ["--timing-allow-fail", "--seed", str(seed), "--freq", f"{clock_hz / 1e6:.6f}"]
+    return ["--report", REPORT, "--timing-allow-fail", "--seed", str(options.seed),
+            "--freq", f"{options.clock_hz / 1e6:.6f}", *["--no-tmdriv"] * options.draft]
 
 
 def _amaranth_pack(plan: BuildPlan, platform: object) -> list[str]:
     return _command(plan, 2)
 
 
-def _gowin(plan: BuildPlan, platform: object, clock_hz: float, seed: int) -> list[list[str]]:
+def _gowin(plan: BuildPlan, platform: object, options: Placing) -> list[str]:
     # Amaranth 0.5 knows nextpnr's former Gowin port only, which had other options.
-    return [["--device", platform.part, "--json", NETLIST, "--write", f"{TOP}.pnr.json",
-             "--vopt", f"family={platform.family}", "--vopt", f"cst={TOP}.cst",
-             *_common(clock_hz, seed), "--report", REPORT]]
-
-
-def _icestorm(plan: BuildPlan, platform: object, clock_hz: float, seed: int) -> list[list[str]]:
-    return [[*_command(plan, 1), "--placer", "static", *_common(clock_hz, seed),
-             "--report", REPORT]]
+    return ["--device", platform.part, "--json", NETLIST, "--write", f"{TOP}.pnr.json",
+            "--vopt", f"family={platform.family}", "--vopt", f"cst={TOP}.cst",
+            *_common(options)]
 
 
 def _gowin_pack(plan: BuildPlan, platform: object) -> list[str]:
@@ -144,6 +139,6 @@ FLOWS = {
     ),
     Family.ice40: Flow(
         _synth_ice40, tools.NEXTPNR_ICE40, tools.ICEPACK, ".pcf", ".bin",
-        _as_it_is, _icestorm, _amaranth_pack, ("ICESTORM_LC",), (), ("ICESTORM_RAM",),
+        _as_it_is, _nextpnr, _amaranth_pack, ("ICESTORM_LC",), (), ("ICESTORM_RAM",),
     ),
 }  # fmt: skip

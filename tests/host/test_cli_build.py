@@ -83,11 +83,11 @@ def test_lint_finds_a_mistake(tmp_path) -> None:
 def small_cores(monkeypatch) -> None:
     """Small circuits in every board that the command line builds."""
 
-    def design(chosen, sizes, image, hertz, seed):
+    def design(chosen, sizes, image, hertz, seed, draft):
         from isa.contents import EMPTY, contents
 
         held = EMPTY if image is None else contents(image, sizes)
-        return SmallDesign(chosen, sizes, held, hertz, seed, core=SmallCore)
+        return SmallDesign(chosen, sizes, held, hertz, seed, draft, core=SmallCore)
 
     monkeypatch.setattr("host.cli.build._design", design)
 
