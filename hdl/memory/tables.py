@@ -143,13 +143,18 @@ class ExponentMemory(Component):
         mask = delayed(m, Cat(lane.replicate(_STORED_BITS) for lane in named))
         new = delayed(m, exponent.replicate(lanes))
         groups = -(-depth // _GROUP)
+
+        def own(value: Value, name: str) -> Value:
+            """A register for some groups; one for all needs not be kept apart from others."""
+            return copy_of(m, value, name) if groups > _GROUPS_AN_ADDRESS else delayed(m, value)
+
         kept = []
         changed = Signal(bits)
         for group in range(groups):
             if group % _GROUPS_AN_ADDRESS == 0:
                 here = copy_of(m, address[:_GROUP_BITS], f"address_{group}")
-                there = copy_of(m, written_at[:_GROUP_BITS], f"written_at_{group}")
-                written = copy_of(m, changed, f"written_{group}")
+                there = own(written_at[:_GROUP_BITS], f"written_at_{group}")
+                written = own(changed, f"written_{group}")
             m.submodules[f"group_{group}"] = memory = Memory(
                 shape=unsigned(bits), depth=_GROUP, init=[], attrs=style(_GROUP)
             )
