@@ -79,9 +79,8 @@ def run(tool: Tool, arguments: Sequence[str], folder: Path, log: Path,
     """
     command = [find(tool), *arguments]
     last, error = "", ""
-    with log.open("a", encoding="utf-8") as out:
+    with log.open("a", encoding="utf-8", buffering=1) as out:  # to be looked at meanwhile
         out.write(f"$ {' '.join(command)}\n")
-        out.flush()
         with subprocess.Popen(command, cwd=folder, text=True, errors="replace", bufsize=1,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT) as process:
