@@ -8,7 +8,7 @@ from hdl.boards.board import Family
 from host.build.area import Area, Part
 
 RECORDED: dict[tuple[Family, str], Area] = {
-    (Family.ecp5, "ulx3s_25f"): Area(18_087, 11_472, 49),
+    (Family.ecp5, "ulx3s_25f"): Area(18_234, 11_523, 49),
     (Family.gowin, "minimal"): Area(17_782, 9_946, 23),
 }
 
