@@ -145,7 +145,8 @@ class ExponentMemory(Component):
         groups = -(-depth // _GROUP)
 
         def own(value: Value, name: str) -> Value:
-            """A register for some groups; one for all needs not be kept apart from others."""
+            """A register for some groups. One for all is not kept apart from others: it need not
+            be, and with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
             return copy_of(m, value, name) if groups > _GROUPS_AN_ADDRESS else delayed(m, value)
 
         kept = []
