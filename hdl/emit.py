@@ -23,7 +23,7 @@ def convert(top: Elaboratable, name: str, ports: Ports, platform: object = None)
 
 @contextlib.contextmanager
 def elaborating() -> Iterator[None]:
-    """What every elaboration is done in: it goes faster, and writes less.
+    """Inside, elaboration goes faster, and what it writes is less.
 
     The objects of a netlist all live until it is written. Python's collector would go through the
     millions of them again and again: it took more than half of the time.

