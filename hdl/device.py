@@ -167,7 +167,7 @@ class Device(Component):
         connect(m, entries.rows, row_arbiter.second)
         connect(m, row_arbiter.out, fire.row_write)
         m.d.comb += [
-            fire.read_word.eq(post.next_word),
+            fire.read_word.eq(post.read_word),
             post.sums.eq(fire.sums),
             row_ring.base.eq(registers.settings.row_ring_base),
             row_ring.mask.eq(registers.settings.row_ring_mask),

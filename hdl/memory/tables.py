@@ -77,12 +77,12 @@ def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
 
 
 class ExponentMemory(Component):
-    """Exponents of keys or values, V positions a word; read latency two cycles.
+    """Exponents of keys or values, V positions a word; read latency three cycles.
 
     A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
     `lanes` names. It takes the read port in the cycle after `enable`: what is read in that cycle is
-    not defined. A read sees it from the fourth cycle after `enable` on, in the three before the
-    word is not defined. Two writes of a word are at least three cycles apart.
+    not defined. A read sees it from the fifth cycle after `enable` on, in the four before the
+    word is not defined. Two writes of a word are at least four cycles apart.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -102,7 +102,7 @@ class ExponentMemory(Component):
         data = Signal(_STORED_BITS)
         m.d.comb += data.eq(self.exponent + _STORED_OFFSET)
         blocks = self.c.spare_blocks or not style(self.c.exponent_depth)
-        word = self._blocks(m, data) if blocks else self._tables(m, data)
+        word = delayed(m, self._blocks(m, data)) if blocks else self._tables(m, data)
         for lane in range(self.c.vector_lanes):
             stored = word.word_select(lane, _STORED_BITS)
             m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
@@ -132,14 +132,15 @@ class ExponentMemory(Component):
         """
         lanes, depth = self.c.vector_lanes, self.c.exponent_depth
         bits = _STORED_BITS * lanes
-        turn, reads, merges = Signal(), Signal(), Signal()  # a write: reads its word, exchanges it
+        # A write: reads its word, which comes into a register, exchanges it.
+        turn, reads, comes, merges = (Signal(name=n) for n in ("turn", "reads", "comes", "merges"))
         # Its own copy: another memory has the same address, elsewhere.
         address = Signal(range(depth))
         at = copy_of(m, self.address[: len(address)], "at")
         m.d.comb += address.eq(Mux(turn, at, self.read.address))
-        named, exponent = (delayed(m, v, 2) for v in (self.lanes, data))
-        m.d.sync += [turn.eq(self.enable), reads.eq(turn), merges.eq(reads)]
-        written_at = delayed(m, at, 2)
+        named, exponent = (delayed(m, v, 3) for v in (self.lanes, data))
+        m.d.sync += [turn.eq(self.enable), reads.eq(turn), comes.eq(reads), merges.eq(comes)]
+        written_at = delayed(m, at, 3)
         mask = delayed(m, Cat(lane.replicate(_STORED_BITS) for lane in named))
         new = delayed(m, exponent.replicate(lanes))
         groups = -(-depth // _GROUP)
@@ -166,9 +167,9 @@ class ExponentMemory(Component):
                 read.addr.eq(here),
                 write.addr.eq(there),
                 write.data.eq(written),
-                write.en.eq(delayed(m, was_chosen & merges)),
+                write.en.eq(delayed(m, delayed(m, was_chosen) & merges)),
             ]
             kept.append(delayed(m, read.data) & was_chosen.replicate(bits))
-        word = reduce(or_, kept)
+        word = delayed(m, reduce(or_, kept))
         m.d.comb += changed.eq((word & ~mask) | (new & mask))
         return word

@@ -24,6 +24,7 @@ from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemor
 from hdl.units.fetch import COUNT_BITS, Fetch, open_tile_layout
 from hdl.units.neuron import NeuronCore
 from hdl.units.norm import Norm
+from hdl.units.pipeline import delayed
 from hdl.units.router import Router
 from hdl.units.synapse import SynapseCore
 from isa.configurations import Configuration
@@ -32,7 +33,7 @@ from isa.formats import VECTOR
 from isa.instructions import FIRE
 
 _OPEN_TILES = 8
-SUMS_LATENCY = 4
+SUMS_LATENCY = 5
 
 
 def fire_counters_layout(c: Configuration) -> StructLayout:
@@ -65,7 +66,7 @@ class Fire(wiring.Component):
     nothing is executed only.
 
     tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
-    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 4 cycles later. A read in
+    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 5 cycles later. A read in
     the cycle of the transfer is still of that tile.
 
     counters: increments. Events and synaptic operations are counted when the neurons fire.
@@ -163,13 +164,13 @@ class Fire(wiring.Component):
 
     def _join(self, m: Module, platform, cores: list[SynapseCore]) -> None:
         """sums = the cores' words and their corrections, added up: carries are saved to the end."""
-        bits = self.c.accumulator_bits
-        correction = Signal(bits, reset_less=True)
-        # The sum is needed in the fourth cycle of a tile; the corrections come in the first.
-        m.d.sync += correction.eq(sum(core.correction for core in cores))
+        # The sum is needed in the fifth cycle of a tile; the corrections come in the first.
+        corrections = delayed(m, sum(core.correction for core in cores), 2,
+                              shape=self.c.accumulator_bits)  # fmt: skip
         for lane in range(self.c.vector_lanes):
-            words = [Value.cast(core.word[lane]) for core in cores]
-            m.d.sync += self.sums[lane].eq(_total(m, platform, [*words, correction]).as_signed())
+            saved = _save_carries([Value.cast(core.word[lane]) for core in cores])
+            words = [*(delayed(m, word) for word in saved), corrections]
+            m.d.sync += self.sums[lane].eq(_total(m, platform, words).as_signed())
 
     def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathers) -> Signal:
         """Tiles in order, each with its exponent and norm. Returns the number of open tiles.
@@ -218,11 +219,17 @@ class Fire(wiring.Component):
         ]
 
 
-def _total(m: Module, platform, words: list) -> Value:
-    """Sum of two or more equally wide words: three become two, bit by bit, until two are left."""
+def _save_carries(words: list) -> list:
+    """Two words, or one, with the sum of equally wide ones: three become two, bit by bit."""
     while len(words) > 2:
         a, b, c, *others = words
         carries = (a & b) | (a & c) | (b & c)
         words = [*others, a ^ b ^ c, Cat(Const(0, 1), carries[:-1])]
+    return words
+
+
+def _total(m: Module, platform, words: list) -> Value:
+    """Sum of two or more equally wide words."""
+    words = _save_carries(words)
     zero = Const(0, len(words[0]))
     return carry_sum(m, platform, words[0], lambda b, c, d: c | d, zero, words[1], zero)

@@ -130,7 +130,7 @@ class Silu(wiring.Component):
     value comes in cycle 6, combinational. Without `active` slope is 0 in the next cycle, and value
     in the one of its last register.
 
-    `widen` (0..11) is constant from the cycle before the first argument on.
+    `widen` (0..11) is constant from two cycles before the first argument on.
     """
 
     def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
@@ -151,16 +151,17 @@ class Silu(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         limit_bits, inside = _SILU_LIMIT_BITS, SILU_DELTA_BITS
+        widen = delayed(m, self.widen)  # the settings are far away
         # A place is the argument plus 8.
-        wide = [(argument << self.widen)[: limit_bits + 1] for argument in self.argument]
+        wide = [(argument << widen)[: limit_bits + 1] for argument in self.argument]
         places = [Cat(value[:limit_bits], ~value[limit_bits]) for value in wide]
         found = _table(
             m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES,
             [place[inside:] for place in places], self._contents, self._block, late=False,
         )  # fmt: skip
         # Half of what is shifted out at the end.
-        half = delayed(m, Cat(self.widen == i + 1 for i in range(SILU_FRACTION - 1)))
-        above = delayed(m, Cat(self.widen + i >= limit_bits for i in range(VECTOR.bits)))
+        half = delayed(m, Cat(widen == i + 1 for i in range(SILU_FRACTION - 1)))
+        above = delayed(m, Cat(widen + i >= limit_bits for i in range(VECTOR.bits)))
         for lane, (argument, piece) in enumerate(zip(self.argument, found, strict=True)):
             sign = argument[-1]
             negative = delayed(m, sign)
@@ -172,7 +173,7 @@ class Silu(wiring.Component):
             base = delayed(m, base, shape=signed(VECTOR.bits))
             base = base + Mux(delayed(m, beyond), 0, half)
             base = delayed(m, base, 3, shape=signed(VECTOR.bits + 1))
-            narrow = delayed(m, Mux(beyond, 0, self.widen), 5)
+            narrow = delayed(m, Mux(beyond, 0, widen), 5)
             rise = self.product[lane]
             bits = VECTOR.bits + 1
             line = carry_sum(

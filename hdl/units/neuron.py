@@ -295,10 +295,11 @@ class NeuronCore(wiring.Component):
         tile_end = (entry.last | stop) & place.end
         complete = step | stop
         payload = self.steps.payload
+        # That a step has spikes is seen behind the registers: they come late in their cycle.
+        offered = Signal()
+        m.d.comb += self.steps.valid.eq(offered & (payload.fired.any() | payload.place.end))
         with m.If(sent):
-            m.d.sync += self.steps.valid.eq(
-                complete & (Mux(phase.settle, payload.fired.any(), fired.any()) | tile_end)
-            )
+            m.d.sync += offered.eq(complete)
             # Where a step begins with another cycle than its fire nothing is lost, and a stop,
             # which comes late in its cycle, has no spikes: all potentials are 0.
             with m.If(phase.fire | first_cycle):

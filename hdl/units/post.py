@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream
+from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
@@ -21,6 +22,7 @@ from hdl.lib.shapes import (
     write_port,
 )
 from hdl.memory.style import QUEUE_WORDS
+from hdl.units.pipeline import delayed
 from hdl.units.post_issue import ADDRESS_BITS, COUNT_BITS, PostIssue
 from hdl.units.post_logits import PostLogits
 from hdl.units.post_pipeline import SHIFT_BITS, PostPipeline
@@ -29,22 +31,24 @@ from isa.configurations import Configuration
 from isa.formats import VECTOR
 from isa.instructions import POST
 
+_ISSUED = 3  # cycles from a word's description to cycle 1 of its way: its sums come from all over
+
 
 class Post(Component):
     """Executes POST instructions in order, one word of V elements a cycle.
 
     Counted from the cycle 0 in which a tile is valid and its first word is asked for, a word is
-    written in cycle 13 (vector_write), its magnitude in cycle 14, its maximum in 14 + log2(V).
-    `done` comes in cycle 14 of the last word, with a maximum or an argmax in 14 + log2(V): a read
-    in the next cycle sees everything. With logits it comes when the host has taken the last one.
-    Two cycles pass between tiles; words with a bias come every three cycles. An instruction starts
-    eleven cycles after the one before it, or later.
+    written in cycle 17 (vector_write), its magnitude in cycle 18, its maximum in 18 + log2(V).
+    `done` comes in cycle 18 of the last word, with a maximum or an argmax, or behind an instruction
+    with one that is not done by then, in 18 + log2(V): a read in the next cycle sees everything.
+    With logits it comes when the host has taken the last one. Two cycles pass between tiles; words
+    with a bias come every three cycles.
 
     instruction      waits are satisfied when it is presented
     tiles            popped two cycles after the tile's last word was asked for
     residual         is never refused (its grant is not looked at)
-    read_word, sums  the sums come three cycles after the word's number
-    next_word        read_word of the next cycle
+    read_word, sums  the sums come five cycles after the word's number
+    exponents        of the keys: read latency three cycles
     parameter_*      the parameter ring: offset of the next word that was not taken, how many
                      have arrived and were not taken; take removes words, seen in the next cycle
     logits           elements of a to_host instruction, when send_logits is set as it is accepted;
@@ -66,7 +70,6 @@ class Post(Component):
                 "settings": In(settings_layout()),
                 "tiles": In(stream.Signature(tile_layout())),
                 "read_word": Out(range(c.lanes // c.vector_lanes)),
-                "next_word": Out(range(c.lanes // c.vector_lanes)),
                 "sums": In(sums_layout(c)),
                 "parameters": Out(read_port(ADDRESS_BITS, parameter_layout(c))),
                 "parameter_pointer": In(ADDRESS_BITS),
@@ -112,8 +115,6 @@ class Post(Component):
             issue.parameter_pointer.eq(self.parameter_pointer),
             issue.parameter_available.eq(self.parameter_available),
             self.read_word.eq(issue.read_word),
-            self.next_word.eq(issue.next_word),
-            self.parameters.address.eq(issue.parameter_address),
             self.parameter_take.eq(issue.parameter_take),
             self.parameter_take_words.eq(issue.parameter_take_words),
             self.wait_stall.eq(issue.wait_stall),
@@ -121,43 +122,65 @@ class Post(Component):
             self.link_stall.eq(self.logits.valid & ~self.logits.ready),
         ]
 
-        # The word that was asked for k + 1 cycles ago, for k = 1, 2, ...: its sums come from all
-        # over the chip, so that everything else waits a cycle for them.
-        word = Signal.like(issue.issued)
-        m.d.sync += word.eq(issue.issued)
+        # The word that was asked for k + 3 cycles ago, for k = 1, 2, ...
+        word = issue.issued
+        for k in range(1, _ISSUED + 1):
+            before, word = word, Signal.like(word, name=f"issued_{k}")
+            m.d.sync += word.eq(before)
         valid, first, last = (
-            _delays(m, word[name], name, 13) for name in ("valid", "first", "last")
+            _delays(m, word[name], name, 15) for name in ("valid", "first", "last")
         )
-        # From cycle 10 to 12 the context of the word's own instruction: the front may have moved
-        # on, but two instructions are at least three cycles apart.
-        context, tail, sends = Signal(POST.layout()), Signal(range(c.vector_lanes)), Signal()
-        passed = Signal()  # of cycle 9, out of a register: an instruction's acceptance hangs on it
-        m.d.sync += passed.eq(valid[8] & first[8])
-        m.d.comb += issue.passed.eq(passed)
+        passed = Signal()  # cycle 11 of an instruction's first word
+        m.d.sync += passed.eq(valid[10] & first[10])
+        next_context = self._contexts(m, issue, passed)
+        # From cycle 12 to 14 the context of the word's own instruction: two of them are at least
+        # three cycles apart.
+        context = Signal.like(next_context, reset_less=True)
         with m.If(passed):
-            m.d.sync += [
-                context.eq(issue.context),
-                tail.eq(issue.last_index[: len(tail)]),
-                sends.eq(issue.sends),
-            ]
+            m.d.sync += context.eq(next_context)
         tile_last = _delays(m, issue.issued.tile_last, "tile_last", 2)
         m.d.comb += issue.tile_taken.eq(tile_last[2])
 
         mask = Signal(c.vector_lanes)
-        m.d.comb += mask.eq(Cat(~last[11] | (lane <= tail) for lane in range(c.vector_lanes)))
+        m.d.comb += mask.eq(
+            Cat(~last[13] | (lane <= context.tail) for lane in range(c.vector_lanes))
+        )
 
         m.d.comb += [pipeline.sums.eq(self.sums), pipeline.mask.eq(mask)]
-        self._parameters(m, word, pipeline, valid)
-        self._scale(m, issue, word, pipeline, valid, first)
-        self._residual(m, issue, pipeline, context, valid, first)
-        self._write(m, issue, pipeline, reduce, context, mask, valid, first, last)
-        self._finish(m, issue, logits, pipeline, context, sends, valid, last)
+        self._parameters(m, issue, word, pipeline, valid)
+        self._scale(m, issue, word, pipeline)
+        self._residual(m, next_context, pipeline, context, valid, first)
+        self._write(m, passed, next_context, pipeline, reduce, context, mask, valid, first, last)
+        self._finish(m, issue, logits, pipeline, context, valid, last)
         return m
 
-    def _parameters(self, m: Module, word, pipeline, valid) -> None:
-        """Gains in cycle 1; biases come in cycles 2 and 3 and wait for cycle 9."""
-        data = Signal.like(self.parameters.data, reset_less=True)
-        m.d.sync += data.eq(self.parameters.data)
+    def _contexts(self, m: Module, issue, passed) -> View:
+        """What the end of the pipeline needs of an instruction, from a queue: the front may be
+        several instructions further. The next one's, which `passed` takes."""
+        layout = _context_layout(self.c)
+        m.submodules.contexts = contexts = Memory(shape=layout, depth=QUEUE_WORDS, init=[])
+        write, read = contexts.write_port(), contexts.read_port(domain="comb")
+        started = Signal()
+        m.d.sync += [
+            started.eq(issue.accepted),
+            write.addr.eq(write.addr + started),
+            read.addr.eq(read.addr + passed),
+        ]
+        kept = set(POST.layout().members) & set(layout.members)
+        m.d.comb += [
+            write.en.eq(started),
+            *(write.data[name].eq(issue.context[name]) for name in sorted(kept)),
+            write.data.tail.eq(issue.last_index),
+            write.data.sends.eq(issue.sends),
+        ]
+        return read.data
+
+    def _parameters(self, m: Module, issue, word, pipeline, valid) -> None:
+        """Gains in cycle 1; biases come in cycles 2 and 3 and wait for cycle 11."""
+        # Registers on both sides of the memory: it is far, and the sums are later anyway.
+        m.d.comb += self.parameters.address.eq(delayed(m, issue.parameter_address))
+        data = Signal(self.parameters.data.shape())
+        m.d.comb += data.as_value().eq(delayed(m, self.parameters.data.as_value(), _ISSUED - 1))
         lanes = range(self.c.vector_lanes)
         for lane in lanes:
             m.d.comb += pipeline.parameters[lane].eq(
@@ -167,79 +190,82 @@ class Post(Component):
             shape=word_layout(self.c), depth=QUEUE_WORDS, init=[]
         )
         write, read = biases.write_port(), biases.read_port(domain="comb")
-        use_bias = _delays(m, word.use_bias, "use_bias", 9)
+        use_bias = _delays(m, word.use_bias, "use_bias", 11)
         low = Signal(parameter_layout(self.c), reset_less=True)
         m.d.sync += [
             low.eq(data),
             write.addr.eq(write.addr + write.en),
-            read.addr.eq(read.addr + (valid[9] & use_bias[9])),
+            read.addr.eq(read.addr + (valid[11] & use_bias[11])),
         ]
         kept = Signal.like(pipeline.bias, reset_less=True)
         m.d.comb += [write.en.eq(valid[3] & use_bias[3]), pipeline.bias.eq(kept)]
         for lane in lanes:
             high = data[lane][: VECTOR.bits - 16]
             m.d.comb += write.data[lane].eq(Cat(low[lane], high))
-            m.d.sync += kept[lane].eq(Mux(use_bias[9], read.data[lane], 0))
+            m.d.sync += kept[lane].eq(Mux(use_bias[11], read.data[lane], 0))
 
-    def _scale(self, m: Module, issue, word, pipeline, valid, first) -> None:
-        """Mantissa and shift for cycle 5; key exponents are asked for in cycle 2."""
-        mantissa = _delays(m, word.mantissa, "mantissa", 5)
-        use_keys = _delays(m, word.key_exponents, "use_keys", 4)
+    def _scale(self, m: Module, issue, word, pipeline) -> None:
+        """Mantissa for cycle 6, shift for cycle 7; key exponents are asked for in cycle 3."""
+        mantissa = _delays(m, word.mantissa, "mantissa", 6)
+        use_keys = _delays(m, word.key_exponents, "use_keys", 6)
         base = Signal(signed(SHIFT_BITS), name="shift_2", reset_less=True)
         m.d.sync += base.eq(word.shift - word.exponent - word.scale_exponent)
-        shift = _delays(m, base, "shift", 4)  # shift[1] is of cycle 2
-        address = self.exponents.address
-        with m.If(valid[1]):
-            m.d.sync += address.eq(Mux(first[1], issue.context.exponent_address, address + 1))
+        shift = _delays(m, base, "shift", 6)  # shift[1] is of cycle 2
+        issued = issue.issued  # while the context is of its instruction
+        address = Signal(ADDRESS_BITS)
+        with m.If(issued.valid):
+            m.d.sync += address.eq(Mux(issued.first, issue.context.exponent_address, address + 1))
         kept = Signal.like(pipeline.exponents, reset_less=True)
         for lane in range(self.c.vector_lanes):
-            m.d.sync += kept[lane].eq(Mux(use_keys[4], self.exponents.data[lane], 0))
+            m.d.sync += kept[lane].eq(Mux(use_keys[6], self.exponents.data[lane], 0))
         m.d.comb += [
-            pipeline.mantissa.eq(mantissa[5]),
-            pipeline.shift.eq(shift[4]),
+            self.exponents.address.eq(delayed(m, address, _ISSUED + 1)),
+            pipeline.mantissa.eq(mantissa[6]),
+            pipeline.shift.eq(shift[6]),
             pipeline.exponents.eq(kept),
         ]
 
-    def _residual(self, m: Module, issue, pipeline, context, valid, first) -> None:
-        """Asked for in cycle 9, so that the memory's output has a cycle of its own."""
+    def _residual(self, m: Module, next_context, pipeline, context, valid, first) -> None:
+        """Asked for in cycle 11, so that the memory's output has a cycle of its own."""
         port, wanted = self.residual, Signal()
-        use = Mux(first[8], issue.context.use_residual, wanted)
-        m.d.sync += port.request.eq(valid[8] & use)
-        with m.If(valid[8]):
+        use = Mux(first[10], next_context.use_residual, wanted)
+        m.d.sync += port.request.eq(valid[10] & use)
+        with m.If(valid[10]):
             m.d.sync += [
                 wanted.eq(use),
-                port.address.eq(Mux(first[8], issue.context.residual, port.address + 1)),
+                port.address.eq(Mux(first[10], next_context.residual, port.address + 1)),
             ]
         kept = Signal.like(pipeline.residual, reset_less=True)
         for lane in range(self.c.vector_lanes):
             m.d.sync += kept[lane].eq(Mux(context.use_residual, self.residual.data[lane], 0))
         m.d.comb += pipeline.residual.eq(kept)
 
-    def _write(self, m: Module, issue, pipeline, reduce, context, mask, valid, first, last) -> None:
-        control = Signal.like(reduce.control)  # of the word of cycle 12
+    def _write(self, m: Module, passed, next_context, pipeline, reduce, context, mask, valid, first,
+               last) -> None:  # fmt: skip
+        control = Signal.like(reduce.control)  # of the word of cycle 14
         # Words left of a segment; 0 never ends one. Comparisons are made a word before.
         segment_left, ended = Signal(8), Signal()
         none, one, two = (Signal(name=f"segment_is_{n}") for n in range(3))
         left_is_one = Signal()
-        with m.If(issue.passed):
+        with m.If(passed):
             m.d.sync += [
-                signal.eq(issue.context.segment == n) for n, signal in enumerate((none, one, two))
+                signal.eq(next_context.segment == n) for n, signal in enumerate((none, one, two))
             ]
-        begins = first[11] | ended
+        begins = first[13] | ended
         ends = Signal()
-        m.d.comb += ends.eq(last[11] | Mux(begins, one, left_is_one))
-        m.d.sync += control.valid.eq(valid[11])
-        with m.If(valid[11]):
+        m.d.comb += ends.eq(last[13] | Mux(begins, one, left_is_one))
+        m.d.sync += control.valid.eq(valid[13])
+        with m.If(valid[13]):
             m.d.sync += [
                 segment_left.eq(Mux(begins, context.segment, segment_left) - 1),
                 left_is_one.eq(~none & Mux(begins, two, segment_left == 2)),
                 ended.eq(ends),
-                control.first.eq(first[11]),
-                control.last.eq(last[11]),
+                control.first.eq(first[13]),
+                control.last.eq(last[13]),
                 control.segment_first.eq(begins),
                 control.segment_last.eq(ends),
                 control.magnitude.eq(
-                    Mux(first[11], context.magnitude, control.magnitude + ended)
+                    Mux(first[13], context.magnitude, control.magnitude + ended)
                 ),
                 control.write_magnitude.eq(context.to_vector),
                 control.write_maximum.eq(context.use_maximum),
@@ -247,18 +273,18 @@ class Post(Component):
                 control.maximum.eq(context.maximum),
                 control.join_magnitude.eq(context.join_magnitude),
                 self.vector_write.address.eq(
-                    Mux(first[11], context.destination, self.vector_write.address + 1)
+                    Mux(first[13], context.destination, self.vector_write.address + 1)
                 ),
             ]
-        mask_12 = Signal.like(mask, reset_less=True)
+        mask_14 = Signal.like(mask, reset_less=True)
         m.d.sync += [
-            mask_12.eq(mask),
-            self.vector_write.enable.eq(valid[11] & context.to_vector),
+            mask_14.eq(mask),
+            self.vector_write.enable.eq(valid[13] & context.to_vector),
         ]
         m.d.comb += [
             self.vector_write.data.eq(pipeline.result),
             reduce.word.eq(pipeline.result),
-            reduce.mask.eq(mask_12),
+            reduce.mask.eq(mask_14),
             reduce.control.eq(control),
             self.next_token.eq(reduce.next_token),
             self.magnitude_join.eq(reduce.magnitude_join),
@@ -266,48 +292,55 @@ class Post(Component):
         ]
         connect(m, reduce.magnitude_write, flipped(self.magnitude_write))
         connect(m, reduce.maximum_write, flipped(self.maximum_write))
-        m.d.sync += self.saturations.eq(Mux(valid[12], pipeline.clipped, 0))
+        m.d.sync += self.saturations.eq(Mux(valid[14], pipeline.clipped, 0))
 
-    def _finish(self, m: Module, issue, logits, pipeline, context, sends, valid, last) -> None:
+    def _finish(self, m: Module, issue, logits, pipeline, context, valid, last) -> None:
         levels = (self.c.vector_lanes - 1).bit_length()
-        reduces, sends_13, started = Signal(), Signal(), Signal()
+        reduces, sends, started = Signal(), Signal(), Signal()
         flushing = Signal()  # every word is with the logits queue, the host still takes some
-        in_flight = Signal(3)
+        in_flight = Signal(range(QUEUE_WORDS))
         m.d.sync += [
             started.eq(issue.accepted),
             reduces.eq(context.use_maximum | context.argmax),
-            sends_13.eq(sends),
+            sends.eq(context.sends),
             in_flight.eq(in_flight + issue.accepted - self.done),
         ]
-        ended = valid[13] & last[13]
-        quick, slow = Signal(), Signal(levels + 1)  # slow: from cycle 13 to 13 + levels
+        ended = valid[15] & last[15]
+        # slow: from cycle 15 to 15 + levels. What comes behind one goes the same way: done comes in
+        # order.
+        quick, slow = Signal(), Signal(levels + 1)
         all_sent = Signal(levels + 1)
+        behind = reduces | slow[1:].any()
         m.d.comb += [
-            quick.eq(ended & ~reduces & ~sends_13),
-            slow[0].eq(ended & reduces & ~sends_13),
-            all_sent[0].eq(ended & sends_13),
+            quick.eq(ended & ~behind & ~sends),
+            slow[0].eq(ended & behind & ~sends),
+            all_sent[0].eq(ended & sends),
         ]
         m.d.sync += [slow[1:].eq(slow), all_sent[1:].eq(all_sent)]
         m.d.sync += flushing.eq((flushing & ~logits.empty) | all_sent[-1])
-        # A quick one waits while a slow one before it is under way: done comes in order.
-        owed, waiting, pay = Signal(2), Signal(2), Signal()
-        m.d.comb += [
-            waiting.eq(owed + quick + issue.sent),
-            pay.eq((waiting != 0) & ~slow.any()),
-        ]
-        m.d.sync += owed.eq(waiting - pay)
         m.d.comb += [
             logits.start.eq(started & issue.sends),
             logits.last_index.eq(issue.last_index),
             logits.reserve.eq(issue.reserve),
-            logits.push.eq(valid[12] & sends),
+            logits.push.eq(valid[14] & context.sends),
             logits.word.eq(pipeline.result),
             issue.room.eq(logits.room),
             issue.sent.eq(flushing & logits.empty),
-            self.done.eq(slow[-1] | pay),
+            self.done.eq(slow[-1] | quick | issue.sent),
             self.busy.eq(in_flight != 0),
             self.logits_count.eq(issue.last_index + 1),
         ]
+
+
+def _context_layout(c: Configuration) -> StructLayout:
+    """What the end of the pipeline needs of an instruction."""
+    fields = POST.layout().members
+    names = (
+        "use_residual", "residual", "to_vector", "destination", "magnitude", "segment",
+        "join_magnitude", "use_maximum", "maximum", "argmax",
+    )  # fmt: skip
+    more = {"tail": range(c.vector_lanes), "sends": 1}  # the last word's last lane; to the host
+    return StructLayout({**{name: fields[name] for name in names}, **more})
 
 
 def _delays(m: Module, signal, name: str, cycles: int) -> list:

@@ -46,9 +46,9 @@ def issue_layout() -> StructLayout:
 class PostIssue(Component):
     """Issues the words of an instruction; `issued` describes the word of the cycle before.
 
-    context is the instruction under way, last_index its last element; both hold until `passed`
-    says that its first word has taken them over further down. sends: logits go to the host; no
-    other instruction is taken until `sent`. room: the logits queue can take another word, which
+    context is the instruction under way, last_index its last element, from the cycle after
+    `accepted` to the one after its last word at least. sends: logits go to the host; no other
+    instruction is taken until `sent`. room: the logits queue can take another word, which
     `reserve` announces.
     tile_taken pops the tile, two cycles after its last word was issued. A bias takes three
     parameter words, so its words come every three cycles.
@@ -66,7 +66,6 @@ class PostIssue(Component):
                 "tiles": In(stream.Signature(tile_layout())),
                 "tile_taken": In(1),
                 "read_word": Out(range(self.tile_words)),
-                "next_word": Out(range(self.tile_words)),  # read_word of the next cycle
                 "parameter_address": Out(ADDRESS_BITS),
                 "parameter_pointer": In(ADDRESS_BITS),
                 "parameter_available": In(ADDRESS_BITS),
@@ -79,7 +78,6 @@ class PostIssue(Component):
                 "last_index": Out(COUNT_BITS),
                 "sends": Out(1),
                 "active": Out(1),
-                "passed": In(1),
                 "sent": In(1),
                 "room": In(1),
                 "reserve": Out(1),
@@ -94,7 +92,6 @@ class PostIssue(Component):
         lane_bits = (c.vector_lanes - 1).bit_length()
         tile_word_bits = self.tile_words.bit_length()
 
-        held = Signal()  # the first word has not yet taken the context over
         fresh = Signal()  # no word was issued yet
         popping = Signal()  # the tile's last word was issued, its sum is still to come
         exhausted = Signal()  # and it was the instruction's last word
@@ -118,7 +115,7 @@ class PostIssue(Component):
                     (offered.count >> lane_bits) == 1,
                 )
             ),
-            self.instruction.ready.eq(~self.active & (~held | self.passed) & ~self.sends),
+            self.instruction.ready.eq(~self.active & ~self.sends),
             self.accepted.eq(self.instruction.valid & self.instruction.ready),
         ]
 
@@ -167,11 +164,9 @@ class PostIssue(Component):
                     self.settings.parameter_ring_base | (self.parameter_pointer & ring_mask)
                 )
 
-        m.d.sync += self.read_word.eq(self.next_word)
-        m.d.comb += self.next_word.eq(self.read_word)
         with m.If(issue):
-            m.d.comb += self.next_word.eq(Mux(tile_last, context.lane_offset, self.read_word + 1))
             m.d.sync += [
+                self.read_word.eq(Mux(tile_last, context.lane_offset, self.read_word + 1)),
                 fresh.eq(0),
                 words_left.eq(words_left - 1),
                 last.eq(words_left == 1),
@@ -202,13 +197,13 @@ class PostIssue(Component):
             m.d.sync += waiting.eq(self.active & ~ends)
         with m.Elif((phase == 2) & ~popping):
             m.d.sync += waiting.eq(1)
-        with m.If(self.passed):
-            m.d.sync += held.eq(0)
         with m.If(self.sent):
             m.d.sync += self.sends.eq(0)
         with m.If(~self.active):
-            m.d.comb += self.next_word.eq(offered.lane_offset)
-            m.d.sync += at_end.eq(offered.lane_offset == self.tile_words - 1)
+            m.d.sync += [
+                self.read_word.eq(offered.lane_offset),
+                at_end.eq(offered.lane_offset == self.tile_words - 1),
+            ]
         with m.If(self.accepted):
             m.d.sync += [
                 context.eq(offered),
@@ -220,7 +215,6 @@ class PostIssue(Component):
                 address.eq(offered.parameters),
                 self.sends.eq(offered.to_host & self.send_logits),
                 self.active.eq(1),
-                held.eq(1),
                 fresh.eq(1),
                 # A residual may be what the instruction before writes: one more cycle apart. A
                 # stream needs the pointer and the count as its last reader left them.

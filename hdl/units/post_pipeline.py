@@ -24,11 +24,12 @@ class PostPipeline(Component):
 
     cycle 1   parameters: gain (8 bits) and drop (6 bits above it) of each lane
     cycle 2   sums
-    cycle 5   mantissa (unsigned), shift and exponents: lane l shifts right by
-              shift - exponents[l], negative is left, at most 24
-    cycle 10  bias (0 where there is none)
-    cycle 11  residual (0 where there is none), mask (lanes whose result counts)
-    cycle 12  result (0 in masked lanes), clipped: how many of the four steps saturated in lanes
+    cycle 6   mantissa (unsigned)
+    cycle 7   shift and exponents: lane l shifts right by shift - exponents[l], negative is left,
+              at most 24
+    cycle 12  bias (0 where there is none)
+    cycle 13  residual (0 where there is none), mask (lanes whose result counts)
+    cycle 14  result (0 in masked lanes), clipped: how many of the four steps saturated in lanes
               that count
     """
 
@@ -52,25 +53,25 @@ class PostPipeline(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        mantissa = _register(m, self.mantissa, "mantissa_6")
+        mantissa = _register(m, self.mantissa, "mantissa_7")
         clipped = [self._lane(m, platform, lane, mantissa) for lane in range(self.c.vector_lanes)]
         lanes, early = range(len(clipped)), []
-        for step, ready in enumerate((6, 10, 11)):
+        for step, ready in enumerate((7, 12, 13)):
             flags = Cat(flag[step] for flag in clipped)
-            for cycle in range(ready, 11):
+            for cycle in range(ready, 13):
                 flags = _register(m, flags, f"clipped{step}_{cycle + 1}")
             early.append(flags & self.mask)
         # The steps before the last are counted a cycle earlier, by pairs of lanes.
         pairs = [
             _count([flags[i] for flags in early for i in (lane, lane + 1)]) for lane in lanes[::2]
         ]
-        pairs = [_register(m, count, f"clipped_12_{i}") for i, count in enumerate(pairs)]
-        last = Cat(flag[3] for flag in clipped) & _register(m, self.mask, "mask_12")
+        pairs = [_register(m, count, f"clipped_14_{i}") for i, count in enumerate(pairs)]
+        last = Cat(flag[3] for flag in clipped) & _register(m, self.mask, "mask_14")
         m.d.comb += self.clipped.eq(_count([*pairs, _count([last[lane] for lane in lanes])]))
         return m
 
     def _lane(self, m: Module, platform, lane: int, mantissa: Value) -> tuple[Value, ...]:
-        """Builds a lane; returns its saturation flags, ready in cycles 6, 10, 11 and 12."""
+        """Builds a lane; returns its saturation flags, ready in cycles 7, 12, 13 and 14."""
 
         def register(value, name: str) -> Signal:
             return _register(m, value, f"{name}_{lane}")
@@ -83,22 +84,23 @@ class PostPipeline(Component):
         gain = register(parameter[: GAIN.bits], "gain_2")
         drop = register(parameter[GAIN.bits : GAIN.bits + DROP.bits], "drop_2")
 
-        product = register(_product(m, platform, self.sums[lane], gain), "product_3")
-        drop = register(drop, "drop_3")
+        product = register(_product(m, platform, self.sums[lane], gain, f"sums_3_{lane}"),
+                           "product_4")
+        drop = register(register(drop, "drop_3"), "drop_4")
         doubled = Cat(Const(0, 1), product).as_signed()
-        y1, flag1 = clip(round_shift_window(m, doubled, drop, VECTOR.bits), "y1_6")
+        y1, flag1 = clip(round_shift_window(m, doubled, drop, VECTOR.bits), "y1_7")
 
-        shift = register(self.shift - self.exponents[lane], "shift_6")
-        amount = register(_amount(shift), "amount_7")
-        product = register(_product(m, platform, y1, mantissa), "product_7")
+        shift = register(self.shift - self.exponents[lane], "shift_8")
+        amount = register(_amount(shift), "amount_9")
+        product = register(_product(m, platform, y1, mantissa, f"y1_8_{lane}"), "product_9")
         doubled = Cat(Const(0, 1 + MAXIMUM_LEFT_SHIFT), product).as_signed()
-        y2, flag2 = clip(round_shift_window(m, doubled, amount, VECTOR.bits), "y2_10")
+        y2, flag2 = clip(round_shift_window(m, doubled, amount, VECTOR.bits), "y2_12")
 
-        y3, flag3 = clip(y2 + self.bias[lane], "y3_11")
+        y3, flag3 = clip(y2 + self.bias[lane], "y3_13")
         total, beyond = saturate(y3 + self.residual[lane], VECTOR.bits)
-        y4 = register(Mux(self.mask[lane], total, 0), "y4_12")
+        y4 = register(Mux(self.mask[lane], total, 0), "y4_14")
         m.d.comb += self.result[lane].eq(y4)
-        return flag1, flag2, flag3, register(beyond, "y4_12_flag")
+        return flag1, flag2, flag3, register(beyond, "y4_14_flag")
 
 
 def _register(m: Module, value, name: str) -> Signal:
@@ -109,17 +111,16 @@ def _register(m: Module, value, name: str) -> Signal:
     return register
 
 
-def _product(m: Module, platform, value: Value, code: Value) -> Value:
-    """value times the unsigned code of 2**n bits: a tree of n carry chains, for the clock."""
+def _product(m: Module, platform, value: Value, code: Value, name: str) -> Value:
+    """value times the unsigned code of 2**n bits, a cycle later: a tree of n carry chains, with
+    registers behind its first ones, for the clock."""
     bits = len(value) + 2
     wide = Cat(value, value[-1].replicate(2))
     double = Cat(Const(0, 1), wide)[:bits]
-    parts = [
-        masked_sum(
-            m, platform, wide, low.replicate(bits), double, high.replicate(bits)
-        ).as_signed()
-        for low, high in zip(code[::2], code[1::2], strict=True)
-    ]
+    parts = []
+    for k, (low, high) in enumerate(zip(code[::2], code[1::2], strict=True)):
+        some = masked_sum(m, platform, wide, low.replicate(bits), double, high.replicate(bits))
+        parts.append(_register(m, some.as_signed(), f"{name}_{k}"))
     step = 2
     while len(parts) > 1:
         parts = [

@@ -214,7 +214,7 @@ class VectorUnit(wiring.Component):
                 silu.argument[lane].eq(source),
                 softmax.scores[lane].eq(source),
                 softmax.present[lane].eq(present),
-                softmax.exponents[lane].eq(delayed(m, self.value_exponents.data[lane])),
+                softmax.exponents[lane].eq(self.value_exponents.data[lane]),
             ]
             with m.If(rotates):
                 m.d.comb += products.value[lane].eq(source)

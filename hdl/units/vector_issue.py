@@ -1,6 +1,6 @@
 """The vector unit's instruction under way: which words it reads when, and when it is done."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -71,15 +71,12 @@ class VectorIssue(wiring.Component):
 
         # Addresses on the ports, as long as there is room for all that is under way.
         asked, granted, source_next = Signal(), Signal(), Signal()
-        at_rotation = c.vector_depth + rotation_at[1:]  # two rotation words in one
-        other = Mux(self.operations[Operation.ROTATE], at_rotation, operand_at)
         m.d.comb += [
             self.request.eq(~none_left & ~full),
             granted.eq(self.request & self.grant),
             source_next.eq(asked | ~self.two),
             self.asks.eq(granted & ~source_next),
             self.issue.eq(granted & source_next),
-            self.address.eq(Mux(source_next, source_at, other)),
             self.upper.eq(rotation_at[0]),
             self.last.eq(one_left),
             self.segment_end.eq(one_left | one_in_segment),
@@ -110,16 +107,32 @@ class VectorIssue(wiring.Component):
             & (none_under_way | (one_under_way & self.popped))
             & (~scalar_pending | self.scalar_valid)
         )
+        # The address comes out of a register: the memory's readers are far from each other.
+        def other(at_rotation, at_operand, rotates) -> Value:
+            """Address of a rotation word, of which two are in one, or of an operand."""
+            return Mux(rotates, c.vector_depth + at_rotation[1:], at_operand)
+
+        with m.If(self.asks):
+            m.d.sync += [
+                self.address.eq(source_at),
+                operand_at.eq(operand_at + 1),
+                rotation_at.eq(Mux(self.segment_end, self.rotation_base, rotation_at + 1)),
+            ]
         with m.If(self.issue):
+            m.d.sync += self.address.eq(
+                Mux(
+                    self.two,
+                    other(rotation_at, operand_at, self.operations[Operation.ROTATE]),
+                    source_at + 1,
+                )
+            )
             m.d.sync += [
                 left.eq(left - 1),
                 one_left.eq(left == 2),
                 none_left.eq(one_left),
                 one_in_segment.eq(Mux(self.segment_end, short, segment_left == 2)),
                 source_at.eq(source_at + 1),
-                operand_at.eq(operand_at + 1),
                 self.exponent_at.eq(self.exponent_at + 1),
-                rotation_at.eq(Mux(self.segment_end, self.rotation_base, rotation_at + 1)),
                 segment_left.eq(Mux(self.segment_end, segment, segment_left - 1)),
                 self.magnitude_at.eq(self.magnitude_at + self.segment_end),
             ]
@@ -131,12 +144,17 @@ class VectorIssue(wiring.Component):
             new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
             more = self.position >> lane_bits
             segment_new = Mux(new_weighs, 0, new.segment)
+            rotates = new.operation == Operation.ROTATE
+            two = rotates | (new.operation == Operation.MODULATE)
             m.d.sync += [
                 *(self.operations[o].eq(new.operation == o) for o in Operation),
                 running.eq(1),
                 self.weighs.eq(new_weighs),
                 self.store.eq(new.operation.matches(Operation.STORE_KEY, Operation.STORE_VALUE)),
-                self.two.eq(new.operation.matches(Operation.ROTATE, Operation.MODULATE)),
+                self.two.eq(two),
+                self.address.eq(
+                    Mux(two, other(self.rotation_base, new.operand, rotates), new.source)
+                ),
                 scalar_pending.eq(new_weighs),
                 left.eq(Mux(new_weighs, more + 1, new.count)),
                 one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),

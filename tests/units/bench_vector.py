@@ -33,7 +33,7 @@ class Bench:
         """Takes over the model's state, which others changed; only while the unit is idle."""
         dut, model = self.dut, self.model
         self.memory, self.exponents = model.memory.copy(), model.exponents.copy()
-        self.late_exponents = 0  # the word that was read a cycle ago
+        self.late_exponents = [0, 0]  # the words that were read one and two cycles ago
         self.magnitudes, self.maxima = list(model.magnitudes), list(model.maxima)
         dut.position.value = model.position
         dut.rotation_base.value = model.rotation_base
@@ -99,15 +99,15 @@ class Bench:
 
     def _read(self) -> None:
         """Vector memory answers a cycle after the address, with what was there before this cycle;
-        the exponents' memory a cycle later."""
+        the exponents' memory two cycles later."""
         dut = self.dut
         dut.memory__data.value = self._word(int(dut.memory__address.value))
-        dut.value_exponents__data.value = self.late_exponents
+        dut.value_exponents__data.value = self.late_exponents.pop(0)
         word, mask = 0, (1 << EXPONENT.bits) - 1
         at = int(dut.value_exponents__address.value) % len(self.exponents)
         for exponent in self.exponents[at][::-1]:
             word = word << EXPONENT.bits | (int(exponent) & mask)
-        self.late_exponents = word
+        self.late_exponents.append(word)
 
     def _word(self, address: int) -> int:
         """A word of vector memory; behind the vectors two words of the rotation table in one."""

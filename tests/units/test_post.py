@@ -104,7 +104,7 @@ class Bench:
     async def _play(self) -> None:
         dut, c, world = self.dut, self.c, self.world
         v = c.vector_lanes
-        word, sums, late = None, [0] * v, 0
+        word, later, exponents = None, [[0] * v] * 3, [0, 0]
         self._ring_ports()
         while True:
             await RisingEdge(dut.clk)
@@ -112,17 +112,19 @@ class Bench:
             if dut.tiles__valid.value == 1 and dut.tiles__ready.value == 1:
                 self.popped += 1
                 self.pop_cycles.append(self.cycle)
-            # Sums: three registers after read_word. A tile that was popped is overwritten.
-            dut.sums.value = _join(sums, c.accumulator_bits)
+            # Sums: five registers after read_word. A tile that was popped is overwritten.
+            dut.sums.value = _join(later.pop(0), c.accumulator_bits)
             sums = [self.rng.getrandbits(c.accumulator_bits) for _ in range(v)]
             if word is not None and word[0] == self.popped < len(self.sums):
                 sums = self.sums[word[0]][word[1] * v : (word[1] + 1) * v].tolist()
                 sums = [int(s) & ((1 << c.accumulator_bits) - 1) for s in sums]
+            later.append(sums)
             word = (self.popped, int(dut.read_word.value))
 
             dut.parameters__data.value = self._parameter(int(dut.parameters__address.value))
             at = int(dut.exponents__address.value)
-            dut.exponents__data.value, late = late, self._read(world.exponents, at, 8)
+            dut.exponents__data.value = exponents.pop(0)
+            exponents.append(self._read(world.exponents, at, 8))
             at = int(dut.residual__address.value)
             dut.residual__data.value = self._read(self.vector, at, 24)
             self._observe()
@@ -269,8 +271,8 @@ async def a_slow_host_stalls_and_loses_nothing(dut):
 
 @cocotb.test()
 async def done_comes_in_order(dut):
-    """A short instruction right behind one with a maximum: its done waits, none is lost. Its word
-    comes three cycles behind, so that with few lanes there is less to wait for."""
+    """A short instruction right behind one with a maximum: its done stays behind, none is lost. Its
+    word comes three cycles later, so that with few lanes there is nothing to wait for."""
     await start(dut)
     world = _world("order")
     bench = Bench(dut, world, 0.0, 0.0)
@@ -279,7 +281,7 @@ async def done_comes_in_order(dut):
     quick = plain | dict(count=1, argmax=0, use_maximum=0)
     await bench.run([world.random_case(**(quick if k % 2 else slow)) for k in range(12)])
     levels = world.c.vector_lanes.bit_length() - 1
-    expected = {max(1, 3 - levels)}
+    expected = {3 if levels >= 3 else 3 - levels}  # the same way, or a shorter one
     assert {b - a for a, b in list(pairwise(bench.done_cycles))[::2]} == expected
 
 
@@ -295,8 +297,8 @@ async def slow_parameters_stall_until_a_tile_has_all(dut):
 
 @cocotb.test()
 async def throughput(dut):
-    """Latency 13 to the write and 14 to done (log2(V) more with a maximum or an argmax); a word a
-    cycle, two cycles from tile to tile; short instructions every eleven cycles."""
+    """Latency 17 to the write and 18 to done (log2(V) more with a maximum or an argmax); a word a
+    cycle, two cycles from tile to tile; short instructions every three cycles."""
     await start(dut)
     world = _world("throughput")
     c = world.c
@@ -309,18 +311,18 @@ async def throughput(dut):
     cases = [world.random_case(**plain) for _ in range(4)]
     await bench.run(cases)
     first = bench.pop_cycles[0] - a_tile - 1  # popped two cycles after the tile's last word
-    assert bench.write_cycles[0] == first + 13
+    assert bench.write_cycles[0] == first + 17
     period = a_tile + 2
-    expected = [first + 13 + period * t + w for t in range(4 * tiles) for w in range(a_tile)]
+    expected = [first + 17 + period * t + w for t in range(4 * tiles) for w in range(a_tile)]
     assert bench.write_cycles == expected
     levels = c.vector_lanes.bit_length() - 1
     slow = [levels * (case.fields["use_maximum"] | case.fields["argmax"]) for case in cases]
     last_words = [first + period * tiles * (k + 1) - 3 for k in range(4)]
-    assert bench.done_cycles == [t + 14 + s for t, s in zip(last_words, slow, strict=True)]
+    assert bench.done_cycles == [t + 18 + s for t, s in zip(last_words, slow, strict=True)]
 
     bench = Bench(dut, world, 0.0, 0.0)
     await bench.run([world.random_case(**plain | {"count": 1}) for _ in range(8)])
-    assert {b - a for a, b in pairwise(bench.write_cycles)} == {11}
+    assert {b - a for a, b in pairwise(bench.write_cycles)} == {3}
 
     bench = Bench(dut, world, 0.0, 0.0)
     await bench.run([world.random_case(**plain | {"use_parameters": 1, "use_bias": 1})])

@@ -87,10 +87,10 @@ async def pairs(dut):
 async def exponents(dut):
     c = configuration(parameters()["configuration"])
     rng = generator(f"exponents {c.name}")
-    last = deque([0, 0], maxlen=2)
+    last = deque([0, 0, 0], maxlen=3)
 
     def write():
-        # Not the same word in three cycles in succession.
+        # Not the same word in four cycles in succession.
         word = last[0]
         while word in last:
             word = rng.randrange(c.exponent_depth)
@@ -108,7 +108,7 @@ async def exponents(dut):
 
     await start(dut)
     layout = exponents_layout(c)
-    await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=4, latency=2, takes=True)
+    await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=5, latency=3, takes=True)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "minimal"])
