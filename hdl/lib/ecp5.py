@@ -5,6 +5,8 @@ other families) the twin. Cells: Lattice FPGA-TN-02200 and the models of Yosys (
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Array, Cat, Const, Instance, Module, Signal, Value
 
@@ -97,6 +99,31 @@ def _carry_chain(m: Module, table: int, a: Value, b: Value, c: Value, d: Value, 
             o_COUT=carries[k + 1], **ports,
         )  # fmt: skip
     return total[:bits]
+
+
+_OR = 0xFFFE  # the look-up table a | b | c | d
+
+
+def either(m: Module, platform, words: Sequence[Value]) -> Value:
+    """The OR of equally wide words, in tables that stay whole: one a bit for up to four words.
+
+    For a result with several readers: synthesis may take an OR apart and give each reader tables
+    of its own for it. The result is unsigned.
+    """
+    words = [Value.cast(w) for w in words]
+    bits = len(words[0])
+    if {len(w) for w in words} != {bits}:
+        raise ValueError("either takes equally wide words")
+    if len(words) == 1 or not is_ecp5(platform):
+        return reduce(or_, (w.as_unsigned() for w in words))
+    if len(words) > 4:
+        return either(m, platform, [*words[4:], either(m, platform, words[:4])])
+    joined = Signal(bits, name="joined")
+    for k in range(bits):
+        inputs = [*(w[k] for w in words), *(Const(0, 1) for _ in range(4 - len(words)))]
+        ports = {f"i_{name}": value for name, value in zip("ABCD", inputs, strict=True)}
+        m.submodules += Instance("LUT4", p_INIT=Const(_OR, 16), o_Z=joined[k], **ports)
+    return joined
 
 
 _SELECT = 0xCACA  # the look-up table c ? b : a, whatever d

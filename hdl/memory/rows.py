@@ -9,6 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.copies import copy_of
+from hdl.lib.ecp5 import either
 from hdl.lib.shapes import LINK_WEIGHTS, row_write_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
@@ -115,7 +116,7 @@ class RowMemory(wiring.Component):
                 m.d.sync += here.eq(in_range & presented.cores[core] & in_bank)
                 written.append(here)
             parts = [
-                self._part(m, core, first, write, word, written, address, enable, chunks)
+                self._part(m, platform, core, first, write, word, written, address, enable, chunks)
                 for first in range(0, c.lanes, PART_LANES)
             ]
             m.d.comb += self.data[core].eq(Cat(parts))
@@ -134,8 +135,8 @@ class RowMemory(wiring.Component):
             joined = word
         return joined
 
-    def _part(self, m: Module, core: int, first_lane: int, write, word, written: list, address,
-              enable, chunks: list[Signal]) -> Value:  # fmt: skip
+    def _part(self, m: Module, platform, core: int, first_lane: int, write, word, written: list,
+              address, enable, chunks: list[Signal]) -> Value:  # fmt: skip
         """The banks of some lanes of a core, behind registers of their own; what they read."""
         c, bank_rows = self.c, self.bank_rows
         offset_bits = (bank_rows - 1).bit_length()
@@ -174,7 +175,8 @@ class RowMemory(wiring.Component):
                 read_port.en.eq(reads),
             ]
             outputs.append(self._output(m, f"{bank}_{name}", read_port.data, read_here, own))
-        return _joined(outputs)
+        # The core reads this and so does read-back, for which synthesis would join them once more.
+        return either(m, platform, outputs)
 
     def _output(self, m: Module, name: str, data, read, chunks: list[Signal]) -> Signal:
         """A bank's output register: those chunks of data that were read a cycle ago, else 0."""
