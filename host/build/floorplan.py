@@ -1,4 +1,5 @@
-"""Where the row memories go, decided before placement: a core a row of block RAM, lane by lane.
+"""Where block RAM goes, decided before placement: a core a row of blocks, lane by lane, and the
+blocks of every other memory next to each other.
 
 Rows nearly fill the block RAM of a part that holds a model. A placer that finds out by itself which
 block goes where leaves a lane's two banks, and the lanes of a word, far from each other: on the
@@ -13,6 +14,10 @@ from host.build.netlist import top
 
 _BLOCK = "DP16KD"
 _ROWS = re.compile(r"\.rows\.core_(\d+)_bank_(\d+)_part_(\d+)\.\d+\.(\d+)$")
+# The other memories, in the order of the rows where their blocks go: the last rows of the part are
+# the nearest to each other, and vector memory has the most wires.
+_OTHERS = tuple(re.compile(rf"\.{name}\.memory\.\d+\.(\d+)$") for name in
+                (r"sequencer\.program", "parameters", r"device\.memory"))
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,21 @@ def _columns(first: int, groups: int) -> list[int]:
 _GRIDS = {"LFE5U-85F": Grid((22, 46, 70, 82), (*_columns(4, 7), *_columns(69, 6)))}
 
 
-def place_rows(design: dict, part: str) -> int:
+def place_blocks(design: dict, part: str) -> int:
     """Gives blocks of row memories a place (attribute BEL); returns how many have one.
 
     design: the JSON that Yosys writes. Core k gets row k of the part's grid, its blocks in the
-    order of their lanes; the middle of every row stays free for other memories. Nothing gets a
-    place where the part's grid is not known, where a core needs more than a row or there are more
-    cores than rows, and where rows take less than half of the blocks: a small design is better
-    placed freely.
+    order of their lanes; the middle of every row stays free for other memories. These go there
+    memory by memory, if all of the part's other blocks are of memories that are known here and
+    find room. Nothing gets a place where the part's grid is not known, where a core needs more than
+    a row or there are more cores than rows, and where rows take less than half of the blocks: a
+    small design is better placed freely.
     """
     grid = _GRIDS.get(part)
-    return _place(top(design)["cells"], grid) if grid else 0
+    if not grid:
+        return 0
+    cells = top(design)["cells"]
+    return _place(cells, grid) + _place_others(cells, grid)
 
 
 def _place(cells: dict, grid: Grid) -> int:
@@ -71,3 +80,21 @@ def _place(cells: dict, grid: Grid) -> int:
         for k, name in enumerate(blocks):
             cells[name]["attributes"]["BEL"] = grid.name(row, k if k < left else k + free)
     return count
+
+
+def _place_others(cells: dict, grid: Grid) -> int:
+    """Fills what the rows have left, row by row; 0 where they have no places."""
+    blocks = {name: cell["attributes"] for name, cell in cells.items() if cell["type"] == _BLOCK}
+    taken = {given["BEL"] for given in blocks.values() if "BEL" in given}
+    found = []
+    for name in blocks.keys() - {name for name, given in blocks.items() if "BEL" in given}:
+        order = [(k, int(match[1])) for k, kind in enumerate(_OTHERS)
+                 if (match := kind.search(name))]
+        found += [(*place, name) for place in order]
+    free = [name for row in range(len(grid.rows)) for column in range(len(grid.columns))
+            if (name := grid.name(row, column)) not in taken]
+    if not taken or len(found) != len(blocks) - len(taken) or len(found) > len(free):
+        return 0
+    for (*_, name), place in zip(sorted(found), free, strict=False):
+        blocks[name]["BEL"] = place
+    return len(found)

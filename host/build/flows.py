@@ -92,7 +92,7 @@ def _command(plan: BuildPlan, number: int) -> list[str]:
 
 
 def _prepare_ecp5(design: dict, part: str) -> dict:
-    floorplan.place_rows(design, part)
+    floorplan.place_blocks(design, part)
     carries.begin_chains(design)
     global_nets.free_logic(design)
     return design

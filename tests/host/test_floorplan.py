@@ -1,11 +1,11 @@
-"""Where row memories go before placement."""
+"""Where block RAM goes before placement."""
 
 import random
 import re
 
 import pytest
 
-from host.build.floorplan import place_rows
+from host.build.floorplan import place_blocks
 from tests.seeds import seed
 
 BANKS = {"0": 32, "1": 16}  # blocks of a core's banks, as in `ulx3s`
@@ -17,11 +17,15 @@ def name(core: int, bank: str, block: int, blocks: int) -> str:
     return f"core.device.fire.rows.core_{core}_bank_{bank}_part_{part}.0.{within}"
 
 
-def netlist(cores: int, banks: dict[str, int] = BANKS) -> dict:
+OTHERS = {"sequencer.program": 6, "parameters": 4, "memory": 6}  # blocks, as in `ulx3s`
+
+
+def netlist(cores: int, banks: dict[str, int] = BANKS, others: dict[str, int] = OTHERS) -> dict:
     """Cells in any order, as Yosys names them, with others between them."""
     names = [name(core, bank, k, blocks)
              for core in range(cores) for bank, blocks in banks.items() for k in range(blocks)]
-    names += [f"core.device.memory.memory.0.{k}" for k in range(6)]
+    names += [f"core.device.{memory}.memory.0.{k}" for memory, blocks in others.items()
+              for k in range(blocks)]
     random.Random(seed()).shuffle(names)
     cells = {cell: {"type": "DP16KD", "attributes": {}} for cell in names}
     cells[name(0, "0", 0, 1) + "_LUT4_Z"] = {"type": "LUT4", "attributes": {}}
@@ -29,7 +33,7 @@ def netlist(cores: int, banks: dict[str, int] = BANKS) -> dict:
 
 
 def places(design: dict, part: str = "LFE5U-85F") -> tuple[int, dict[str, tuple]]:
-    count = place_rows(design, part)
+    count = place_blocks(design, part)
     found = {}
     for name, cell in design["modules"]["top"]["cells"].items():
         if "BEL" in cell["attributes"]:
@@ -41,8 +45,8 @@ def places(design: dict, part: str = "LFE5U-85F") -> tuple[int, dict[str, tuple]
 
 def test_a_core_has_a_row_and_its_lanes_stand_in_order() -> None:
     count, found = places(netlist(4))
-    assert count == len(found) == len(set(found.values())) == 4 * 48
-    assert all(".rows.core_" in name and "LUT4" not in name for name in found)
+    assert count == len(found) == len(set(found.values())) == 4 * 52
+    assert not any("LUT4" in name for name in found)
     for core, row in enumerate((22, 46, 70, 82)):
         at = {bank: [found[name(core, bank, k, blocks)] for k in range(blocks)]
               for bank, blocks in BANKS.items()}
@@ -53,6 +57,23 @@ def test_a_core_has_a_row_and_its_lanes_stand_in_order() -> None:
         for k, x in enumerate(columns["1"]):
             assert columns["0"][2 * k] < x < columns["0"][2 * k + 1]
         assert not {x for xs in columns.values() for x in xs} & {58, 60, 62, 64}  # the middle
+
+
+def test_a_memorys_blocks_stand_next_to_each_other() -> None:
+    _, found = places(netlist(4))
+    middle = [(y, x) for y in (22, 46, 70, 82) for x in (58, 60, 62, 64)]
+    at = {memory: [found[f"core.device.{memory}.memory.0.{k}"][:2] for k in range(blocks)]
+          for memory, blocks in OTHERS.items()}
+    assert [place for memory in OTHERS for place in at[memory]] == middle
+    assert [max(y for y, _ in places) - min(y for y, _ in places) for places in at.values()] == [
+        24, 24, 12]
+
+
+@pytest.mark.parametrize("others", [OTHERS | {"link.buffer": 1}, OTHERS | {"memory": 7}])
+def test_other_memories_are_left_to_the_placer_as_a_whole(others) -> None:
+    """With one that is not known, and where they have no room."""
+    count, found = places(netlist(4, others=others))
+    assert count == 4 * 48 and all(".rows.core_" in name for name in found)
 
 
 @pytest.mark.parametrize("part, cores, banks", [
