@@ -76,7 +76,7 @@ def build(design: Design, tell: Tell = lambda fraction, stage: None) -> Bitstrea
     result = _result(design, netlist, routed, used, was_there and was_routed)
     if result.fmax_hz < result.clock_hz:
         lower = math.floor(result.fmax_hz / 1e6)
-        other = "build without --draft" if design.draft else "another --seed"
+        other = "another --seed" if design.timing_driven else "--timing-driven"
         raise SpikeletError(
             f"timing is not met: '{design.configuration.name}' on {design.board.name} is routed "
             f"for {result.fmax_hz / 1e6:.1f} MHz, {result.clock_hz / 1e6:g} MHz were asked for; "

