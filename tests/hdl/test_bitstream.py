@@ -40,7 +40,8 @@ def test_a_small_device_on_an_ecp5() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(("name", "config"), [
-    ("ulx3s_25f", "minimal"), ("ulx3s_25f", "ulx3s_25f"), ("ulx3s_85f", "ulx3s"),
+    ("tang_primer_20k", "minimal"), ("ulx3s_25f", "minimal"), ("ulx3s_25f", "ulx3s_25f"),
+    ("ulx3s_85f", "ulx3s"),
 ])  # fmt: skip
 def test_larger_devices(name: str, config: str) -> None:
     check(name, config)
