@@ -86,7 +86,10 @@ def _carry_chain(m: Module, table: int, a: Value, b: Value, c: Value, d: Value, 
     pairs = -(-bits // 2)
     carries = [Value.cast(carry)[0], *(Signal(name=f"carry_{k}") for k in range(pairs))]
     total = Signal(2 * pairs, name="carry_total")
-    inputs = [Cat(v, Const(0, 2 * pairs - bits)) for v in (a, b, c, d)]
+    # Signals: Amaranth goes through the whole of a value for each bit that is taken from it.
+    inputs = [Signal(2 * pairs, name=f"carry_{name}") for name in "abcd"]
+    for signal, value in zip(inputs, (a, b, c, d), strict=True):
+        m.d.comb += signal.eq(value.as_unsigned())
     for k in range(pairs):
         ports = {
             f"i_{name}{half}": value[2 * k + half]

@@ -44,12 +44,12 @@ class RowMemory(wiring.Component):
     Blocks lie all over the chip: the lanes are cut into parts of PART_LANES, and every part of
     every core has registers of its own before its blocks.
 
-    A bank's output register is 0 unless the bank was read: banks are joined by OR. Read-back reads
-    nothing but the wanted link word of the wanted core, so that all words and cores are joined by
-    OR as well: a core's from one end of its row of blocks to the other, register by register, as
-    nothing hurries and a tree would have wires all over the chip. bank_rows, a power of two, cuts
-    the rows into banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS
-    of them, else one array (for simulation only).
+    Two banks share an output register, which is 0 unless one was read: pairs are joined by OR.
+    Read-back reads nothing but the wanted link word of the wanted core, so that all words and cores
+    are joined by OR as well: a core's from one end of its row of blocks to the other, register by
+    register, as nothing hurries and a tree would have wires all over the chip. bank_rows, a power
+    of two, cuts the rows into banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to
+    MAXIMUM_BANKS of them, else one array (for simulation only).
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None,
@@ -174,22 +174,29 @@ class RowMemory(wiring.Component):
                 read_port.addr.eq(at),
                 read_port.en.eq(reads),
             ]
-            outputs.append(self._output(m, f"{bank}_{name}", read_port.data, read_here, own))
+            outputs.append((read_port.data, read_here))
         # The core reads this and so does read-back, for which synthesis would join them once more.
-        return either(m, platform, outputs)
+        return either(m, platform, [
+            self._output(m, f"{pair}_{name}", outputs[pair : pair + 2], own)
+            for pair in range(0, len(outputs), 2)
+        ])  # fmt: skip
 
-    def _output(self, m: Module, name: str, data, read, chunks: list[Signal]) -> Signal:
-        """A bank's output register: those chunks of data that were read a cycle ago, else 0."""
-        kept = Signal(len(data), name=f"kept_{name}", reset_less=True)  # `silent` clears it
+    def _output(self, m: Module, name: str, banks: list[tuple[Value, Value]],
+                chunks: list[Signal]) -> Signal:  # fmt: skip
+        """The output register of two banks, or one, each with its data and whether it is read:
+        those chunks of it that were read a cycle ago, else 0."""
+        data, reads = zip(*banks, strict=True)
+        kept = Signal(len(data[0]), name=f"kept_{name}", reset_less=True)  # `silent` clears it
         bits = CHUNK_LANES * WEIGHT_BITS
         for k, chunk in enumerate(chunks):
             part = kept.word_select(k, bits)
-            silent = Signal(name=f"silent_{name}_{k}", reset_less=True, attrs={"keep": 1})
-            m.d.sync += silent.eq(~(read & chunk))
+            silent = copy_of(m, ~(reduce(or_, reads) & chunk), f"silent_{name}_{k}")
+            last = copy_of(m, reads[-1], f"last_{name}_{k}") if len(banks) > 1 else 1
+            words = [word.word_select(k, bits) for word in data]
             with m.If(silent):
                 m.d.sync += part.eq(0)
             with m.Else():
-                m.d.sync += part.eq(data.word_select(k, bits))
+                m.d.sync += part.eq(Mux(last, words[-1], words[0]))
         return kept
 
 

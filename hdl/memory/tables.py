@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
 from hdl.lib.copies import copy_of
+from hdl.lib.ecp5 import select
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
 from hdl.memory.style import style
 from hdl.units.pipeline import delayed
@@ -20,7 +21,8 @@ from isa.packets import Space
 _STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
 _GROUP = 16  # words of a memory made of look-up tables
 _GROUP_BITS = _GROUP.bit_length() - 1
-_GROUPS_AN_ADDRESS = 9  # that share the registers of their addresses and of what is written
+_BATCH = 8  # such memories behind one multiplexer, with registers of their own before them
+_BATCH_BITS = (_GROUP * _BATCH).bit_length() - 1
 
 
 class PairMemory(Component):
@@ -102,7 +104,7 @@ class ExponentMemory(Component):
         data = Signal(_STORED_BITS)
         m.d.comb += data.eq(self.exponent + _STORED_OFFSET)
         blocks = self.c.spare_blocks or not style(self.c.exponent_depth)
-        word = delayed(m, self._blocks(m, data)) if blocks else self._tables(m, data)
+        word = delayed(m, self._blocks(m, data)) if blocks else self._tables(m, platform, data)
         for lane in range(self.c.vector_lanes):
             stored = word.word_select(lane, _STORED_BITS)
             m.d.comb += self.read.data[lane].eq(stored - _STORED_OFFSET)
@@ -123,12 +125,11 @@ class ExponentMemory(Component):
         ]
         return read.data
 
-    def _tables(self, m: Module, data: Value) -> Value:
-        """Look-up tables: memories of 16 words, each with a register, which counts if it was read.
+    def _tables(self, m: Module, platform, data: Value) -> Value:
+        """Look-up tables: memories of 16 words in batches, each with a register.
 
-        Joining those by OR takes fewer tables than a multiplexer. That the register was 0 unless
-        it was read would take fewer still, but a decoder would stand before its reset. A write
-        exchanges a whole word, so that five bits a lane need no table of their own for each lane.
+        That is 0 unless its batch was read: batches are joined by OR. A write exchanges a whole
+        word, so that five bits a lane need no table of their own for each lane.
         """
         lanes, depth = self.c.vector_lanes, self.c.exponent_depth
         bits = _STORED_BITS * lanes
@@ -143,33 +144,41 @@ class ExponentMemory(Component):
         written_at = delayed(m, at, 3)
         mask = delayed(m, Cat(lane.replicate(_STORED_BITS) for lane in named))
         new = delayed(m, exponent.replicate(lanes))
-        groups = -(-depth // _GROUP)
+        groups = range(-(-depth // _GROUP))
 
         def own(value: Value, name: str) -> Value:
-            """A register for some groups. One for all is not kept apart from others: it need not
-            be, and with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
-            return copy_of(m, value, name) if groups > _GROUPS_AN_ADDRESS else delayed(m, value)
+            """A register for a batch. One for all is not kept apart from others: it need not be,
+            and with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
+            return copy_of(m, value, name) if len(groups) > _BATCH else delayed(m, value)
 
         kept = []
         changed = Signal(bits)
-        for group in range(groups):
-            if group % _GROUPS_AN_ADDRESS == 0:
-                here = copy_of(m, address[:_GROUP_BITS], f"address_{group}")
-                there = own(written_at[:_GROUP_BITS], f"written_at_{group}")
-                written = own(changed, f"written_{group}")
-            m.submodules[f"group_{group}"] = memory = Memory(
-                shape=unsigned(bits), depth=_GROUP, init=[], attrs=style(_GROUP)
-            )
-            write, read = memory.write_port(), memory.read_port(domain="comb")
-            chosen = delayed(m, address[_GROUP_BITS:] == group)
-            was_chosen = delayed(m, chosen)
-            m.d.comb += [
-                read.addr.eq(here),
-                write.addr.eq(there),
-                write.data.eq(written),
-                write.en.eq(delayed(m, delayed(m, was_chosen) & merges)),
-            ]
-            kept.append(delayed(m, read.data) & was_chosen.replicate(bits))
+        for first in groups[::_BATCH]:
+            here = copy_of(m, address[:_BATCH_BITS], f"address_{first}")
+            there = own(written_at[:_GROUP_BITS], f"written_at_{first}")
+            written = own(changed, f"written_{first}")
+            words = []
+            for group in groups[first : first + _BATCH]:
+                m.submodules[f"group_{group}"] = memory = Memory(
+                    shape=unsigned(bits), depth=_GROUP, init=[], attrs=style(_GROUP)
+                )
+                write, read = memory.write_port(), memory.read_port(domain="comb")
+                m.d.comb += [
+                    read.addr.eq(here),
+                    write.addr.eq(there),
+                    write.data.eq(written),
+                    write.en.eq(delayed(m, merges & (written_at[_GROUP_BITS:] == group))),
+                ]
+                words.append(read.data)
+            words += [Const(0, bits)] * ((1 << (len(words) - 1).bit_length()) - len(words))
+            batch = Signal(bits, name=f"kept_{first}", reset_less=True)
+            # Out of a register, as no table may stand before the reset of a batch's.
+            silent = copy_of(m, address[_BATCH_BITS:] != first // _BATCH, f"silent_{first}")
+            with m.If(silent):
+                m.d.sync += batch.eq(0)
+            with m.Else():
+                m.d.sync += batch.eq(select(m, platform, words, here[_GROUP_BITS:]))
+            kept.append(batch)
         word = delayed(m, reduce(or_, kept))
         m.d.comb += changed.eq((word & ~mask) | (new & mask))
         return word
