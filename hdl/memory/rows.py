@@ -1,9 +1,10 @@
 """Row memory: every synapse core's rows of P weights, keys or values."""
 
 from functools import reduce
+from itertools import groupby
 from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -17,16 +18,29 @@ from isa.contents import EMPTY, Contents
 ROW_ADDRESS_BITS = 20
 WEIGHT_BITS = 8
 READ_LATENCY = 3
-PART_LANES = 32  # lanes whose blocks share registers for addresses and written data
+PART_LANES = 32  # columns whose blocks share registers for addresses and written data
 ECP5_BANK_ROWS = 1024  # of 18 bits: two weights; what remains below 512 rows goes by 36 bits
 MAXIMUM_BANKS = 4
-CHUNK_LANES = LINK_WEIGHTS  # they share a copy of the register that silences them
-_CHUNKS_A_STEP = 2  # of a row that is read back: a register for as many, along the row
+CHUNK_LANES = LINK_WEIGHTS  # of a word of read-back
+_COPY_COLUMNS = 4  # that share a copy of the register that chooses their bank
+_INPUTS = 4  # of a look-up table: bytes joined in a step of read-back, one of them the step before
+
+
+def columns(c: Configuration) -> list[int]:
+    """The lane of every column of a row, from one end of a core's row of blocks to the other.
+
+    An element of the words that leave a core has all its lanes next to each other: those among
+    which a cycle chooses. In the order of lanes they would lie V apart, and their wires be V times
+    as long.
+    """
+    v = c.vector_lanes
+    return [lane for element in range(v) for lane in range(element, c.lanes, v)]
 
 
 def readback_latency(c: Configuration) -> int:
     """Cycles from a steady readback_address to readback_data."""
-    return 5 + -(-c.lanes // (CHUNK_LANES * _CHUNKS_A_STEP))
+    more = max(0, c.lanes // CHUNK_LANES - _INPUTS)
+    return 6 + -(-more // (_INPUTS - 1))
 
 
 class RowMemory(wiring.Component):
@@ -115,52 +129,61 @@ class RowMemory(wiring.Component):
                 in_bank = presented.address >> offset_bits == bank if banks > 1 else 1
                 m.d.sync += here.eq(in_range & presented.cores[core] & in_bank)
                 written.append(here)
-            parts = [
-                self._part(m, platform, core, first, write, word, written, address, enable, chunks)
-                for first in range(0, c.lanes, PART_LANES)
-            ]
-            m.d.comb += self.data[core].eq(Cat(parts))
+            order = columns(c)
+            by_lane = {}
+            for first in range(0, c.lanes, PART_LANES):
+                lanes = order[first : first + PART_LANES]
+                part = self._part(m, platform, core, first // PART_LANES, lanes, write, word,
+                                  written, address, enable, chunks)
+                by_lane |= {lane: part.word_select(k, WEIGHT_BITS) for k, lane in enumerate(lanes)}
+            m.d.comb += self.data[core].eq(Cat(by_lane[lane] for lane in range(c.lanes)))
             words.append(self._joined_row(m, core))
         m.d.sync += self.readback_data.eq(_joined(words))
         return m
 
-    def _joined_row(self, m: Module, core: int) -> Signal:
-        """All link words of a core's row, joined along the row."""
-        bits = CHUNK_LANES * WEIGHT_BITS
-        chunks = [self.data[core][at : at + bits] for at in range(0, len(self.data[core]), bits)]
-        joined = Const(0, bits)
-        for first in range(0, len(chunks), _CHUNKS_A_STEP):
-            word = Signal(bits, name=f"word_{core}_{first}", reset_less=True)
-            m.d.sync += word.eq(_joined([joined, *chunks[first : first + _CHUNKS_A_STEP]]))
-            joined = word
-        return joined
+    def _joined_row(self, m: Module, core: int) -> Value:
+        """All link words of a core's row, joined byte by byte along the row."""
+        word = []
+        for byte in range(CHUNK_LANES):
+            lanes = [lane for lane in columns(self.c) if lane % CHUNK_LANES == byte]
+            ahead = [self.data[core].word_select(lane, WEIGHT_BITS) for lane in lanes]
+            joined, taken = [], _INPUTS
+            while ahead:
+                step = Signal(WEIGHT_BITS, name=f"word_{core}_{byte}_{len(ahead)}",
+                              reset_less=True)  # fmt: skip
+                m.d.sync += step.eq(_joined([*joined, *ahead[:taken]]))
+                ahead, joined, taken = ahead[taken:], [step], _INPUTS - 1
+            word += joined
+        return Cat(word)
 
-    def _part(self, m: Module, platform, core: int, first_lane: int, write, word, written: list,
-              address, enable, chunks: list[Signal]) -> Value:  # fmt: skip
-        """The banks of some lanes of a core, behind registers of their own; what they read."""
+    def _part(self, m: Module, platform, core: int, part: int, lanes: list[int], write, word,
+              written: list, address, enable, chunks: list[Signal]) -> Value:  # fmt: skip
+        """The banks of some columns of a core, behind registers of their own; what they read.
+        lanes: of the columns."""
         c, bank_rows = self.c, self.bank_rows
         offset_bits = (bank_rows - 1).bit_length()
-        lanes = min(PART_LANES, c.lanes)
-        name = f"{core}_{first_lane // PART_LANES}"
+        name = f"{core}_{part}"
         at, write_at = (copy_of(m, a, f"{kind}_{name}") for a, kind in
                         ((address, "read_at"), (write.address, "write_at")))
-        data = copy_of(m, word, f"write_data_{name}")
-        enabled = copy_of(m, write.lanes[first_lane : first_lane + lanes], f"write_lanes_{name}")
+        given = [lane % len(write.data) for lane in lanes]  # the byte of the word for each column
+        bytes_ = {byte: copy_of(m, word.word_select(byte, WEIGHT_BITS), f"write_data_{byte}_{name}")
+                  for byte in sorted(set(given))}
+        enabled = copy_of(m, Cat(write.lanes[lane] for lane in lanes), f"write_lanes_{name}")
         reads = copy_of(m, enable, f"reads_{name}")
-        own = chunks[first_lane // CHUNK_LANES :][: lanes // CHUNK_LANES]
-        own = [copy_of(m, chunk, f"chunk_{k}_{name}") for k, chunk in enumerate(own)]
+        numbers = sorted({lane // CHUNK_LANES for lane in lanes})
+        own = {k: copy_of(m, chunks[k], f"chunk_{k}_{name}") for k in numbers}
+        by_column = [own[lane // CHUNK_LANES] for lane in lanes]
         initial = self._contents.rows(core, c.cores)
-        shift = first_lane * WEIGHT_BITS
-        bits = lanes * WEIGHT_BITS
+        bits = len(lanes) * WEIGHT_BITS
         outputs = []
         for bank, here in enumerate(written):
             first = bank * bank_rows
             memory = Memory(
                 shape=unsigned(bits),
                 depth=min(bank_rows, c.row_depth - first),
-                init=[row >> shift & (1 << bits) - 1 for row in initial[first : first + bank_rows]],
+                init=[_picked(row, c, lanes) for row in initial[first : first + bank_rows]],
             )
-            m.submodules[f"core_{core}_bank_{bank}_part_{first_lane // PART_LANES}"] = memory
+            m.submodules[f"core_{core}_bank_{bank}_part_{part}"] = memory
             write_port = memory.write_port(granularity=WEIGHT_BITS)
             read_port = memory.read_port(transparent_for=())
             writes = copy_of(m, here, f"writes_{bank}_{name}")
@@ -169,7 +192,7 @@ class RowMemory(wiring.Component):
                 read_here = reads & (at >> offset_bits == bank)
             m.d.comb += [
                 write_port.addr.eq(write_at),
-                write_port.data.eq(data.replicate(lanes * WEIGHT_BITS // len(data))),
+                write_port.data.eq(Cat(bytes_[byte] for byte in given)),
                 write_port.en.eq(Mux(writes, enabled, 0)),
                 read_port.addr.eq(at),
                 read_port.en.eq(reads),
@@ -177,28 +200,39 @@ class RowMemory(wiring.Component):
             outputs.append((read_port.data, read_here))
         # The core reads this and so does read-back, for which synthesis would join them once more.
         return either(m, platform, [
-            self._output(m, f"{pair}_{name}", outputs[pair : pair + 2], own)
+            self._output(m, f"{pair}_{name}", outputs[pair : pair + 2], by_column)
             for pair in range(0, len(outputs), 2)
         ])  # fmt: skip
 
     def _output(self, m: Module, name: str, banks: list[tuple[Value, Value]],
                 chunks: list[Signal]) -> Signal:  # fmt: skip
         """The output register of two banks, or one, each with its data and whether it is read:
-        those chunks of it that were read a cycle ago, else 0."""
+        those columns that were read a cycle ago, else 0. chunks: what silences each column."""
         data, reads = zip(*banks, strict=True)
         kept = Signal(len(data[0]), name=f"kept_{name}", reset_less=True)  # `silent` clears it
-        bits = CHUNK_LANES * WEIGHT_BITS
-        for k, chunk in enumerate(chunks):
-            part = kept.word_select(k, bits)
-            silent = copy_of(m, ~(reduce(or_, reads) & chunk), f"silent_{name}_{k}")
-            last = copy_of(m, reads[-1], f"last_{name}_{k}") if len(banks) > 1 else 1
-            words = [word.word_select(k, bits) for word in data]
+        words = []
+        for first in range(0, len(chunks), _COPY_COLUMNS):
+            last = copy_of(m, reads[-1], f"last_{name}_{first}") if len(banks) > 1 else 1
+            some = slice(first * WEIGHT_BITS, (first + _COPY_COLUMNS) * WEIGHT_BITS)
+            words.append(Mux(last, data[-1][some], data[0][some]))
+        word = Signal(len(kept), name=f"read_{name}")
+        m.d.comb += word.eq(Cat(words))
+        for _, run in groupby(range(len(chunks)), key=lambda column: id(chunks[column])):
+            first, *others = run
+            silent = copy_of(m, ~(reduce(or_, reads) & chunks[first]), f"silent_{name}_{first}")
+            some = slice(first * WEIGHT_BITS, (first + 1 + len(others)) * WEIGHT_BITS)
             with m.If(silent):
-                m.d.sync += part.eq(0)
+                m.d.sync += kept[some].eq(0)
             with m.Else():
-                m.d.sync += part.eq(Mux(last, words[-1], words[0]))
+                m.d.sync += kept[some].eq(word[some])
         return kept
 
 
 def _joined(words):
     return reduce(or_, words)
+
+
+def _picked(row: int, c: Configuration, lanes: list[int]) -> int:
+    """The weights of some lanes of a row, side by side."""
+    weights = row.to_bytes(c.lanes, "little")
+    return int.from_bytes(bytes(weights[lane] for lane in lanes), "little")

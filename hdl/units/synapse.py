@@ -1,6 +1,6 @@
 """Synapse core: every address event adds or subtracts one row into P accumulators."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -8,12 +8,12 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import carry_sum, choose, select
 from hdl.lib.shapes import event_layout
-from hdl.memory.rows import READ_LATENCY, ROW_ADDRESS_BITS, WEIGHT_BITS
+from hdl.memory.rows import READ_LATENCY, ROW_ADDRESS_BITS, WEIGHT_BITS, columns
 from isa.configurations import Configuration
 
 AMPLITUDE_BITS = 3
 TERM_BITS = WEIGHT_BITS + 3  # a weight shifted by the lower two bits of the amplitude
-LANES_A_CONTROL = 8  # lanes that share a copy of the registers that steer them
+LANES_A_CONTROL = 8  # columns that share a copy of the registers that steer them
 COPY_LATENCY = READ_LATENCY + 2  # from an end event to `full`
 WORD_LATENCY = 3  # registers for its number near the lanes, for a group's word, for the word
 _GROUP = 8  # words that are chosen among in a cycle: what a tile's multiplexers hold
@@ -83,12 +83,11 @@ class SynapseCore(wiring.Component):
             m.d.sync += [add[k].eq(add[k - 1]), end[k].eq(end[k - 1])]
             m.d.sync += negative[k].eq(negative[k - 1])
 
-        shadows = []
+        shadows, order = {}, columns(c)
         for first in range(0, c.lanes, LANES_A_CONTROL):
-            lanes = range(first, min(first + LANES_A_CONTROL, c.lanes))
-            shadows += self._lanes(
-                m, platform, lanes, add[READ_LATENCY - 1], end[READ_LATENCY - 1],
-                negative[READ_LATENCY - 2], amplitude[-1],
+            shadows |= self._lanes(
+                m, platform, order[first : first + LANES_A_CONTROL], add[READ_LATENCY - 1],
+                end[READ_LATENCY - 1], negative[READ_LATENCY - 2], amplitude[-1],
             )  # fmt: skip
 
         complements = Signal(c.accumulator_bits)
@@ -101,7 +100,8 @@ class SynapseCore(wiring.Component):
             m.d.sync += complements.eq(complements + 1)
         m.d.comb += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
-            word = self._word(m, platform, shadows[lane :: c.vector_lanes], lane)
+            element = [shadows[k] for k in range(lane, c.lanes, c.vector_lanes)]
+            word = self._word(m, platform, element, lane)
             m.d.sync += self.word[lane].eq(word.as_signed())
         return m
 
@@ -121,7 +121,8 @@ class SynapseCore(wiring.Component):
         m.d.sync += which.eq(high[low:])
         return select(m, platform, chosen, which)
 
-    def _lanes(self, m: Module, platform, lanes: range, add, end, negative, amplitude) -> list:
+    def _lanes(self, m: Module, platform, lanes: list[int], add, end, negative,
+               amplitude) -> dict[int, Signal]:  # fmt: skip
         """Shadow registers of some lanes. The weight is shifted by up to three on its way into the
         term, and by four more on its way into the adder, whose tables have room for that."""
 
@@ -133,7 +134,7 @@ class SynapseCore(wiring.Component):
         fill, high = control(inverted, "fill"), control(shift[-1], "high")
         # A reset sets `ends`, which clears the totals: so they need none, nor the others.
         adds, ends = control(add, "adds"), control(end, "ends", init=1)
-        shadows = []
+        shadows = {}
         for lane in lanes:
             weight = self.row_data.word_select(lane, WEIGHT_BITS)
             term = Signal(TERM_BITS, name=f"term_{lane}", reset_less=True)
@@ -141,16 +142,18 @@ class SynapseCore(wiring.Component):
             shadow = Signal(bits, name=f"shadow_{lane}", reset_less=True)
             once = _shifted(weight ^ inverted.replicate(WEIGHT_BITS), 1, shift[0], inverted)
             m.d.sync += term.eq(_shifted(once, 2, shift[1], inverted))
-            near = Cat(term, term[-1].replicate(bits - TERM_BITS))
-            far = Cat(fill.replicate(4), near)[:bits]
-            following = carry_sum(
-                m, platform, total, choose, high.replicate(bits), far, near
-            )
+            # Beyond the shifted term both are its sign: there is nothing to choose, and inputs at
+            # 1 need no wire.
+            ones = Const(-1, bits)
+            near = Cat(term, term[-1].replicate(4), ones)[:bits]
+            far = Cat(fill.replicate(4), term, term[-1].replicate(bits))[:bits]
+            shifts = Cat(high.replicate(TERM_BITS + 4), ones)[:bits]
+            following = carry_sum(m, platform, total, choose, shifts, far, near)
             with m.If(ends):
                 m.d.sync += [shadow.eq(total), total.eq(0)]
             with m.Elif(adds):
                 m.d.sync += total.eq(following)
-            shadows.append(shadow)
+            shadows[lane] = shadow
         return shadows
 
 
