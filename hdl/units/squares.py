@@ -40,7 +40,7 @@ class SumOfSquares(wiring.Component):
     def __init__(self, c: Configuration) -> None:
         self.c = c
         levels = (c.neuron_lanes - 1).bit_length()
-        self.latency = levels + 2
+        self.latency = levels + 3
         super().__init__(
             {
                 "valid": In(1),
@@ -80,10 +80,11 @@ class SumOfSquares(wiring.Component):
             terms = pairs
 
         last = stages[-1]
+        shifted = Signal(signed(len(terms[0]) + (1 << len(last.amplitude)) - 1), reset_less=True)
+        m.d.sync += shifted.eq(terms[0] << stages[-2].amplitude)
         total = Signal(SQUARES_BITS)
         fresh = Signal(init=1)  # nothing of this tile is in total
         following = Signal(SQUARES_BITS)
-        shifted = terms[0] << last.amplitude
         m.d.comb += following.eq(Mux(fresh, 0, total) + shifted)
         with m.If(last.valid):
             m.d.sync += [total.eq(following), fresh.eq(last.end)]
