@@ -25,6 +25,7 @@ Tell = Callable[[float, str], None]
 _ELABORATED, _SYNTHESISED, _PLACED, _ROUTED = 0.03, 0.4, 0.7, 0.97
 _TYPICAL_LINES = 20_000  # that a tool writes: how fast the bar moves, nothing else
 _TIMES = "seconds.json"
+_FULL = "legal placement"  # nextpnr's words for a part with room, but not where a cell must go
 # Array elements: Amaranth names them \word[7], which Yosys takes for bit 7 of \word and stops.
 # Bits have a blank before the bracket.
 _ELEMENT = re.compile(r"(?<=\S)\[(\d+)\]")
@@ -71,7 +72,7 @@ def build(design: Design, tell: Tell = lambda fraction, stage: None) -> Bitstrea
     netlist, was_there = _synthesise(design, plan, tell)
     used = area(design.board.family, _cells(netlist))
     _check_netlist(design, _cells(netlist), used)
-    routed, was_routed = _place(design, plan, netlist, tell)
+    routed, was_routed = _place(design, plan, netlist, used, tell)
     tell(1.0, "done")
     result = _result(design, netlist, routed, used, was_there and was_routed)
     if result.fmax_hz < result.clock_hz:
@@ -123,7 +124,8 @@ def _once(modules: list[str], synthesis: str) -> list[str]:
             f"setattr -mod -unset keep_hierarchy {names}", "flatten", "opt_clean"]
 
 
-def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[Path, bool]:
+def _place(design: Design, plan: BuildPlan, netlist: Path, used: Area,
+           tell: Tell) -> tuple[Path, bool]:  # fmt: skip
     """The folder of the routed design, its report and bitstream, and whether it was there."""
     flow, platform = design.flow, design.platform
     constraints = plan.files[f"{TOP}{flow.constraints}"]
@@ -139,7 +141,14 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, tell: Tell) -> tuple[
         (folder / NETLIST).write_text(json.dumps(flow.prepare(
             json.loads((netlist / NETLIST).read_text()), design.part.name)))
         following = _Following(tell, _SYNTHESISED, _ROUTED, "placement")
-        tools.run(flow.placer, place, folder, log, following.nextpnr)
+        try:
+            tools.run(flow.placer, place, folder, log, following.nextpnr)
+        except SpikeletError as error:
+            if _FULL in str(error):
+                raise design.unfit([
+                    f"{used.logic:,} of its {design.part.logic:,} logic cells, and "
+                    f"{flow.placer.program} finds no place for all of them ({log})"]) from error
+            raise
         tell(_ROUTED, "packing")
         tools.run(flow.packer, pack, folder, log)
         (folder / NETLIST).unlink()

