@@ -83,11 +83,15 @@ class SynapseCore(wiring.Component):
             m.d.sync += [add[k].eq(add[k - 1]), end[k].eq(end[k - 1])]
             m.d.sync += negative[k].eq(negative[k - 1])
 
+        # What clears the totals also does so after a reset: so they need none, nor their copies of
+        # this, which lie all along the row.
+        clears = Signal(init=1)
+        m.d.sync += clears.eq(end[READ_LATENCY - 2])
         shadows, order = {}, columns(c)
         for first in range(0, c.lanes, LANES_A_CONTROL):
             shadows |= self._lanes(
                 m, platform, order[first : first + LANES_A_CONTROL], add[READ_LATENCY - 1],
-                end[READ_LATENCY - 1], negative[READ_LATENCY - 2], amplitude[-1],
+                clears, negative[READ_LATENCY - 2], amplitude[-1],
             )  # fmt: skip
 
         complements = Signal(c.accumulator_bits)
@@ -126,14 +130,13 @@ class SynapseCore(wiring.Component):
         """Shadow registers of some lanes. The weight is shifted by up to three on its way into the
         term, and by four more on its way into the adder, whose tables have room for that."""
 
-        def control(value, name: str, init: int | None = None) -> Signal:
-            return copy_of(m, value, f"{name}_{lanes[0]}", init)
+        def control(value, name: str) -> Signal:
+            return copy_of(m, value, f"{name}_{lanes[0]}")
 
         bits = self.c.accumulator_bits
         inverted, shift = control(negative, "inverted"), control(amplitude, "shift")
         fill, high = control(inverted, "fill"), control(shift[-1], "high")
-        # A reset sets `ends`, which clears the totals: so they need none, nor the others.
-        adds, ends = control(add, "adds"), control(end, "ends", init=1)
+        adds, ends = control(add, "adds"), control(end, "ends")
         shadows = {}
         for lane in lanes:
             weight = self.row_data.word_select(lane, WEIGHT_BITS)
