@@ -8,7 +8,7 @@ from hdl.boards.board import Family
 from host.build.area import Area, Part
 
 RECORDED: dict[tuple[Family, str], Area] = {
-    (Family.ecp5, "ulx3s_25f"): Area(18_334, 12_298, 49),
+    (Family.ecp5, "ulx3s_25f"): Area(18_405, 12_173, 49),
 }
 
 
