@@ -50,14 +50,24 @@ class SdramDevice(Component):
                 continue
             inside, outside = getattr(device, name), getattr(self, name)
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
-        # An address of the device is one of the chip's first words.
+        # A request waits in a register between the device and the controller, which lies near the
+        # chip's pins. An address of the device is one of the chip's first words.
         memory, port = device.external, controller.memory
+        waits = Signal()
+        with m.If(memory.request.valid & memory.request.ready):
+            m.d.sync += [
+                waits.eq(1),
+                port.request.payload.address.eq(memory.request.payload.address),
+                port.request.payload.length.eq(memory.request.payload.length),
+                port.request.payload.write.eq(memory.request.payload.write),
+            ]
+        with m.Elif(port.request.ready):
+            m.d.sync += waits.eq(0)
+        with m.If(self.reset_device):
+            m.d.sync += waits.eq(0)
         m.d.comb += [
-            port.request.payload.address.eq(memory.request.payload.address),
-            port.request.payload.length.eq(memory.request.payload.length),
-            port.request.payload.write.eq(memory.request.payload.write),
-            port.request.valid.eq(memory.request.valid),
-            memory.request.ready.eq(port.request.ready),
+            port.request.valid.eq(waits),
+            memory.request.ready.eq(~waits),
             port.write.payload.eq(memory.write.payload),
             port.write.valid.eq(memory.write.valid),
             memory.write.ready.eq(port.write.ready),
