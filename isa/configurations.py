@@ -107,7 +107,8 @@ CONFIGURATIONS = {
             "ulx3s_sdram", "ULX3S-85F: 2 cores x 32 lanes, weights in 32 MB of SDRAM",
             cores=2, lanes=32, vector_lanes=8, neuron_lanes=8, accumulator_bits=24, context=256,
             row_depth=4096, vector_depth=512, parameter_depth=512, rotation_depth=1024,
-            program_depth=1024, exponent_depth=1024, alignments=64, external_words=1 << 23,
+            program_depth=1024, exponent_depth=1024, alignments=64, spare_blocks=True,
+            external_words=1 << 23,
         ),
         Configuration(
             "sdram_25f", "ECP5-25F: 1 core x 16 lanes, weights in 32 MB of SDRAM",

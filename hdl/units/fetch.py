@@ -19,7 +19,7 @@ from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.memory.style import QUEUE_WORDS
 from hdl.units import encoder
 from hdl.units.encoder import Encoder
-from hdl.units.neuron import group_layout
+from hdl.units.neuron import STEP_BITS, group_layout
 from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import CODE, EXPONENT, VECTOR
@@ -104,8 +104,10 @@ class Fetch(wiring.Component):
         address = Signal(16)
         index = Signal(slot["index"].shape)
         credits = Signal(range(_GROUPS + 1), init=_GROUPS)
-        # What a word's grant decides on is known before it, as it comes late in its cycle.
-        inside, credit = Signal(), Signal(init=1)  # inside: a group has begun
+        # What a word's grant decides on is known before it, as it comes late in its cycle; the
+        # request comes out of a register, as vector memory's readers are far from each other.
+        inside = Signal()  # a group has begun
+        reads, continues, credit = Signal(), Signal(), Signal()  # next cycle's reading and inside
         enough = Signal()  # rows in the ring, for a tile that takes them
         ends, last_tile = Signal(), Signal()  # the next word is the tile's last; which is the last
         nearly = Signal()  # the tile after this one is the last, from this one's first word on
@@ -132,7 +134,6 @@ class Fetch(wiring.Component):
             self.ring_take.eq(opening & enough & op.stream & self.tiles.ready),
             self.magnitude.address.eq(presented.magnitude),
             self.source.address.eq(address),
-            self.source.request.eq(reading & (inside | credit)),
             issue.valid.eq(self.source.request & self.source.grant),
             issue.complete.eq(ends | (index == words - 1)),
             place.end.eq(ends),
@@ -167,35 +168,38 @@ class Fetch(wiring.Component):
         # A state is a flip-flop. What a state may load in vain it loads in every cycle; where two
         # load the same, the flip-flop decides, not the grant, which comes late.
         m.d.sync += nearly.eq(outputs <= 2 * c.lanes)
+        m.d.comb += [reads.eq(reading), continues.eq(inside)]
         with m.If(issue.valid):
+            m.d.comb += continues.eq(~issue.complete)
             m.d.sync += [
                 remaining.eq(remaining - c.vector_lanes),
                 ends.eq(remaining <= 2 * c.vector_lanes),
-                inside.eq(~issue.complete),
                 address.eq(address + 1),
                 index.eq(index + 1),
             ]
             with m.If(issue.complete):
                 m.d.sync += [row.eq(row + rows), index.eq(0)]
             with m.If(ends):
+                m.d.comb += reads.eq(0)
                 m.d.sync += [
                     outputs.eq(outputs - c.lanes),
                     last_tile.eq(nearly),
                     first_tile.eq(0),
-                    reading.eq(0), opening.eq(~last_tile), idle.eq(last_tile),
+                    opening.eq(~last_tile), idle.eq(last_tile),
                 ]  # fmt: skip
         with m.If(opening):
+            m.d.comb += continues.eq(0)
             m.d.sync += [
                 exponent.eq(begins),
                 row.eq(Mux(op.stream, self.ring_pointer, base)),
                 remaining.eq(count),
                 ends.eq(count <= c.vector_lanes),
-                inside.eq(0),
                 address.eq(op.source),
                 index.eq(0),
             ]
             with m.If(enough & self.tiles.ready):
-                m.d.sync += [base.eq(base + op.tile_stride), opening.eq(0), reading.eq(1)]
+                m.d.comb += reads.eq(1)
+                m.d.sync += [base.eq(base + op.tile_stride), opening.eq(0)]
         with m.If(idle):
             m.d.sync += [
                 op.eq(presented),
@@ -215,7 +219,12 @@ class Fetch(wiring.Component):
 
         with m.If(begun != taken):
             m.d.sync += credits.eq(Mux(taken, credits + 1, credits - 1))
-        m.d.sync += credit.eq(taken | (credits > 1) | ((credits == 1) & ~begun))
+        m.d.comb += credit.eq(taken | (credits > 1) | ((credits == 1) & ~begun))
+        m.d.sync += [
+            reading.eq(reads),
+            inside.eq(continues),
+            self.source.request.eq(reads & (continues | credit)),
+        ]
         mask = Cat((remaining > lane) & ~op.one_hot for lane in range(c.vector_lanes))
         self._assemble(m, slot, issue, mask, words, taken)
         return m
@@ -246,7 +255,6 @@ class Fetch(wiring.Component):
                 group.direct.eq(arrived.direct),
                 group.squares.eq(arrived.squares),
                 group.exponent.eq(arrived.exponent),
-                group.start.eq(arrived.start),
                 group.place.eq(arrived.place),
                 peak.eq(found),
                 size.eq(Mux(arrived.direct, 1, bit_length(found))),
@@ -269,12 +277,15 @@ class Fetch(wiring.Component):
                     m.d.sync += group.codes[lane].eq(Mux(arrived.direct, spike, code))
 
         # Where the group begins in its schedule is found here, on the way into the queue: behind
-        # the queue the neuron core addresses the schedule memory in the same cycle.
-        starts = Array(getattr(self.settings, f"start_{bits}") for bits in range(CODE.bits))
+        # the queue the neuron core addresses the schedule memory in the same cycle. There is
+        # one for every size, as the group's own is known late.
+        starts = Array(Signal(STEP_BITS, name=f"start_{bits}") for bits in range(CODE.bits))
+        for bits, start in enumerate(starts):
+            m.d.sync += start.eq(arrived.start + getattr(self.settings, f"start_{bits}"))
         placed = Signal(group_layout(c))
         m.d.comb += [
             placed.eq(group),
-            placed.start.eq(group.start + starts[size]),
+            placed.start.eq(starts[size]),
             placed.silent.eq(self.settings.skip_silent & (size == 0)),
         ]
         m.submodules.queue = queue = SyncFIFO(width=group_layout(c).size, depth=_GROUPS)

@@ -82,8 +82,6 @@ class VectorIssue(wiring.Component):
             self.segment_end.eq(one_left | one_in_segment),
             self.instruction.ready.eq(~running | self.done),
         ]
-        with m.If(self.asks | self.issue):
-            m.d.sync += asked.eq(self.asks)
         with m.If(self.issue != self.popped):
             with m.If(self.issue):
                 m.d.sync += [
@@ -112,20 +110,40 @@ class VectorIssue(wiring.Component):
             """Address of a rotation word, of which two are in one, or of an operand."""
             return Mux(rotates, c.vector_depth + at_rotation[1:], at_operand)
 
-        with m.If(self.asks):
+        new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
+        more = self.position >> lane_bits
+        segment_new = Mux(new_weighs, 0, new.segment)
+        rotates = new.operation == Operation.ROTATE
+        two = rotates | (new.operation == Operation.MODULATE)
+
+        # The grant comes late in its cycle: it enables registers and chooses nothing. What counts
+        # words loads in every cycle that may take an instruction: no word is left in any of them.
+        ready = self.instruction.ready
+        with m.If(ready | granted):
             m.d.sync += [
-                self.address.eq(source_at),
+                asked.eq(~ready & ~source_next),
+                self.address.eq(
+                    Mux(
+                        self.two,
+                        other(rotation_at, operand_at, self.operations[Operation.ROTATE]),
+                        source_at + 1,
+                    )
+                ),
+            ]
+            with m.If(~source_next):
+                m.d.sync += self.address.eq(source_at)
+            with m.If(ready):
+                m.d.sync += self.address.eq(
+                    Mux(two, other(self.rotation_base, new.operand, rotates), new.source)
+                )
+        with m.If(ready | self.asks):
+            m.d.sync += [
                 operand_at.eq(operand_at + 1),
                 rotation_at.eq(Mux(self.segment_end, self.rotation_base, rotation_at + 1)),
             ]
-        with m.If(self.issue):
-            m.d.sync += self.address.eq(
-                Mux(
-                    self.two,
-                    other(rotation_at, operand_at, self.operations[Operation.ROTATE]),
-                    source_at + 1,
-                )
-            )
+            with m.If(ready):
+                m.d.sync += [operand_at.eq(new.operand), rotation_at.eq(self.rotation_base)]
+        with m.If(ready | self.issue):
             m.d.sync += [
                 left.eq(left - 1),
                 one_left.eq(left == 2),
@@ -136,38 +154,31 @@ class VectorIssue(wiring.Component):
                 segment_left.eq(Mux(self.segment_end, segment, segment_left - 1)),
                 self.magnitude_at.eq(self.magnitude_at + self.segment_end),
             ]
+            with m.If(ready):
+                m.d.sync += [
+                    left.eq(Mux(new_weighs, more + 1, new.count)),
+                    one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),
+                    none_left.eq(~self.instruction.valid | (~new_weighs & (new.count == 0))),
+                    one_in_segment.eq(segment_new == 1),
+                    source_at.eq(new.source),
+                    self.exponent_at.eq(new.exponent_address),
+                    segment_left.eq(segment_new),
+                    self.magnitude_at.eq(new.magnitude_in),
+                ]
         with m.If(self.scalar_valid):
             m.d.sync += scalar_pending.eq(0)
         with m.If(self.done):
             m.d.sync += running.eq(0)
         with m.If(accept):
-            new_weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
-            more = self.position >> lane_bits
-            segment_new = Mux(new_weighs, 0, new.segment)
-            rotates = new.operation == Operation.ROTATE
-            two = rotates | (new.operation == Operation.MODULATE)
             m.d.sync += [
                 *(self.operations[o].eq(new.operation == o) for o in Operation),
                 running.eq(1),
                 self.weighs.eq(new_weighs),
                 self.store.eq(new.operation.matches(Operation.STORE_KEY, Operation.STORE_VALUE)),
                 self.two.eq(two),
-                self.address.eq(
-                    Mux(two, other(self.rotation_base, new.operand, rotates), new.source)
-                ),
                 scalar_pending.eq(new_weighs),
-                left.eq(Mux(new_weighs, more + 1, new.count)),
-                one_left.eq(Mux(new_weighs, more == 0, new.count == 1)),
-                none_left.eq(~new_weighs & (new.count == 0)),
                 segment.eq(segment_new),
                 short.eq(segment_new == 1),
-                one_in_segment.eq(segment_new == 1),
-                segment_left.eq(segment_new),
-                source_at.eq(new.source),
-                operand_at.eq(new.operand),
-                rotation_at.eq(self.rotation_base),
-                self.exponent_at.eq(new.exponent_address),
-                self.magnitude_at.eq(new.magnitude_in),
                 self.maximum_at.eq(new.maximum),
             ]
         return m
