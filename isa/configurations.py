@@ -29,7 +29,8 @@ class Configuration:
     maxima: int = 16
     scalars: int = 16
     router_depth: int = 16  # entries of each core's event queue
-    spare_blocks: bool = False  # rows leave block RAM over: memories and tables take it
+    exponent_blocks: bool = False  # rows leave block RAM over: exponents take it
+    spare_blocks: bool = False  # so do tables and queues, which are slower there
     external_words: int = 0  # 32-bit words of external memory, a power of two; 0: none
 
     def __post_init__(self) -> None:
@@ -52,7 +53,8 @@ class Configuration:
     def identity(self) -> int:
         """CRC-32 of the sizes: the host refuses an image made for another device."""
         sizes = asdict(self)
-        del sizes["description"], sizes["spare_blocks"]
+        for name in ("description", "exponent_blocks", "spare_blocks"):
+            del sizes[name]
         return zlib.crc32(repr(sorted(sizes.items())).encode())
 
 
@@ -76,14 +78,14 @@ CONFIGURATIONS = {
             cores=1, lanes=4, vector_lanes=2, neuron_lanes=2, accumulator_bits=24, context=32,
             row_depth=1024, vector_depth=512, parameter_depth=256, rotation_depth=128,
             program_depth=256, exponent_depth=128, alignments=16, magnitudes=32,
-            spare_blocks=True,
+            exponent_blocks=True, spare_blocks=True,
         ),
         Configuration(
             "ulx3s_25f", "ECP5-25F: 1 core x 16 lanes, weights streamed",
             cores=1, lanes=16, vector_lanes=2, neuron_lanes=4, accumulator_bits=24, context=128,
             row_depth=3072, vector_depth=768, parameter_depth=512, rotation_depth=512,
             program_depth=512, exponent_depth=1280, alignments=32, magnitudes=32,
-            spare_blocks=True,
+            exponent_blocks=True, spare_blocks=True,
         ),
         Configuration(
             "ulx3s", "ULX3S-85F: 4 cores x 64 lanes, stories260K resident in block RAM",
@@ -107,7 +109,7 @@ CONFIGURATIONS = {
             "ulx3s_sdram", "ULX3S-85F: 2 cores x 32 lanes, weights in 32 MB of SDRAM",
             cores=2, lanes=32, vector_lanes=8, neuron_lanes=8, accumulator_bits=24, context=256,
             row_depth=4096, vector_depth=512, parameter_depth=512, rotation_depth=1024,
-            program_depth=1024, exponent_depth=1024, alignments=64, spare_blocks=True,
+            program_depth=1024, exponent_depth=1024, alignments=64, exponent_blocks=True,
             external_words=1 << 23,
         ),
         Configuration(
@@ -115,7 +117,7 @@ CONFIGURATIONS = {
             cores=1, lanes=16, vector_lanes=2, neuron_lanes=4, accumulator_bits=24, context=128,
             row_depth=3072, vector_depth=768, parameter_depth=512, rotation_depth=512,
             program_depth=512, exponent_depth=1280, alignments=32, magnitudes=32,
-            spare_blocks=True, external_words=1 << 23,
+            exponent_blocks=True, spare_blocks=True, external_words=1 << 23,
         ),
     )
 }  # fmt: skip

@@ -103,7 +103,7 @@ class ExponentMemory(Component):
         m = Module()
         data = Signal(_STORED_BITS)
         m.d.comb += data.eq(self.exponent + _STORED_OFFSET)
-        blocks = self.c.spare_blocks or not style(self.c.exponent_depth)
+        blocks = self.c.exponent_blocks or not style(self.c.exponent_depth)
         word = delayed(m, self._blocks(m, data)) if blocks else self._tables(m, platform, data)
         for lane in range(self.c.vector_lanes):
             stored = word.word_select(lane, _STORED_BITS)

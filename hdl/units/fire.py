@@ -7,6 +7,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
+from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import (
     POSITION_BITS,
@@ -164,12 +165,17 @@ class Fire(wiring.Component):
 
     def _join(self, m: Module, platform, cores: list[SynapseCore]) -> None:
         """sums = the cores' words and their corrections, added up: carries are saved to the end."""
-        # The sum is needed in the fifth cycle of a tile; the corrections come in the first.
-        corrections = delayed(m, sum(core.correction for core in cores), 2,
-                              shape=self.c.accumulator_bits)  # fmt: skip
+        # The sum is needed in the fifth cycle of a tile; the corrections come in the first. A lane
+        # has its own copy of their sum.
+        bits = self.c.accumulator_bits
+        corrections = [core.correction for core in cores]
+        pairs = [delayed(m, sum(corrections[k : k + 2]), shape=bits)
+                 for k in range(0, len(cores), 2)]  # fmt: skip
+        correction = sum(pairs)[:bits]
         for lane in range(self.c.vector_lanes):
             saved = _save_carries([Value.cast(core.word[lane]) for core in cores])
-            words = [*(delayed(m, word) for word in saved), corrections]
+            own = copy_of(m, correction, f"correction_{lane}")
+            words = [*(delayed(m, word) for word in saved), own]
             m.d.sync += self.sums[lane].eq(_total(m, platform, words).as_signed())
 
     def _hand_over(self, m: Module, fetch: Fetch, norm: Norm, gathers) -> Signal:

@@ -18,7 +18,7 @@ from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.lib.table_port import connect_tables
 from hdl.memory.style import table_style
 from hdl.units.pipeline import delayed
-from hdl.units.products import add_rows, digits, highest_bit
+from hdl.units.products import add_rows, digits, highest_bit, row_size
 from isa.contents import EMPTY, Contents
 from isa.formats import (
     EXP2_CLAMP,
@@ -47,9 +47,9 @@ _COARSE = 1 << _WHOLE_MAXIMUM.bit_length() - _FINE_BITS
 
 
 def _table(m: Module, tables, space: Space, bits: int, depth: int, addresses: Sequence[Value],
-           contents: Contents, block: bool, late: bool = True) -> list[Value]:  # fmt: skip
-    """What a table that the loader's bus fills holds at each address, a cycle later: behind a
-    register of what was read, or without `late` of the address. A block RAM has its own."""
+           contents: Contents, block: bool) -> list[Value]:  # fmt: skip
+    """What a table that the loader's bus fills holds at each address: in the same cycle, or out of
+    a `block` RAM in the next one."""
     m.submodules.table = memory = Memory(
         shape=unsigned(bits), depth=depth, attrs=table_style(block),
         init=[entry & ((1 << bits) - 1) for entry in contents.of(space)],
@@ -58,8 +58,8 @@ def _table(m: Module, tables, space: Space, bits: int, depth: int, addresses: Se
     found = []
     for address in addresses:
         port = memory.read_port(domain="sync" if block else "comb")
-        m.d.comb += port.addr.eq(address if block or late else delayed(m, address))
-        found.append(delayed(m, port.data) if late and not block else port.data)
+        m.d.comb += port.addr.eq(address)
+        found.append(port.data)
     return found
 
 
@@ -90,28 +90,31 @@ class Exp2(wiring.Component):
         m = Module()
         base_bits = 16
         inside = SCORE_FRACTION - (EXP2_PIECES - 1).bit_length()  # fraction bits in a piece
-        cuts = [argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM for argument in self.argument]
-        pieces = [
-            Mux(cut, 0, argument[inside:SCORE_FRACTION])
-            for cut, argument in zip(cuts, self.argument, strict=True)
-        ]
         found = _table(
-            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES, pieces,
+            m, self.tables, Space.EXP2, base_bits + _SLOPE_BITS, EXP2_PIECES,
+            [argument[inside:SCORE_FRACTION] for argument in self.argument],
             self._contents, self._block,
         )  # fmt: skip
-        for argument, absent, value, cut, piece in zip(
-            self.argument, self.absent, self.value, cuts, found, strict=True
+        for argument, absent, value, piece in zip(
+            self.argument, self.absent, self.value, found, strict=True
         ):
             whole_bits = _WHOLE_MAXIMUM.bit_length()
+            now = digits(argument[:inside])
+            delta = [tuple(delayed(m, bit) for bit in digit) for digit in now]
+            size = None  # of the first row, where the slope comes in time
+            if not self._block:
+                slope = _wide(piece[base_bits:], base_bits).as_signed()
+                size = delayed(m, row_size(slope, now[0]))
+                piece = delayed(m, piece)
             base, slope = piece[:base_bits], piece[base_bits:].as_signed()
-            delta = digits(Mux(cut, 0, argument[:inside]))
-            delta = [tuple(delayed(m, bit) for bit in digit) for digit in delta]
+            # Cut at 31, whatever the fraction: a mantissa shifted by that much is 0.
+            cut = argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
             whole = delayed(m, whole[:whole_bits])
             fine = delayed(m, whole[:_FINE_BITS])
             coarse = delayed(m, Cat(whole[_FINE_BITS:] == k for k in range(_COARSE)))
             wide = _wide(slope, base_bits).as_signed()  # a row reaches over the base
-            low, high = add_rows(m, platform, wide, delta, Cat(base, Const(0, 2)))
+            low, high = add_rows(m, platform, wide, delta, Cat(base, Const(0, 2)), size)
             mantissa = delayed(m, Cat(low, high).as_signed(), shape=signed(EXP2_VALUE_BITS + 1))
             # It is not negative, so that the coarse shift may be an OR of what is masked.
             near = (mantissa.as_unsigned() << 1) >> fine
@@ -157,7 +160,8 @@ class Silu(wiring.Component):
         places = [Cat(value[:limit_bits], ~value[limit_bits]) for value in wide]
         found = _table(
             m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES,
-            [place[inside:] for place in places], self._contents, self._block, late=False,
+            [place[inside:] if self._block else delayed(m, place[inside:]) for place in places],
+            self._contents, self._block,
         )  # fmt: skip
         # Half of what is shifted out at the end.
         half = delayed(m, Cat(widen == i + 1 for i in range(SILU_FRACTION - 1)))
@@ -227,7 +231,7 @@ class Inverse(wiring.Component):
             m, self.tables, space, GAIN.bits, entries, [index], self._contents, self._block
         )
         m.d.comb += [
-            self.mantissa.eq(mantissa),
+            self.mantissa.eq(mantissa if self._block else delayed(m, mantissa)),
             self.exponent.eq(delayed(m, -8 - power)),
         ]
         return m

@@ -1,6 +1,6 @@
 """Neuron core: N EI-IF neurons step together through the firing schedule (golden.units.neuron)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
@@ -165,8 +165,13 @@ class NeuronCore(wiring.Component):
         place = Signal(place_layout(c), reset_less=True)
 
         phase = Signal(_phase_layout(), init={"ends": 1})
-        # The reverse of phase.ends, for the many registers that a group is loaded into.
-        inside = Signal()
+        # The reverse of phase.ends, for the many registers that a group is loaded into; and the
+        # same for the schedule memory.
+        inside, turns = Signal(), Signal(init=1, attrs={"keep": 1})
+
+        def end(ends) -> list:
+            return [phase.ends.eq(ends), inside.eq(~ends), turns.eq(ends)]
+
         drive = Signal(drive_layout())
         fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
         step = Signal()
@@ -226,8 +231,7 @@ class NeuronCore(wiring.Component):
                 phase.fire.eq(fires),
                 phase.soft.eq(fires & soft),
                 phase.completes.eq(fires & ~slow),
-                phase.ends.eq(ends),
-                inside.eq(~ends),
+                *end(ends),
                 kind.plus.eq(Cat(following.amplitude == k for k in amplitudes)),
                 kind.minus.eq(Cat(following.amplitude <= k for k in amplitudes)),
             ]
@@ -250,8 +254,7 @@ class NeuronCore(wiring.Component):
                     phase.subtract.eq(phase.shift & (left == 1)),
                     phase.settle.eq(settles),
                     phase.completes.eq(completes),
-                    phase.ends.eq(completes & entry.last),
-                    inside.eq(~(completes & entry.last)),
+                    *end(completes & entry.last),
                     after_fire.eq(phase.fire),
                     left.eq(Mux(phase.fire, entry.leak, left - 1)),
                 ]
@@ -262,7 +265,7 @@ class NeuronCore(wiring.Component):
                     *begin(following, reloads),
                 ]
             with m.If(stop):
-                m.d.sync += [active.eq(0), phase.ends.eq(1), inside.eq(0)]
+                m.d.sync += [active.eq(0), *end(Const(1))]
             with m.If(ended):
                 first = Signal(STEP.layout())
                 m.d.comb += first.eq(first_port.data)
@@ -275,9 +278,9 @@ class NeuronCore(wiring.Component):
                 with m.If(single):
                     m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1), kind.eq(0)]
                     m.d.sync += [phase.eq(0), phase.fire.eq(1)]
-                    m.d.sync += [phase.completes.eq(1), phase.ends.eq(1), inside.eq(0)]
+                    m.d.sync += [phase.completes.eq(1), *end(Const(1))]
                 with m.If(~load):
-                    m.d.sync += [phase.ends.eq(1), inside.eq(0)]
+                    m.d.sync += end(Const(1))
             with m.If(~inside):
                 m.d.sync += [
                     codes.eq(waiting.codes),
@@ -288,7 +291,7 @@ class NeuronCore(wiring.Component):
         # Two steps ahead: the memory takes a cycle, and the register `entry` another.
         m.d.comb += [
             following_port.en.eq(sent & (step | ended)),
-            following_port.addr.eq(Mux(ended, following_start, ahead)),
+            following_port.addr.eq(Mux(turns, following_start, ahead)),
         ]
 
         # A step of several cycles leaves its spikes in the output register until it is complete.

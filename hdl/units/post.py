@@ -296,27 +296,25 @@ class Post(Component):
 
     def _finish(self, m: Module, issue, logits, pipeline, context, valid, last) -> None:
         levels = (self.c.vector_lanes - 1).bit_length()
-        reduces, sends, started = Signal(), Signal(), Signal()
+        started = Signal()
         flushing = Signal()  # every word is with the logits queue, the host still takes some
         in_flight = Signal(range(QUEUE_WORDS))
         m.d.sync += [
             started.eq(issue.accepted),
-            reduces.eq(context.use_maximum | context.argmax),
-            sends.eq(context.sends),
             in_flight.eq(in_flight + issue.accepted - self.done),
         ]
-        ended = valid[15] & last[15]
         # slow: from cycle 15 to 15 + levels. What comes behind one goes the same way: done comes in
-        # order.
+        # order. It is decided a cycle before, as others wait for it.
+        ends = valid[14] & last[14]
         quick, slow = Signal(), Signal(levels + 1)
         all_sent = Signal(levels + 1)
-        behind = reduces | slow[1:].any()
-        m.d.comb += [
-            quick.eq(ended & ~behind & ~sends),
-            slow[0].eq(ended & behind & ~sends),
-            all_sent[0].eq(ended & sends),
+        behind = context.use_maximum | context.argmax | slow[:-1].any()
+        m.d.sync += [
+            quick.eq(ends & ~behind & ~context.sends),
+            slow[0].eq(ends & behind & ~context.sends),
+            all_sent[0].eq(ends & context.sends),
         ]
-        m.d.sync += [slow[1:].eq(slow), all_sent[1:].eq(all_sent)]
+        m.d.sync += [slow[1:].eq(slow[:-1]), all_sent[1:].eq(all_sent[:-1])]
         m.d.sync += flushing.eq((flushing & ~logits.empty) | all_sent[-1])
         m.d.comb += [
             logits.start.eq(started & issue.sends),

@@ -101,12 +101,10 @@ class PostReduce(Component):
         word_number = Mux(control.first, 0, number)[: len(number)]
         better = control.first | _less(best, value)
         new_index = Mux(better, Cat(lane, word_number), index)
+        with m.If(control.valid & better):
+            m.d.sync += [best.eq(value), index.eq(Cat(lane, word_number))]
         with m.If(control.valid):
-            m.d.sync += [
-                number.eq(word_number + 1),
-                best.eq(Mux(better, value, best)),
-                index.eq(new_index),
-            ]
+            m.d.sync += number.eq(word_number + 1)
             with m.If(control.last & control.argmax):
                 m.d.sync += self.next_token.eq(new_index)
         m.d.sync += [

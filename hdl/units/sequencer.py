@@ -111,9 +111,10 @@ class UnitQueue(Component):
         conditions = []
         for unit in self.others:
             done, wait = getattr(self, f"done_{unit}"), getattr(waiting, f"wait_{unit}")
-            # completing + done - 1 - wait in one carry chain, with done as its carry.
-            completing = Cat(done, getattr(self, f"completing_{unit}"))
-            conditions.append(~(completing + Cat(done, ~wait))[COMPLETED_BITS])
+            # completing + done - 1 - wait, for both as done comes late in its cycle.
+            completing = getattr(self, f"completing_{unit}")
+            without = (completing + ~wait)[COMPLETED_BITS - 1]
+            conditions.append(~Mux(done, (completing - wait)[COMPLETED_BITS - 1], without))
         return Cat(*conditions).all()
 
 
