@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.device import Device
+from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import global_net
 from hdl.lib.reset import with_own_reset
 from hdl.memory.sdram import SdramController, sdram_signature
@@ -44,35 +45,39 @@ class SdramDevice(Component):
         m.submodules.controller = controller = SdramController(self.timing, self.clock_hz)
         m.submodules.device = with_own_reset(m, device, global_net(m, platform, reset))
         connect(m, controller.sdram, flipped(self.sdram))
-        m.d.comb += controller.flush.eq(self.reset_device)
+        # The controller lies at the chip's pins: its own copy of what resets the device.
+        flush = copy_of(m, self.reset_device, "flush")
+        m.d.comb += controller.flush.eq(flush)
         for name, member in device.signature.members.items():
             if name == "external":
                 continue
             inside, outside = getattr(device, name), getattr(self, name)
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
-        # A request waits in a register between the device and the controller, which lies near the
-        # chip's pins. An address of the device is one of the chip's first words.
+        # An address of the device is one of the chip's first words.
         memory, port = device.external, controller.memory
-        waits = Signal()
-        with m.If(memory.request.valid & memory.request.ready):
-            m.d.sync += [
-                waits.eq(1),
-                port.request.payload.address.eq(memory.request.payload.address),
-                port.request.payload.length.eq(memory.request.payload.length),
-                port.request.payload.write.eq(memory.request.payload.write),
-            ]
-        with m.Elif(port.request.ready):
-            m.d.sync += waits.eq(0)
-        with m.If(self.reset_device):
-            m.d.sync += waits.eq(0)
+        request = _held(m, memory.request, port.request, flush)
+        word = _held(m, memory.write, port.write, flush)
         m.d.comb += [
-            port.request.valid.eq(waits),
-            memory.request.ready.eq(~waits),
-            port.write.payload.eq(memory.write.payload),
-            port.write.valid.eq(memory.write.valid),
-            memory.write.ready.eq(port.write.ready),
+            port.request.payload.address.eq(request.address),
+            port.request.payload.length.eq(request.length),
+            port.request.payload.write.eq(request.write),
+            port.write.payload.eq(word),
             memory.read.payload.eq(port.read.payload),
             memory.read.valid.eq(port.read.valid),
             port.read.ready.eq(memory.read.ready),
         ]
         return m
+
+
+def _held(m: Module, source, sink, flush):
+    """The payload of `source` for `sink`, which gets it from a register, every other cycle at most:
+    the controller lies at the chip's pins, the device elsewhere."""
+    held, waits = Signal.like(source.payload), Signal()
+    m.d.comb += [sink.valid.eq(waits), source.ready.eq(~waits)]
+    with m.If(~waits):
+        m.d.sync += [held.eq(source.payload), waits.eq(source.valid)]
+    with m.Elif(sink.ready):
+        m.d.sync += waits.eq(0)
+    with m.If(flush):
+        m.d.sync += waits.eq(0)
+    return held
