@@ -152,7 +152,10 @@ class Fire(wiring.Component):
             ]
         # Out of a register: what hangs on it in the post unit is long.
         gathered, gathers = Signal(), Signal()
-        m.d.comb += gathers.eq(Cat(core.fills for core in cores).all())
+        # No core fills in the cycle of a transfer: what it gathers next waits for that.
+        m.d.comb += gathers.eq(
+            Cat(core.holds for core in cores).all() & ~(self.tiles.valid & self.tiles.ready)
+        )
         m.d.sync += gathered.eq(gathers)
 
         self._join(m, platform, cores)
@@ -171,7 +174,7 @@ class Fire(wiring.Component):
         corrections = [core.correction for core in cores]
         pairs = [delayed(m, sum(corrections[k : k + 2]), shape=bits)
                  for k in range(0, len(cores), 2)]  # fmt: skip
-        correction = sum(pairs)[:bits]
+        correction = delayed(m, sum(pairs), shape=bits)
         for lane in range(self.c.vector_lanes):
             saved = _save_carries([Value.cast(core.word[lane]) for core in cores])
             own = copy_of(m, correction, f"correction_{lane}")

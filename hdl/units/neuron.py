@@ -123,7 +123,8 @@ class NeuronCore(wiring.Component):
         m = Module()
         settings = self.settings
 
-        first_port, following_port = self._schedule(m)
+        schedule = self._schedule(m)
+        first_port = schedule.read_port(transparent_for=())
 
         # The next group waits here while its first step is read from the schedule.
         waiting = Signal(group_layout(c), reset_less=True)
@@ -188,8 +189,7 @@ class NeuronCore(wiring.Component):
                 zeros[k].eq(membrane.zero),
             ]
 
-        following = Signal(STEP.layout())
-        m.d.comb += following.eq(following_port.data)
+        following = Signal(STEP.layout(), reset_less=True)
         kind = Signal(_kind_layout())
         reloads = kind.may_reload & following.integrate
         first_cycle, stops = Signal(), Signal()  # of a step; if all potentials are zero in it
@@ -289,10 +289,7 @@ class NeuronCore(wiring.Component):
                     place.eq(waiting.place),
                 ]
         # Two steps ahead: the memory takes a cycle, and the register `entry` another.
-        m.d.comb += [
-            following_port.en.eq(sent & (step | ended)),
-            following_port.addr.eq(Mux(turns, following_start, ahead)),
-        ]
+        self._follow(m, schedule, following, sent & (step | ended), turns, following_start, ahead)
 
         # A step of several cycles leaves its spikes in the output register until it is complete.
         tile_end = (entry.last | stop) & place.end
@@ -321,7 +318,7 @@ class NeuronCore(wiring.Component):
         m.submodules.sum = sum_of_squares = SumOfSquares(c)
         connect(m, sum_of_squares.squares, flipped(self.squares))
         m.d.comb += [
-            sum_of_squares.valid.eq(sent & active & squared & (phase.fire | complete)),
+            sum_of_squares.valid.eq(sent & active & squared),  # a cycle without a fire adds 0
             sum_of_squares.spikes.fired.eq(Mux(phase.fire, fired, 0)),
             sum_of_squares.spikes.negative.eq(negative),
             sum_of_squares.spikes.amplitude.eq(entry.amplitude),
@@ -331,9 +328,8 @@ class NeuronCore(wiring.Component):
         ]
         return m
 
-    def _schedule(self, m: Module):
-        """The schedule memory: thresholds are kept negated, and the last entry is a `last` one.
-        Returns the ports of a group's first entry and of the others."""
+    def _schedule(self, m: Module) -> Memory:
+        """The schedule memory: thresholds are kept negated, and the last entry is a `last` one."""
         m.submodules.schedule = schedule = Memory(
             shape=unsigned(STEP.layout().size),
             depth=SCHEDULE_STEPS,
@@ -348,7 +344,26 @@ class NeuronCore(wiring.Component):
             entry.last.eq(word.last | (self.tables.address == SCHEDULE_STEPS - 1)),
         ]
         connect_tables(m, schedule.write_port(), self.tables, Space.SCHEDULE, entry)
-        return schedule.read_port(transparent_for=()), schedule.read_port(transparent_for=())
+        return schedule
+
+    def _follow(self, m: Module, schedule: Memory, following, enable, turns, start, ahead) -> None:
+        """following: in the cycle after `enable` the entry at `start`, if `turns`, or at `ahead`.
+
+        Block RAM has its address chosen. Look-up tables are read twice and the entry is chosen: on
+        the way to all of them a choice would take a wire more.
+        """
+        if self.c.spare_blocks:
+            port = schedule.read_port(transparent_for=())
+            m.d.comb += [
+                port.en.eq(enable),
+                port.addr.eq(Mux(turns, start, ahead)),
+                following.eq(port.data),
+            ]
+            return
+        second, further = (schedule.read_port(domain="comb") for _ in range(2))
+        m.d.comb += [second.addr.eq(start), further.addr.eq(ahead)]
+        with m.If(enable):
+            m.d.sync += following.eq(Mux(turns, second.data, further.data))
 
     def _drive(self, m, drive, phase, entry, kind, reloads, after_fire) -> None:
         """The neurons' orders for this cycle of the step."""

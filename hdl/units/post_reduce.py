@@ -89,17 +89,26 @@ class PostReduce(Component):
             for lane, (element, valid) in enumerate(zip(self.word, self.mask, strict=True))
         ]
         # One comparison a cycle: it takes a carry chain and a level of logic for every bit.
+        best, better, won = Signal(signed(VECTOR.bits)), Signal(), Signal()
         for level in range(1, lane_bits + 1):
-            candidates = _registered(m, _halve(candidates), level)
+            finalists, candidates = candidates, _registered(m, _halve(candidates), level)
             if level > 1:
                 before, control = control, Signal.like(control, name=f"control_{level}")
                 m.d.sync += control.eq(before)
         ((value, lane),) = candidates
+        # Whether it is better is compared while its word's last two are, with what will be the
+        # best by then: the word before, if that has won, or what is in the register.
+        (one, _), (other, _) = finalists
+        beats_best, beats_before = Signal(), Signal()
+        for beats, opponent in ((beats_best, best), (beats_before, value)):
+            m.d.sync += beats.eq(
+                Mux(_less(one, other), _less(opponent, other), _less(opponent, one))
+            )
+        m.d.comb += better.eq(control.first | Mux(won, beats_before, beats_best))
+        m.d.sync += won.eq(control.valid & better)
 
-        number, best = Signal(TOKEN_BITS - lane_bits), Signal(signed(VECTOR.bits))
-        index = Signal(TOKEN_BITS)
+        number, index = Signal(TOKEN_BITS - lane_bits), Signal(TOKEN_BITS)
         word_number = Mux(control.first, 0, number)[: len(number)]
-        better = control.first | _less(best, value)
         new_index = Mux(better, Cat(lane, word_number), index)
         with m.If(control.valid & better):
             m.d.sync += [best.eq(value), index.eq(Cat(lane, word_number))]

@@ -29,8 +29,8 @@ class SynapseCore(wiring.Component):
     A negative event adds the complement of its term, which is one too little; `correction` is the
     number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
     lane V * read_word + j without its correction, WORD_LATENCY = 3 cycles after read_word;
-    correction holds while `full` is set. `fills` is `full` a cycle before, out of gates. The three
-    cycles after `free` still read the old tile.
+    correction holds while `full` is set. `holds`: `full` is set, or will be in the next cycle. The
+    three cycles after `free` still read the old tile.
 
     row_enable, row_address -> row_data (P bytes) READ_LATENCY = 3 cycles later.
     """
@@ -44,7 +44,7 @@ class SynapseCore(wiring.Component):
                 "row_address": Out(ROW_ADDRESS_BITS),
                 "row_data": In(unsigned(c.lanes * WEIGHT_BITS)),
                 "full": Out(1),
-                "fills": Out(1),
+                "holds": Out(1),
                 "free": In(1),
                 "read_word": In(range(c.lanes // c.vector_lanes)),
                 "word": Out(ArrayLayout(signed(c.accumulator_bits), c.vector_lanes)),
@@ -94,11 +94,13 @@ class SynapseCore(wiring.Component):
                 clears, negative[READ_LATENCY - 2], amplitude[-1],
             )  # fmt: skip
 
-        complements = Signal(c.accumulator_bits)
-        shadow_complements = Signal(c.accumulator_bits)
-        m.d.comb += self.fills.eq(end[-1] | (self.full & ~self.free))
-        m.d.sync += self.full.eq(self.fills)
-        with m.If(end[-1]):
+        complements = Signal(c.accumulator_bits, reset_less=True)
+        shadow_complements = Signal(c.accumulator_bits, reset_less=True)
+        m.d.comb += self.holds.eq(end[-1] | self.full)
+        m.d.sync += self.full.eq(self.holds & ~self.free)
+        cleared = Signal(init=1)  # as end[-1], and after a reset
+        m.d.sync += cleared.eq(clears)
+        with m.If(cleared):
             m.d.sync += [shadow_complements.eq(complements), complements.eq(0)]
         with m.Elif(add[-1] & negative[-1]):
             m.d.sync += complements.eq(complements + 1)
