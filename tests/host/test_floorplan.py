@@ -59,6 +59,21 @@ def test_a_core_has_a_row_and_its_lanes_stand_in_order() -> None:
         assert not {x for xs in columns.values() for x in xs} & {58, 60, 62, 64}  # the middle
 
 
+def test_a_core_that_needs_more_than_a_row_has_two() -> None:
+    """As in `ulx3s_sdram`: a lane's four banks are two blocks in each row, one below the other."""
+    banks = {str(bank): 16 for bank in range(4)}
+    others = {"sequencer.program": 12, "memory": 12, "key_exponents": 4}
+    count, found = places(netlist(2, banks, others))
+    assert count == len(set(found.values())) == 2 * 64 + 28
+    for core, rows in enumerate(((22, 46), (70, 82))):
+        for k in range(16):
+            lane = [found[name(core, bank, k, 16)] for bank in banks]
+            assert sorted(y for y, _, _ in lane) == sorted(2 * rows)
+            assert len({x for _, x, _ in lane}) == 2
+    assert {found[f"core.device.{memory}.memory.0.{k}"][0]
+            for memory, blocks in others.items() for k in range(blocks)} == {46, 70}
+
+
 def test_a_memorys_blocks_stand_next_to_each_other() -> None:
     _, found = places(netlist(4))
     middle = [(y, x) for y in (22, 46, 70, 82) for x in (58, 60, 62, 64)]
@@ -80,7 +95,7 @@ def test_other_memories_are_left_to_the_placer_as_a_whole(others) -> None:
     ("LFE5U-25F", 4, BANKS),            # a grid that is not known
     ("LFE5U-85F", 2, BANKS),            # a small design
     ("LFE5U-85F", 5, BANKS),            # more cores than rows of the grid
-    ("LFE5U-85F", 3, {"0": 53}),        # more blocks than a row has
+    ("LFE5U-85F", 3, {"0": 53}),        # of two rows each
 ])
 def test_what_has_no_plan_is_left_to_the_placer(part, cores, banks) -> None:
     count, found = places(netlist(cores, banks), part)
