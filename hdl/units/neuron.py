@@ -360,10 +360,12 @@ class NeuronCore(wiring.Component):
                 following.eq(port.data),
             ]
             return
+        # No multiplexer: Yosys' `share` would make one reading of both, with the address chosen.
         second, further = (schedule.read_port(domain="comb") for _ in range(2))
+        taken = turns.replicate(len(second.data))
         m.d.comb += [second.addr.eq(start), further.addr.eq(ahead)]
         with m.If(enable):
-            m.d.sync += following.eq(Mux(turns, second.data, further.data))
+            m.d.sync += following.eq((second.data & taken) | (further.data & ~taken))
 
     def _drive(self, m, drive, phase, entry, kind, reloads, after_fire) -> None:
         """The neurons' orders for this cycle of the step."""
