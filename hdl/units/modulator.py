@@ -26,9 +26,9 @@ def below(magnitude: Value, found: Value) -> Value:
 class Modulator(wiring.Component):
     """source coded at exponent length - 7: its size + up (0..127) and sign, and codes; and the
     amount by which the Scaler makes scale(code * operand, product_shift - exponent) of the product.
-    `length` (0..24) is the bit length of the OR of the source's magnitudes, a copy for every lane
-    as they lie far apart, `below` what below() gives of it. In the next cycle amount is 0 with
-    `mute`, size, up and negative are with `idle`, and codes are without `coding`.
+    `length` (0..24) is the bit length of the OR of the source's magnitudes, `below` what below()
+    gives of it. In the next cycle amount is 0 with `mute`, size, up and negative are with `idle`,
+    and codes are without `coding`.
 
     size, up and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
     """
@@ -37,7 +37,7 @@ class Modulator(wiring.Component):
         super().__init__(
             {
                 "source": In(signed(VECTOR.bits)).array(lanes),
-                "length": In(LENGTH_BITS).array(lanes),
+                "length": In(LENGTH_BITS),
                 "below": In(_BELOW_BITS),
                 "mute": In(1),
                 "idle": In(1),
@@ -55,14 +55,14 @@ class Modulator(wiring.Component):
         m = Module()
         # The right shift, counted from the largest left shift; the same for all lanes.
         limit = MAXIMUM_LEFT + MAXIMUM_RIGHT
-        wanted = delayed(m, self.product_shift + (VECTOR.bits - self.length[0]))
+        wanted = delayed(m, self.product_shift + (VECTOR.bits - self.length))
         amount = delayed(m, Mux(wanted > limit, limit, wanted), 2, shape=range(limit + 1))
         amount = delayed(m, Mux(self.mute, 0, amount))
         m.d.comb += self.amount.eq(amount)
-        for lane, (source, length) in enumerate(zip(self.source, self.length, strict=True)):
+        for lane, source in enumerate(self.source):
             # |source| < 2**length: eight bits are left, the code's size and the half. |source| is
             # the complement and 1, which gets through to them where all bits below are 0.
-            shifted = (Cat(Const(0, CODE.bits), source) >> length)[: CODE.bits]
+            shifted = (Cat(Const(0, CODE.bits), source) >> self.length)[: CODE.bits]
             doubled = delayed(m, Mux(self.idle, 0, shifted ^ source[-1].replicate(CODE.bits)))
             carry = source[-1] & ~(source[:_BELOW_BITS] & self.below).any()
             carry = delayed(m, carry & ~self.idle)

@@ -115,25 +115,39 @@ class Products(wiring.Component):
 
 def groups_of_four(value: Value) -> Value:
     """Which groups of bits are not 0, for bit_length: bits 0..2, 3..6, 7..10 and so on."""
-    value = Cat(Const(0, 1), value)
-    return Cat(value[i : i + 4].any() for i in range(0, len(value), 4))
+    return Cat(group.any() for group in _groups(value))
 
 
-def bit_length(value: Value, found: Value) -> Value:
-    """Bits needed for an unsigned value, 0 for 0, from it and its groups_of_four: the highest group
-    that is not 0, and the highest bit in each of them, side by side."""
+def places_of_four(value: Value) -> Value:
+    """The number of the highest bit that is set in each of these groups: two bits for each."""
+    return Cat(
+        bit
+        for group in _groups(value)
+        for bit in (group[3:].any() | (group[1:2].any() & ~group[2:3].any()), group[2:].any())
+    )
+
+
+def bit_length(found: Value, places: Value) -> Value:
+    """Bits needed for an unsigned value, 0 for 0, from its groups_of_four and places_of_four, which
+    are in registers: a tree of choices is left, the highest group that is not 0."""
+
+    def top(groups: list[int]) -> tuple[Value, list[Value]]:
+        if len(groups) == 1:
+            (k,) = groups
+            return found[k], [places[2 * k], places[2 * k + 1]]
+        half = 1 << (len(groups) - 1).bit_length() - 1
+        low, low_index = top(groups[:half])
+        high, high_index = top(groups[half:])
+        high_index += [Const(0, 1)] * (len(low_index) - len(high_index))
+        pairs = zip(high_index, low_index, strict=True)
+        return low | high, [*(Mux(high, above, below) for above, below in pairs), high]
+
+    return Cat(top(list(range(len(found))))[1])
+
+
+def _groups(value: Value) -> list[Value]:
     value = Cat(Const(0, 1), value)  # bit k is set: length k, or more
-    groups = [value[i : i + 4] for i in range(0, len(value), 4)]
-    highest = [~found[k + 1 :].any() for k in range(len(groups))]
-    low, high = [], []
-    for group, here in zip(groups, highest, strict=True):
-        low.append((group[3:].any() | (group[1:2].any() & ~group[2:3].any())) & here)
-        high.append(group[2:].any() & here)
-    result = [Cat(low).any(), Cat(high).any()]
-    for bit in range((len(groups) - 1).bit_length()):
-        some = [found[k] & highest[k] for k in range(len(groups)) if k >> bit & 1]
-        result.append(Cat(some).any())
-    return Cat(result)
+    return [value[i : i + 4] for i in range(0, len(value), 4)]
 
 
 def highest_bit(value: Value) -> tuple[Value, Value]:

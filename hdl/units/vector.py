@@ -6,7 +6,6 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import clip
-from hdl.lib.copies import copy_of
 from hdl.lib.shapes import (
     POSITION_BITS,
     codes_layout,
@@ -26,7 +25,7 @@ from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.modulator import LENGTH_BITS, Modulator, below
 from hdl.units.pipeline import delayed
-from hdl.units.products import Products, bit_length, groups_of_four
+from hdl.units.products import Products, bit_length, groups_of_four, places_of_four
 from hdl.units.rotate import Rotator
 from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
@@ -179,9 +178,8 @@ class VectorUnit(wiring.Component):
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
         magnitude = delayed(m, self.magnitude_in.data)
         found = delayed(m, groups_of_four(self.magnitude_in.data))
-        length_next = Signal(LENGTH_BITS)
-        m.d.comb += length_next.eq(bit_length(magnitude, found))
-        length = delayed(m, length_next)
+        places = delayed(m, places_of_four(self.magnitude_in.data))
+        length = delayed(m, bit_length(found, places), shape=LENGTH_BITS)
         operand = Signal(word_layout(c), reset_less=True)
         upper = delayed(m, issuer.upper)  # which half of the word holds the rotations
         arriving = Signal()
@@ -214,7 +212,6 @@ class VectorUnit(wiring.Component):
             present = ~lasts[_REGISTERED] | (self.position[:lane_bits] >= lane)
             m.d.comb += [
                 modulator.source[lane].eq(source),
-                modulator.length[lane].eq(copy_of(m, length_next, f"length_{lane}")),
                 silu.argument[lane].eq(source),
                 softmax.scores[lane].eq(source),
                 softmax.present[lane].eq(present),
@@ -245,6 +242,7 @@ class VectorUnit(wiring.Component):
             ]
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
+            modulator.length.eq(length),
             modulator.below.eq(delayed(m, below(magnitude, found))),
             scaler.active.eq(scales),
             rotator.active.eq(rotates),

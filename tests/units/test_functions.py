@@ -20,7 +20,14 @@ from golden.units.functions import (
 )
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS
 from hdl.units.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
-from hdl.units.products import Products, add_rows, bit_length, digits, groups_of_four
+from hdl.units.products import (
+    Products,
+    add_rows,
+    bit_length,
+    digits,
+    groups_of_four,
+    places_of_four,
+)
 from isa.formats import SILU_FRACTION, VECTOR
 from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 from tests.units.tables import load_tables, random_tables
@@ -55,7 +62,9 @@ class Parts(wiring.Component):
         m.d.comb += [
             self.signed_product.eq(Cat(low, more, total).as_signed()),
             self.unsigned_product.eq(Cat(*whole).as_signed()),
-            self.length.eq(bit_length(magnitude, groups_of_four(magnitude))),
+            self.length.eq(
+                bit_length(groups_of_four(magnitude), places_of_four(magnitude))
+            ),
         ]
         return m
 
