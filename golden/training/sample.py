@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -19,9 +19,11 @@ from golden.model.checkpoint import load_checkpoint
 from golden.model.float_model import FloatModel, KeyValueCache
 from golden.model.perplexity import SEPARATOR
 from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.training.loop import interrupts_held
 from isa.errors import SpikeletError
 
 BATCH = 64  # stories of a round: their keys and values stay in a processor's cache
+_LISTEN_SECONDS = 0.1  # how often Ctrl-C is looked for while a round is written
 COMPACT_BELOW = 7 / 8  # finished stories leave the batch when fewer than this share live
 
 
@@ -175,11 +177,16 @@ def sample_file(checkpoint: Path, tokenizer: Path, out: Path, tokens: int, seed:
     Teacher(*arguments)  # mistakes show here, not in a worker
     count = workers or os.cpu_count() or 1
     try:
-        with partial.open("ab") as file, _workers(count, arguments) as pool:
+        with (partial.open("ab") as file, _workers(count, arguments) as pool,
+              interrupts_held() as check):
             file.truncate(state["bytes"])
             ahead = 2 * count
             waiting = [pool.submit(_round, state["rounds"] + n) for n in range(ahead)]
             while state["tokens"] < tokens:
+                # An interrupt while a lock is waited for would leave it in disorder.
+                while not wait(waiting[:1], _LISTEN_SECONDS).done:
+                    check()
+                check()
                 texts, written = waiting.pop(0).result()
                 if not texts:
                     raise SpikeletError(f"the teacher {checkpoint} writes nothing but the ends of "

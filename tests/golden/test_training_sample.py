@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -83,12 +84,13 @@ class InProcess:
     def __init__(self, arguments) -> None:
         self.teacher = Teacher(*arguments)
 
-    def submit(self, function, n):
-        return self.Done(lambda: self.teacher.round(n))
-
-    class Done:
-        def __init__(self, result) -> None:
-            self.result = result
+    def submit(self, function, n) -> Future:
+        future = Future()
+        try:
+            future.set_result(self.teacher.round(n))
+        except SpikeletError as error:
+            future.set_exception(error)
+        return future
 
 
 @pytest.fixture
@@ -113,6 +115,22 @@ def test_any_number_of_workers_and_an_interrupt_write_the_same(teacher, tmp_path
     assert out.read_bytes() == whole and os.listdir(tmp_path) == ["out.txt"]
     texts = whole.decode().split(f"\n{END}\n")
     assert texts.pop() == "" and len(texts) > 64 * 3 and all(t.strip() == t != "" for t in texts)
+
+
+def test_ctrl_c_comes_between_two_rounds(teacher, tmp_path, in_process):
+    """Not into the middle of one, nor while a lock is waited for."""
+    told = []
+
+    def press(done: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        told.append(done)
+
+    with pytest.raises(KeyboardInterrupt):
+        call(teacher, tmp_path / "out.txt", 1, press)
+    assert len(told) == 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    state = json.loads((tmp_path / "out.txt.state").read_text())
+    assert (state["rounds"], state["tokens"]) == (1, told[0])
+    assert state["bytes"] == (tmp_path / "out.txt.partial").stat().st_size
 
 
 def test_rounds_differ_and_repeat(teacher):
