@@ -146,7 +146,8 @@ def _summary(design: "Design", result: "Bitstream", image: "Image | None",
 
     rows = [
         ("board", f"{board.name}: {board.part}"),
-        ("configuration", f"{c.name} ({c.identity:08x}): {c.cores} cores x {c.lanes} lanes"),
+        ("configuration",
+         f"{c.name} ({c.identity:08x}): {c.cores} core{'s'[: c.cores > 1]} x {c.lanes} lanes"),
         ("logic cells", of(result.logic)),
         ("flip-flops", of(result.flip_flops)),
         ("block RAMs", of(result.blocks)),
