@@ -8,7 +8,8 @@ from hdl.boards.board import Family
 MULTIPLIERS = {
     Family.ecp5: ("MULT9X9D", "MULT18X18D", "ALU24B", "ALU54B"),
     Family.gowin: ("MULT9X9", "MULT18X18", "MULT36X36", "MULTALU18X18", "MULTALU36X18",
-                   "MULTADDALU18X18", "ALU54D", "PADD9", "PADD18"),
+                   "MULTADDALU18X18", "ALU54D", "PADD9", "PADD18", "MULT12X12", "MULT27X36",
+                   "MULTALU27X18", "MULTADDALU12X12", "MULTACC"),
     Family.ice40: ("SB_MAC16",),
     Family.xilinx: ("DSP48E1",),
 }  # fmt: skip
@@ -50,6 +51,7 @@ PARTS = {
         Part("LFE5U-45F", 43_848, 43_848, 108),
         Part("LFE5U-85F", 83_640, 83_640, 208),
         Part("GW2A-18C", 20_736, 15_552, 46),
+        Part("GW5AST-138C", 138_240, 138_240, 340),
         Part("iCE40UP5K", 5_280, 5_280, 30),
     )
 }

@@ -94,7 +94,7 @@ def netlist_area(design: Design, tell: Tell = lambda fraction, stage: None) -> A
 def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool]:
     """The folder of the netlist and its statistics, and whether it was in the cache."""
     rtlil, shared = share(_ELEMENT.sub(r".\1", plan.files[f"{TOP}.il"]))
-    synthesis = _once(shared, design.flow.synthesis(design.clock_hz))
+    synthesis = _once(shared, design.flow.synthesis(design.clock_hz, design.part.name))
     script = "; ".join([f"read_rtlil {TOP}.il", *synthesis,
                         f"tee -q -o {STATISTICS} stat -json", f"write_json {NETLIST}"])
     key = content_key(rtlil, script, tools.version(tools.YOSYS))

@@ -16,7 +16,7 @@ from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from isa.errors import SpikeletError
 
-_BLOCK_BITS = {"LFE5U": 18_432, "GW2A": 18_432, "iCE40": 4_096}
+_BLOCK_BITS = {"LFE5U": 18_432, "GW2A": 18_432, "GW5A": 18_432, "iCE40": 4_096}
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,13 @@ class Placing:
 class Flow:
     """A family's way from RTLIL to a bitstream.
 
-    synthesis(clock_hz) is a Yosys script. prepare(design, part) makes a netlist, as it was read
+    synthesis(clock_hz, part) is a Yosys script. prepare(design, part) makes a netlist, as it was read
     from JSON, ready for the placer. place(plan, platform, options) and
     pack(plan, platform) give the arguments of their tools, which run in a folder with the
     constraints and NETLIST, and leave REPORT and the bitstream TOP + `bitstream`.
     """
 
-    synthesis: Callable[[float], str]
+    synthesis: Callable[[float, str], str]
     placer: Tool
     packer: Tool
     constraints: str
@@ -71,15 +71,18 @@ def _slack(clock_hz: float) -> str:
     return f"scratchpad -set abc9.D {round(min(0.28e12 / clock_hz, 3500))}; "
 
 
-def _synth_ecp5(clock_hz: float) -> str:
+def _synth_ecp5(clock_hz: float, part: str) -> str:
     return f"{_NO_BYPASS}{_COPIES}{_slack(clock_hz)}synth_ecp5 -no-rw-check -top {TOP}"
 
 
-def _synth_gowin(clock_hz: float) -> str:
-    return (f"{_NO_BYPASS}{_slack(clock_hz)}synth_gowin -family gw2a -no-rw-check -top {TOP}")
+def _synth_gowin(clock_hz: float, part: str) -> str:
+    # Amaranth brings the pins' buffers; Yosys would give some to the ports of modules, too.
+    family = part[:4].lower()  # gw2a, gw5a
+    return (f"{_NO_BYPASS}{_slack(clock_hz)}"
+            f"synth_gowin -family {family} -noiopads -no-rw-check -top {TOP}")
 
 
-def _synth_ice40(clock_hz: float) -> str:
+def _synth_ice40(clock_hz: float, part: str) -> str:
     # There is no RAM in look-up tables: memories that ask for it become block RAM.
     return (f"{_NO_BYPASS}setattr -unset ram_style */m:*; "
             f"synth_ice40 -device u -no-rw-check -top {TOP}")

@@ -18,8 +18,9 @@ class SmallCore(Component):
     """An adder of `bits` bits, and what is asked for besides; all of it reaches the UART's pin."""
 
     def __init__(self, bits: int = 16, multiplier: bool = False, block: bool = False,
-                 table: bool = False) -> None:
+                 table: bool = False, twins: bool = False) -> None:
         self.bits, self.multiplier, self.block, self.table = bits, multiplier, block, table
+        self.twins = twins
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
 
     def elaborate(self, platform):
@@ -42,6 +43,24 @@ class SmallCore(Component):
                              read.addr.eq(total)]
                 with m.If(read.data[3]):
                     m.d.sync += self.tx.eq(read.data.xor())
+        if self.twins:
+            for k in range(2):
+                m.submodules[f"twin_{k}"] = twin = Twin()
+                m.d.sync += twin.value.eq(shift ^ k)
+                with m.If(twin.parity):
+                    m.d.sync += self.tx.eq(total[k])
+        return m
+
+
+class Twin(Component):
+    """A module that stands twice in a design."""
+
+    value: In(16)
+    parity: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.parity.eq(self.value.xor())
         return m
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from hdl.boards import board
 from hdl.boards.board import Family
-from host.build import area, bitstream, design, recorded, tools
+from hdl.boards.core import LEDS
+from host.build import area, bitstream, design, equal_modules, recorded, tools
 from host.build.area import Area, Part
 from host.build.bitstream import build
 from host.build.carries import begin_chains
@@ -172,13 +173,39 @@ def test_a_multiplier_is_refused(cache, name: str, cell: str) -> None:
         build(small(name, dict(multiplier=True)))
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("tang_primer_20k", ".fs"), ("icebreaker", ".bin")])
+@pytest.mark.parametrize(("name", "suffix"), [
+    ("tang_primer_20k", ".fs"), ("tang_mega_138k", ".fs"), ("icebreaker", ".bin"),
+])  # fmt: skip
 def test_other_families(cache, name: str, suffix: str) -> None:
     design = small(name, dict(bits=24))
     result = build(design)
     assert result.path.suffix == suffix and result.path.stat().st_size > 10_000
     assert 24 <= result.logic.used <= 150 and result.logic.available == design.part.logic
     assert result.clock_hz == design.board.clock_hz < result.fmax_hz
+
+
+@pytest.mark.parametrize(("name", "pins"), [
+    ("ulx3s_25f", ("TRELLIS_IO",)), ("tang_primer_20k", ("IBUF", "OBUF", "TBUF")),
+    ("icebreaker", ("SB_IO", "SB_GB_IO")),
+])  # fmt: skip
+def test_equal_modules_are_inside_of_the_pins(
+        tmp_path, monkeypatch, name: str, pins: tuple[str, ...]) -> None:
+    """Yosys gave the ports of a module that is synthesised once pins on a Gowin."""
+    monkeypatch.setenv("SPIKELET_CACHE", str(tmp_path))
+    shared = []
+
+    def share_small(text: str) -> tuple[str, list[str]]:
+        result = equal_modules.share(text, least=100)
+        shared.extend(result[1])
+        return result
+
+    monkeypatch.setattr(bitstream, "share", share_small)
+    design = small(name, dict(twins=True))
+    build(design)
+    assert len(shared) == 1 and "twin_0" in shared[0]
+    cells = json.loads(next(tmp_path.glob("netlist/*/cells.json")).read_text())
+    count = cells["design"]["num_cells_by_type"]
+    assert sum(count.get(cell, 0) for cell in pins) == 3 + min(design.board.leds, LEDS)
 
 
 def test_no_open_tools_for_the_board() -> None:

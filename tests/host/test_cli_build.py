@@ -42,6 +42,7 @@ module PLLE2_BASE(input CLKIN1, CLKFBIN, RST, PWRDWN, output CLKFBOUT, CLKOUT0, 
   assign CLKFBOUT = CLKIN1; assign CLKOUT0 = CLKIN1; assign LOCKED = 1; endmodule
 """
 CONSTRAINTS = {"ulx3s_85f": "spikelet.lpf", "tang_primer_20k": "spikelet.cst",
+               "tang_mega_138k": "spikelet.cst",
                "icebreaker": "spikelet.pcf", "arty_a7_100": "spikelet.xdc"}
 
 
