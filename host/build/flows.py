@@ -30,10 +30,10 @@ class Placing:
 class Flow:
     """A family's way from RTLIL to a bitstream.
 
-    synthesis(clock_hz, part) is a Yosys script. prepare(design, part) makes a netlist, as it was read
-    from JSON, ready for the placer. place(plan, platform, options) and
-    pack(plan, platform) give the arguments of their tools, which run in a folder with the
-    constraints and NETLIST, and leave REPORT and the bitstream TOP + `bitstream`.
+    synthesis(clock_hz, part) is a Yosys script. prepare(design, part) makes a netlist, as it was
+    read from JSON, ready for the placer. place(plan, platform, options) and pack(plan, platform)
+    give the arguments of their tools, which run in a folder with the constraints and NETLIST, and
+    leave REPORT and the bitstream TOP + `bitstream`.
     """
 
     synthesis: Callable[[float, str], str]
