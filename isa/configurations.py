@@ -94,6 +94,13 @@ CONFIGURATIONS = {
             program_depth=512, exponent_depth=1152, alignments=32,
         ),
         Configuration(
+            "tang_mega", "GW5AST-138: 1 core x 32 lanes, stories260K resident in block RAM",
+            cores=1, lanes=32, vector_lanes=4, neuron_lanes=8, accumulator_bits=24, context=224,
+            row_depth=12288, vector_depth=512, parameter_depth=1024, rotation_depth=1024,
+            program_depth=512, exponent_depth=1152, alignments=32,
+            exponent_blocks=True, spare_blocks=True,
+        ),
+        Configuration(
             "large", "simulation of larger models: 4 cores x 64 lanes, deep memories",
             cores=4, lanes=64, vector_lanes=8, neuron_lanes=16, accumulator_bits=26, context=512,
             row_depth=65536, vector_depth=4096, parameter_depth=16384, rotation_depth=4096,

@@ -3,7 +3,7 @@
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import bit_length, highest_bit
@@ -277,8 +277,9 @@ class Fetch(wiring.Component):
                     m.d.sync += group.codes[lane].eq(Mux(arrived.direct, spike, code))
 
         # Where the group begins in its schedule is found here, on the way into the queue: behind
-        # the queue the neuron core addresses the schedule memory in the same cycle. There is
-        # one for every size, as the group's own is known late.
+        # the queue the neuron core addresses the schedule memory in the same cycle, so the queue
+        # gives its words out of a register. There is one for every size, as the group's own is
+        # known late.
         starts = Array(Signal(STEP_BITS, name=f"start_{bits}") for bits in range(CODE.bits))
         for bits, start in enumerate(starts):
             m.d.sync += start.eq(arrived.start + getattr(self.settings, f"start_{bits}"))
@@ -288,7 +289,8 @@ class Fetch(wiring.Component):
             placed.start.eq(starts[size]),
             placed.silent.eq(self.settings.skip_silent & (size == 0)),
         ]
-        m.submodules.queue = queue = SyncFIFO(width=group_layout(c).size, depth=_GROUPS)
+        width = group_layout(c).size
+        m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=_GROUPS)
         m.d.comb += [
             queue.w_data.eq(placed),
             queue.w_en.eq(group_valid),

@@ -190,10 +190,15 @@ class Fire(wiring.Component):
         m.submodules.open_tiles = queue = SyncFIFOBuffered(width=layout.size, depth=_OPEN_TILES)
         head = Signal(layout)
         transfer = self.tiles.valid & self.tiles.ready
+        # On its way into the queue a tile waits a cycle in a register: its exponent is found in
+        # the cycle in which it is offered. There is room for it, too.
+        opened, opens = Signal(layout, reset_less=True), Signal()
+        m.d.sync += opened.eq(fetch.tiles.payload)
+        m.d.sync += opens.eq(fetch.tiles.valid & fetch.tiles.ready)
         m.d.comb += [
-            queue.w_data.eq(fetch.tiles.payload),
-            queue.w_en.eq(fetch.tiles.valid),
-            fetch.tiles.ready.eq(queue.w_rdy),
+            queue.w_data.eq(opened),
+            queue.w_en.eq(opens),
+            fetch.tiles.ready.eq(queue.level < _OPEN_TILES - 1),
             head.eq(queue.r_data),
             queue.r_en.eq(transfer),
             self.tiles.payload.exponent.eq(head.exponent),

@@ -69,8 +69,8 @@ class Membrane(wiring.Component):
             self.negative.eq(compared[-1] & sign),
         ]
 
-        # A spike's amplitude is known before the spike; the adder's tables mask it. `fired` means
-        # nothing where the step does not fire, but then there is no amplitude either.
+        # A spike's amplitude is known before the spike, and taken from V beside the comparison,
+        # which then chooses. `fired` means nothing where the step has no soft fire.
         spike = Cat(
             Mux(sign, drive.plus, drive.minus) & drive.soft.replicate(SPIKE_BITS),
             (~sign & drive.soft).replicate(9),
@@ -86,10 +86,11 @@ class Membrane(wiring.Component):
         total = Signal(bits + 1)
         m.d.comb += total.eq(
             carry_sum(
-                m, platform, Cat(v, sign), lambda b, c, d: c | (b & d),
-                compared[-1].replicate(bits + 1), other, spike, drive.subtract,
+                m, platform, Cat(v, sign), lambda b, c, d: c | d,
+                Const(0, bits + 1), other, spike, drive.subtract,
             )
         )  # fmt: skip
+        changed = Mux(compared[-1] | ~drive.soft, total[:bits], v)
 
         beyond = Signal()  # the sum had no room in V: its sign is wrong
         with m.If(drive.integrate & self.enable):
@@ -102,7 +103,7 @@ class Membrane(wiring.Component):
         known = Mux(drive.load, self.next_code, 0) | Mux(drive.reload, self.code, 0)
         kept = ~(drive.load | drive.clear | limited | (drive.hard & self.fired_before))
         with m.If(self.enable):
-            m.d.sync += v.eq(known | limit.as_signed() | (total[:bits] & kept.replicate(bits)))
+            m.d.sync += v.eq(known | limit.as_signed() | (changed & kept.replicate(bits)))
 
         m.d.comb += self.zero.eq(least & ~sign)
         return m

@@ -27,7 +27,7 @@ _STATES = StructLayout(
 class UnitQueue(Component):
     """Instructions of one unit in order; the head is offered when what it waits for is complete.
 
-    Latency two cycles from push to offer. `waiting` is 1 while the head may not start. `pushing`
+    Latency three cycles from push to offer. `waiting` is 1 while the head may not start. `pushing`
     and `completing` number, from 1 in each token, the next instruction to be pushed and the unit's
     next done pulse; `idle` says a cycle late that the two are equal. Instructions are taken while
     the queue has room, which is known a cycle late: one more entry stays free for what comes
@@ -61,8 +61,9 @@ class UnitQueue(Component):
         write, read = queue.write_port(), queue.read_port(domain="comb")
         written, gone = Signal(range(2 * QUEUE_DEPTH)), Signal(range(2 * QUEUE_DEPTH))
         filled = Signal()
+        # The following one waits in a register, too: it is looked at before it is the head.
         head, following = Signal(self.record.layout()), Signal(self.record.layout())
-        head_valid = Signal()
+        head_valid, following_valid = Signal(), Signal()
         room = Signal()
         pushed = Signal()
         m.d.sync += [
@@ -77,7 +78,6 @@ class UnitQueue(Component):
             write.en.eq(pushed),
             read.addr.eq(gone),
             self.push.ready.eq(room),
-            following.eq(read.data),
         ]
         # Whether the next cycle's head may start is decided before it is known which one that is.
         met = Signal()
@@ -89,9 +89,12 @@ class UnitQueue(Component):
             self.instruction.valid.eq(met),
             self.waiting.eq(head_valid & ~met),
         ]
+        with m.If(moves | ~following_valid):
+            m.d.sync += [following.eq(read.data), following_valid.eq(filled)]
+            m.d.sync += gone.eq(gone + filled)
         with m.If(moves):
-            m.d.sync += [head.eq(following), head_valid.eq(filled), gone.eq(gone + filled)]
-            m.d.sync += met.eq(filled & self._met(following))
+            m.d.sync += [head.eq(following), head_valid.eq(following_valid)]
+            m.d.sync += met.eq(following_valid & self._met(following))
         with m.Else():
             m.d.sync += met.eq(self._met(head))
 

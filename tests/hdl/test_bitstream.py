@@ -42,6 +42,7 @@ def test_a_small_device_on_an_ecp5() -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(("name", "config"), [
     ("ulx3s_25f", "minimal"), ("ulx3s_25f", "ulx3s_25f"), ("ulx3s_85f", "ulx3s"),
+    ("tang_mega_138k", "minimal"), ("tang_mega_138k", "tang_mega"),
 ])  # fmt: skip
 def test_larger_devices(name: str, config: str) -> None:
     check(name, config)
@@ -49,7 +50,7 @@ def test_larger_devices(name: str, config: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_smallest_device_does_not_fit_a_gowin() -> None:
+def test_the_smallest_device_does_not_fit_a_gw2a_18() -> None:
     """By its counts after synthesis it does: flip-flops there take the tables before them."""
     with pytest.raises(SpikeletError, match=(
             "'minimal' does not fit the GW2A-18C of tang_primer_20k: it takes .* of its 20,736 "

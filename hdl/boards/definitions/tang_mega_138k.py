@@ -4,11 +4,11 @@ from hdl.boards.board import Board, Family
 
 BOARD = Board(
     name="tang_mega_138k",
-    description="Tang Mega 138K Pro with GW5AST-138",
+    description="Tang Mega 138K Pro with GW5AST-138: models resident in block RAM",
     platform="hdl.boards.gw5a:TangMega138kPro",
     family=Family.gowin,
     part="GW5AST-LV138FPG676AC1/I0",
-    configuration="minimal",
+    configuration="tang_mega",
     clock="clk50",
     clock_hz=50_000_000,
     core_hz=50_000_000,
