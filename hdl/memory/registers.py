@@ -4,6 +4,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
+from hdl.lib.bit_groups import grouped, grouped_layout
 from hdl.lib.ecp5 import select
 from hdl.lib.shapes import register_read, scalar_layout, write_port
 from hdl.memory.style import style
@@ -30,7 +31,7 @@ class MagnitudeFile(Component):
                 "join_address": In(8),
                 "vector_write": In(write_port(8, shape)),
                 "fire": In(register_read(8, shape)),
-                "vector": In(register_read(8, shape)),
+                "vector": In(register_read(8, grouped_layout(VECTOR.bits))),
             }
         )
 
@@ -51,7 +52,9 @@ class MagnitudeFile(Component):
             for name, (port, data) in writers.items():
                 found[name] = _copy(m, f"{name}_{reader}", self.depth, port, data, read.address)
             recent = select(m, platform, by_vector, read.address)
-            m.d.comb += read.data.eq(Mux(recent, found["vector"], found["post"]))
+            if reader == "vector":  # who wrote last is known late: both are grouped before it
+                found = {name: grouped(data) for name, data in found.items()}
+            m.d.comb += Value.cast(read.data).eq(Mux(recent, found["vector"], found["post"]))
         return m
 
 

@@ -6,6 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import clip
+from hdl.lib.bit_groups import bit_length, grouped_layout
 from hdl.lib.shapes import (
     POSITION_BITS,
     codes_layout,
@@ -25,7 +26,7 @@ from hdl.units.heads import EXPONENT_ADDRESS_BITS, HeadExponents, exponent_write
 from hdl.units.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.modulator import LENGTH_BITS, Modulator, below
 from hdl.units.pipeline import delayed
-from hdl.units.products import Products, bit_length, groups_of_four, places_of_four
+from hdl.units.products import Products
 from hdl.units.rotate import Rotator
 from hdl.units.scaler import VALUE_BITS, Scaler
 from hdl.units.softmax import Softmax
@@ -83,7 +84,9 @@ class VectorUnit(wiring.Component):
                 "settings": In(settings_layout()),
                 "memory": Out(shared_read(16, word_layout(c))),
                 "value_exponents": Out(read_port(EXPONENT_ADDRESS_BITS, exponents_layout(c))),
-                "magnitude_in": Out(register_read(MAGNITUDE_ADDRESS_BITS, unsigned(VECTOR.bits))),
+                "magnitude_in": Out(
+                    register_read(MAGNITUDE_ADDRESS_BITS, grouped_layout(VECTOR.bits))
+                ),
                 "maximum": Out(register_read(4, signed(VECTOR.bits))),
                 "vector_write": Out(stream.Signature(vector_write_layout(c))),
                 "magnitude_write": Out(write_port(MAGNITUDE_ADDRESS_BITS, unsigned(VECTOR.bits))),
@@ -177,9 +180,8 @@ class VectorUnit(wiring.Component):
 
         # Registers behind the memories; a segment's magnitude is there a cycle before its word.
         magnitude = delayed(m, self.magnitude_in.data)
-        found = delayed(m, groups_of_four(self.magnitude_in.data))
-        places = delayed(m, places_of_four(self.magnitude_in.data))
-        length = delayed(m, bit_length(found, places), shape=LENGTH_BITS)
+        length = bit_length(magnitude.found, magnitude.places)
+        length = delayed(m, length, shape=LENGTH_BITS)
         operand = Signal(word_layout(c), reset_less=True)
         upper = delayed(m, issuer.upper)  # which half of the word holds the rotations
         arriving = Signal()
@@ -243,7 +245,7 @@ class VectorUnit(wiring.Component):
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
-            modulator.below.eq(delayed(m, below(magnitude, found))),
+            modulator.below.eq(delayed(m, below(magnitude.value, magnitude.found))),
             scaler.active.eq(scales),
             rotator.active.eq(rotates),
             silu.active.eq(activates),

@@ -12,6 +12,7 @@ from isa.formats import EXPONENT, TRIGONOMETRIC, VECTOR
 from isa.instructions import VECTOR as INSTRUCTION
 from isa.instructions import Opcode, Operation
 from tests.cocotb_support import Source, generator, pack, unpack
+from tests.units.groups import grouped
 from tests.units.vector_model import Effects, VectorModel
 
 
@@ -62,7 +63,8 @@ class Bench:
         while True:
             await FallingEdge(dut.clk)
             register = int(dut.magnitude_in__address.value)
-            dut.magnitude_in__data.value = self.magnitudes[register % len(self.magnitudes)]
+            magnitude = self.magnitudes[register % len(self.magnitudes)]
+            dut.magnitude_in__data.value = grouped(magnitude, VECTOR.bits)
             maximum = self.maxima[int(dut.maximum__address.value) % len(self.maxima)]
             dut.maximum__data.value = pack(signed(VECTOR.bits), maximum)
 

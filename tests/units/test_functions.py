@@ -18,16 +18,10 @@ from golden.units.functions import (
     rsqrt,
     silu,
 )
+from hdl.lib.bit_groups import bit_length, groups_of_four, places_of_four
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS
 from hdl.units.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
-from hdl.units.products import (
-    Products,
-    add_rows,
-    bit_length,
-    digits,
-    groups_of_four,
-    places_of_four,
-)
+from hdl.units.products import Products, add_rows, digits
 from isa.formats import SILU_FRACTION, VECTOR
 from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 from tests.units.tables import load_tables, random_tables
