@@ -30,7 +30,7 @@ class MagnitudeFile(Component):
                 "post_join": In(1),
                 "join_address": In(8),
                 "vector_write": In(write_port(8, shape)),
-                "fire": In(register_read(8, shape)),
+                "fire": In(register_read(8, grouped_layout(VECTOR.bits))),
                 "vector": In(register_read(8, grouped_layout(VECTOR.bits))),
             }
         )
@@ -52,7 +52,7 @@ class MagnitudeFile(Component):
             for name, (port, data) in writers.items():
                 found[name] = _copy(m, f"{name}_{reader}", self.depth, port, data, read.address)
             recent = select(m, platform, by_vector, read.address)
-            if reader == "vector":  # who wrote last is known late: both are grouped before it
+            if reader != "join":  # who wrote last is known late: both are grouped before it
                 found = {name: grouped(data) for name, data in found.items()}
             m.d.comb += Value.cast(read.data).eq(Mux(recent, found["vector"], found["post"]))
         return m

@@ -1,12 +1,13 @@
 """Vector fetch: executes FIRE instructions up to the groups of codes that the neuron core fires."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import bit_length, highest_bit
+from hdl.lib import bit_groups
+from hdl.lib.arithmetic import bit_length
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
@@ -62,7 +63,7 @@ class Fetch(wiring.Component):
                 "token": In(TOKEN_BITS),
                 "settings": In(settings_layout()),
                 "source": Out(shared_read(16, word_layout(c))),
-                "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
+                "magnitude": Out(register_read(8, bit_groups.grouped_layout(VECTOR.bits))),
                 "ring_pointer": In(ROW_ADDRESS_BITS),
                 "ring_available": In(ROW_ADDRESS_BITS),
                 "ring_take": Out(1),
@@ -93,9 +94,10 @@ class Fetch(wiring.Component):
 
         idle, opening, reading = Signal(init=1), Signal(), Signal()
         op = Signal(FIRE.layout())
-        magnitude = Signal(VECTOR.bits)
+        magnitude = Signal(bit_groups.grouped_layout(VECTOR.bits))
         exponent = Signal(signed(EXPONENT.bits))
         begins = Signal(signed(EXPONENT.bits))  # the same, in OPEN already
+        length = Signal(VECTOR.bits.bit_length())
         count = Signal(COUNT_BITS)
         outputs = Signal(COUNT_BITS)  # still to be gathered, this tile included
         base = Signal(ROW_ADDRESS_BITS)  # of the next tile
@@ -155,7 +157,8 @@ class Fetch(wiring.Component):
             place.first_tile.eq(first_tile),
             place.width.eq(Mux(last_tile, outputs, c.lanes)),
             # The register file's output has a cycle of its own.
-            begins.eq(Mux(op.one_hot, 0, _exponent(magnitude))),
+            length.eq(bit_groups.bit_length(magnitude.found, magnitude.places)),
+            begins.eq(Mux(op.one_hot, 0, length - (CODE.bits - 1))),  # golden's code_exponent
         ]
         m.d.sync += [self.done.eq(final), self.neurons.eq(0), positions.eq(self.position + 1)]
 
@@ -299,12 +302,3 @@ class Fetch(wiring.Component):
             queue.r_en.eq(self.groups.ready),
             taken.eq(queue.r_rdy & queue.r_en),
         ]
-
-
-def _exponent(magnitude) -> Value:
-    """bit_length(magnitude) - (CODE.bits - 1), as golden's code_exponent: no adder, but a place.
-
-    The bit that says 0 stands where the highest bit's index is 16 more than that.
-    """
-    place = highest_bit(Cat(Const(0, 16 - (CODE.bits - 1)), Const(1, 1), magnitude))
-    return Cat(place[:4], ~place[4], ~place[4:].any()).as_signed()

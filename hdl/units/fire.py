@@ -7,6 +7,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
+from hdl.lib.bit_groups import grouped_layout
 from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.shapes import (
@@ -87,7 +88,7 @@ class Fire(wiring.Component):
                 "token": In(TOKEN_BITS),
                 "settings": In(settings_layout()),
                 "source": Out(shared_read(16, word_layout(c))),
-                "magnitude": Out(register_read(8, unsigned(VECTOR.bits))),
+                "magnitude": Out(register_read(8, grouped_layout(VECTOR.bits))),
                 "tables": In(table_write()),
                 "row_write": In(stream.Signature(row_write_layout(c), always_ready=True)),
                 "readback_enable": In(1),

@@ -1,11 +1,12 @@
 """Fire: instructions to gathered tiles, against golden, with stalls on every side."""
 
 import pytest
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, connect, flipped
 
+from hdl.lib.bit_groups import grouped
 from hdl.lib.shapes import word_layout, write_port
 from hdl.units.fire import Fire
 from isa.formats import VECTOR
@@ -55,7 +56,7 @@ class FireHarness(wiring.Component):
             fire.source.data.eq(read.data),
             fire.source.grant.eq(turn != 2),
             look.addr.eq(fire.magnitude.address),
-            fire.magnitude.data.eq(look.data),
+            Value.cast(fire.magnitude.data).eq(grouped(look.data)),
         ]
         for name in INNER:
             connect(m, getattr(fire, name), flipped(getattr(self, name)))

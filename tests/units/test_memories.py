@@ -136,9 +136,9 @@ async def magnitude_file(dut):
         reads = [rng.choice((one, other, rng.randrange(len(registers)))) for _ in range(2)]
         dut.fire__address.value, dut.vector__address.value = reads
         await RisingEdge(dut.clk)
-        first, second = (registers[at] for at in reads)
-        assert int(dut.fire__data.value) == first, reads
-        assert int(dut.vector__data.value) == grouped(second, 24), reads
+        for name, at in zip(("fire", "vector"), reads, strict=True):
+            data = int(getattr(dut, f"{name}__data").value)
+            assert data == grouped(registers[at], 24), (name, at)
 
 
 @cocotb.test()
