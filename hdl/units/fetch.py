@@ -1,6 +1,6 @@
 """Vector fetch: executes FIRE instructions up to the groups of codes that the neuron core fires."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
@@ -23,24 +23,31 @@ from hdl.units.encoder import Encoder
 from hdl.units.neuron import STEP_BITS, group_layout
 from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
-from isa.formats import CODE, EXPONENT, VECTOR
+from isa.formats import CODE, VECTOR
 from isa.instructions import FIRE
 
 COUNT_BITS = 18
 _GROUPS = QUEUE_WORDS  # in the queue or on their way to it
 _CODES_LATENCY = 2 + encoder.LATENCY  # from a source address to its codes
+_LENGTH_BITS = VECTOR.bits.bit_length()
 
 
 def open_tile_layout() -> StructLayout:
     """A tile that has begun: what POST will want to know of it."""
     return StructLayout(
         {
-            "exponent": signed(EXPONENT.bits),
+            "length": unsigned(_LENGTH_BITS),  # of its vector's magnitude: see exponent_of
             "rows": unsigned(16),  # of the row ring; 0 when not streamed
             "norm": unsigned(1),
             "last": unsigned(1),  # the instruction's last tile
         }
     )
+
+
+def exponent_of(length: Value) -> Value:
+    """Golden's code_exponent, of a magnitude of that bit length. The length is found late in its
+    cycle; what wants the exponent subtracts in the next one."""
+    return (length - (CODE.bits - 1)).as_signed()
 
 
 class Fetch(wiring.Component):
@@ -95,9 +102,8 @@ class Fetch(wiring.Component):
         idle, opening, reading = Signal(init=1), Signal(), Signal()
         op = Signal(FIRE.layout())
         magnitude = Signal(bit_groups.grouped_layout(VECTOR.bits))
-        exponent = Signal(signed(EXPONENT.bits))
-        begins = Signal(signed(EXPONENT.bits))  # the same, in OPEN already
-        length = Signal(VECTOR.bits.bit_length())
+        length = Signal(_LENGTH_BITS)  # of the magnitude
+        begins = Signal(_LENGTH_BITS)  # the same, in OPEN already
         count = Signal(COUNT_BITS)
         outputs = Signal(COUNT_BITS)  # still to be gathered, this tile included
         base = Signal(ROW_ADDRESS_BITS)  # of the next tile
@@ -142,7 +148,7 @@ class Fetch(wiring.Component):
             begun.eq(issue.valid & ~inside),
             final.eq(issue.valid & ends & last_tile),
             self.ring_take_rows.eq(op.tile_stride),
-            self.tiles.payload.exponent.eq(begins),
+            self.tiles.payload.length.eq(begins),
             self.tiles.payload.rows.eq(Mux(op.stream, op.tile_stride, 0)),
             self.tiles.payload.norm.eq(op.norm),
             self.tiles.payload.last.eq(last_tile),
@@ -150,15 +156,17 @@ class Fetch(wiring.Component):
             issue.lane.eq(direct_lane),
             issue.direct.eq(op.one_hot),
             issue.squares.eq(op.norm & first_tile),
-            issue.exponent.eq(exponent),
+            issue.exponent.eq(exponent_of(length)),
             issue.start.eq(op.first_step),
             place.row.eq(row),
             place.ring.eq(op.stream),
             place.first_tile.eq(first_tile),
             place.width.eq(Mux(last_tile, outputs, c.lanes)),
             # The register file's output has a cycle of its own.
-            length.eq(bit_groups.bit_length(magnitude.found, magnitude.places)),
-            begins.eq(Mux(op.one_hot, 0, length - (CODE.bits - 1))),  # golden's code_exponent
+            begins.eq(  # a single spike has the exponent 0
+                Mux(op.one_hot, CODE.bits - 1,
+                    bit_groups.bit_length(magnitude.found, magnitude.places))
+            ),  # fmt: skip
         ]
         m.d.sync += [self.done.eq(final), self.neurons.eq(0), positions.eq(self.position + 1)]
 
@@ -193,7 +201,7 @@ class Fetch(wiring.Component):
         with m.If(opening):
             m.d.comb += continues.eq(0)
             m.d.sync += [
-                exponent.eq(begins),
+                length.eq(begins),
                 row.eq(Mux(op.stream, self.ring_pointer, base)),
                 remaining.eq(count),
                 ends.eq(count <= c.vector_lanes),

@@ -1,6 +1,6 @@
 """Fire: executes FIRE instructions, from a vector in memory to gathered tiles of sums."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
@@ -23,7 +23,7 @@ from hdl.lib.shapes import (
     word_layout,
 )
 from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemory
-from hdl.units.fetch import COUNT_BITS, Fetch, open_tile_layout
+from hdl.units.fetch import COUNT_BITS, Fetch, exponent_of, open_tile_layout
 from hdl.units.neuron import NeuronCore
 from hdl.units.norm import Norm
 from hdl.units.pipeline import delayed
@@ -31,7 +31,7 @@ from hdl.units.router import Router
 from hdl.units.synapse import SynapseCore
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
-from isa.formats import VECTOR
+from isa.formats import EXPONENT, VECTOR
 from isa.instructions import FIRE
 
 _OPEN_TILES = 8
@@ -188,21 +188,25 @@ class Fire(wiring.Component):
         `gathers`: all cores have the tile in the next cycle; not the one after a transfer.
         """
         layout = open_tile_layout()
-        m.submodules.open_tiles = queue = SyncFIFOBuffered(width=layout.size, depth=_OPEN_TILES)
-        head = Signal(layout)
+        shape = StructLayout({"exponent": signed(EXPONENT.bits), "tile": layout})
+        m.submodules.open_tiles = queue = SyncFIFOBuffered(width=shape.size, depth=_OPEN_TILES)
+        entry, kept = Signal(shape), Signal(shape)
+        head = kept.tile
         transfer = self.tiles.valid & self.tiles.ready
-        # On its way into the queue a tile waits a cycle in a register: its exponent is found in
+        # On its way into the queue a tile waits a cycle in a register, as its length is found in
         # the cycle in which it is offered. There is room for it, too.
         opened, opens = Signal(layout, reset_less=True), Signal()
         m.d.sync += opened.eq(fetch.tiles.payload)
         m.d.sync += opens.eq(fetch.tiles.valid & fetch.tiles.ready)
         m.d.comb += [
-            queue.w_data.eq(opened),
+            entry.exponent.eq(exponent_of(opened.length)),
+            entry.tile.eq(opened),
+            queue.w_data.eq(entry),
             queue.w_en.eq(opens),
             fetch.tiles.ready.eq(queue.level < _OPEN_TILES - 1),
-            head.eq(queue.r_data),
+            kept.eq(queue.r_data),
             queue.r_en.eq(transfer),
-            self.tiles.payload.exponent.eq(head.exponent),
+            self.tiles.payload.exponent.eq(kept.exponent),
             self.tiles.payload.rows.eq(head.rows),
             self.tiles.payload.norm_mantissa.eq(norm.scalar.payload.mantissa),
             self.tiles.payload.norm_exponent.eq(norm.scalar.payload.exponent),
