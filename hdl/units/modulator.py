@@ -69,8 +69,9 @@ class Modulator(wiring.Component):
             negative = delayed(m, source[-1] & ~self.idle)
             # Only 127 rounds up to 128: it is cut.
             size, up = self.size[lane], self.up[lane]
-            code = size + up
-            code = Mux(self.coding, Mux(negative, -code, code), 0)
+            # One chain: -(size + up) is ~size + (1 - up).
+            code = (size ^ negative.replicate(CODE.bits)) + (up ^ negative)
+            code = Mux(self.coding, code[: CODE.bits], 0)
             m.d.comb += [
                 size.eq(doubled[1:]),
                 up.eq((doubled[0] | carry) & ~doubled[1:].all()),

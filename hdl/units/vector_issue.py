@@ -66,6 +66,8 @@ class VectorIssue(wiring.Component):
         segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
         short, one_in_segment = Signal(), Signal()  # each is 1
         source_at, operand_at, rotation_at = Signal(16), Signal(16), Signal(16)
+        # magnitude_at is for the register file, which may be far away; this one counts.
+        magnitude = Signal.like(self.magnitude_at, attrs={"keep": 1})
         under_way = Signal(range(self._words + 1))  # words issued and not yet written
         none_under_way, one_under_way, full = Signal(init=1), Signal(), Signal()
 
@@ -152,7 +154,8 @@ class VectorIssue(wiring.Component):
                 source_at.eq(source_at + 1),
                 self.exponent_at.eq(self.exponent_at + 1),
                 segment_left.eq(Mux(self.segment_end, segment, segment_left - 1)),
-                self.magnitude_at.eq(self.magnitude_at + self.segment_end),
+                magnitude.eq(magnitude + self.segment_end),
+                self.magnitude_at.eq(magnitude + self.segment_end),
             ]
             with m.If(ready):
                 m.d.sync += [
@@ -163,6 +166,7 @@ class VectorIssue(wiring.Component):
                     source_at.eq(new.source),
                     self.exponent_at.eq(new.exponent_address),
                     segment_left.eq(segment_new),
+                    magnitude.eq(new.magnitude_in),
                     self.magnitude_at.eq(new.magnitude_in),
                 ]
         with m.If(self.scalar_valid):
