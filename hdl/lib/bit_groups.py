@@ -20,15 +20,14 @@ def places_of_four(value: Value) -> Value:
 
 
 def grouped_layout(bits: int) -> StructLayout:
-    """An unsigned value of so many bits with its groups_of_four and places_of_four."""
+    """What bit_length needs of an unsigned value of so many bits."""
     groups = bits // 4 + 1
-    return StructLayout({"value": bits, "found": groups, "places": 2 * groups})
+    return StructLayout({"found": groups, "places": 2 * groups})
 
 
 def grouped(value: Value) -> Value:
-    """A value as grouped_layout has it."""
-    value = Value.cast(value)
-    return Cat(value, groups_of_four(value), places_of_four(value))
+    """groups_of_four and places_of_four, as grouped_layout has them."""
+    return Cat(groups_of_four(value), places_of_four(value))
 
 
 def bit_length(found: Value, places: Value) -> Value:

@@ -19,6 +19,7 @@ class MagnitudeFile(Component):
 
     With post_join the word that the post unit writes in the next cycle is ORed into the register
     instead of replacing it; join_address names the register already, which nobody writes then.
+    Readers get what bit_length needs of a magnitude (grouped_layout).
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -40,34 +41,38 @@ class MagnitudeFile(Component):
         joined = register_read(8, unsigned(VECTOR.bits)).create()
         m.d.comb += joined.address.eq(self.join_address)
         readers = {"fire": self.fire, "vector": self.vector, "join": joined}
-        word = self.post_write.data | delayed(m, Mux(self.post_join, joined.data, 0))
         # Each writer has memories of its own, one a reader; a bit tells who wrote a register last.
+        # The units want a magnitude's length: it is grouped for that before it is written.
         by_vector = Array(Signal(name=f"by_vector_{i}") for i in range(self.depth))
-        writers = {"post": (self.post_write, word), "vector": (self.vector_write, None)}
-        for name, (port, _) in writers.items():
+        words = {
+            "post": self.post_write.data | delayed(m, Mux(self.post_join, joined.data, 0)),
+            "vector": self.vector_write.data,
+        }
+        groups = {name: grouped(word) for name, word in words.items()}
+        writers = {"post": self.post_write, "vector": self.vector_write}
+        for name, port in writers.items():
             with m.If(port.enable):
                 m.d.sync += by_vector[port.address].eq(name == "vector")
         for reader, read in readers.items():
             found = {}
-            for name, (port, data) in writers.items():
+            for name, port in writers.items():
+                data = (words if reader == "join" else groups)[name]
                 found[name] = _copy(m, f"{name}_{reader}", self.depth, port, data, read.address)
             recent = select(m, platform, by_vector, read.address)
-            if reader != "join":  # who wrote last is known late: both are grouped before it
-                found = {name: grouped(data) for name, data in found.items()}
             m.d.comb += Value.cast(read.data).eq(Mux(recent, found["vector"], found["post"]))
         return m
 
 
-def _copy(m: Module, name: str, depth: int, write, data, address):
-    """What a memory that follows `write` (with other data if given) holds at `address`."""
+def _copy(m: Module, name: str, depth: int, write, data: Value, address: Value) -> Value:
+    """What a memory that `write` puts `data` into holds at `address`."""
     m.submodules[name] = memory = Memory(
-        shape=Value.cast(write.data).shape(), depth=depth, init=[], attrs=style(depth)
+        shape=data.shape(), depth=depth, init=[], attrs=style(depth)
     )
     port, read = memory.write_port(), memory.read_port(domain="comb")
     m.d.comb += [
         port.en.eq(write.enable),
         port.addr.eq(write.address),
-        port.data.eq(write.data if data is None else data),
+        port.data.eq(data),
         read.addr.eq(address),
     ]
     return read.data
@@ -87,7 +92,8 @@ class _OneWriter(Component):
 
     def elaborate(self, platform):
         m = Module()
-        found = _copy(m, "registers", self.depth, self.write, None, self.read.address)
+        data = Value.cast(self.write.data)
+        found = _copy(m, "registers", self.depth, self.write, data, self.read.address)
         m.d.comb += Value.cast(self.read.data).eq(found)
         return m
 

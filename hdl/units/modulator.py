@@ -13,13 +13,15 @@ LENGTH_BITS = VECTOR.bits.bit_length()
 _BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
 
 
-def below(magnitude: Value, found: Value) -> Value:
-    """Which bits of a source of that magnitude are less than half of its code's last; `found` is
-    the magnitude's groups_of_four."""
+def below(found: Value, places: Value) -> Value:
+    """Which bits of a source are less than half of its code's last, from the groups_of_four and
+    places_of_four of the source's magnitude: those that it has a bit above, or at."""
     result = []
     for i in range(CODE.bits, VECTOR.bits):
-        group = (i + 1) // 4
-        result.append(Cat(magnitude[i : 4 * group + 3], found[group + 1 :]).any())
+        group, place = divmod(i + 1, 4)
+        low, high = places[2 * group], places[2 * group + 1]
+        inside = (found[group], low | high, high, low & high)[place]
+        result.append(Cat(inside, found[group + 1 :]).any())
     return Cat(result)
 
 

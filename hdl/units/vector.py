@@ -245,7 +245,7 @@ class VectorUnit(wiring.Component):
         m.d.comb += [
             rotator.second.eq(valid[_PRODUCTS]),
             modulator.length.eq(length),
-            modulator.below.eq(delayed(m, below(magnitude.value, magnitude.found))),
+            modulator.below.eq(delayed(m, below(magnitude.found, magnitude.places))),
             scaler.active.eq(scales),
             rotator.active.eq(rotates),
             silu.active.eq(activates),

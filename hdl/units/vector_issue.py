@@ -66,11 +66,6 @@ class VectorIssue(wiring.Component):
         segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
         short, one_in_segment = Signal(), Signal()  # each is 1
         source_at, operand_at, rotation_at = Signal(16), Signal(16), Signal(16)
-        # One counts, the other is the register file's address, which may be far away.
-        magnitude, magnitude_copy = (
-            Signal.like(self.magnitude_at, name=name, attrs={"keep": 1})
-            for name in ("magnitude", "magnitude_copy")
-        )
         under_way = Signal(range(self._words + 1))  # words issued and not yet written
         none_under_way, one_under_way, full = Signal(init=1), Signal(), Signal()
 
@@ -83,7 +78,6 @@ class VectorIssue(wiring.Component):
             self.asks.eq(granted & ~source_next),
             self.issue.eq(granted & source_next),
             self.upper.eq(rotation_at[0]),
-            self.magnitude_at.eq(magnitude_copy),
             self.last.eq(one_left),
             self.segment_end.eq(one_left | one_in_segment),
             self.instruction.ready.eq(~running | self.done),
@@ -158,8 +152,7 @@ class VectorIssue(wiring.Component):
                 source_at.eq(source_at + 1),
                 self.exponent_at.eq(self.exponent_at + 1),
                 segment_left.eq(Mux(self.segment_end, segment, segment_left - 1)),
-                magnitude.eq(magnitude + self.segment_end),
-                magnitude_copy.eq(magnitude + self.segment_end),
+                self.magnitude_at.eq(self.magnitude_at + self.segment_end),
             ]
             with m.If(ready):
                 m.d.sync += [
@@ -170,8 +163,7 @@ class VectorIssue(wiring.Component):
                     source_at.eq(new.source),
                     self.exponent_at.eq(new.exponent_address),
                     segment_left.eq(segment_new),
-                    magnitude.eq(new.magnitude_in),
-                    magnitude_copy.eq(new.magnitude_in),
+                    self.magnitude_at.eq(new.magnitude_in),
                 ]
         with m.If(self.scalar_valid):
             m.d.sync += scalar_pending.eq(0)
