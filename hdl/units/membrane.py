@@ -27,7 +27,6 @@ def drive_layout() -> StructLayout:
             "shift": unsigned(1),  # leak: V >> 1, then that again >> 1, ...
             "first_shift": unsigned(1),
             "subtract": unsigned(1),  # V <- V - what was shifted
-            "below": unsigned(POTENTIAL.bits - 1),  # -threshold, modulo 2**15
             "plus": unsigned(SPIKE_BITS),  # 2**amplitude
             "minus": unsigned(SPIKE_BITS),  # -2**amplitude
         }
@@ -44,6 +43,7 @@ class Membrane(wiring.Component):
 
     enable: In(1)
     drive: In(drive_layout())
+    below: In(POTENTIAL.bits - 1)  # -threshold, modulo 2**15
     code: In(signed(CODE.bits))
     next_code: In(signed(CODE.bits))
     fired_before: In(1)
@@ -61,7 +61,7 @@ class Membrane(wiring.Component):
         # |V| >= threshold where (V xor sign) + sign - threshold does not borrow.
         size = Cat(v[:-1], Const(0, 1))
         compared = carry_sum(
-            m, platform, Cat(drive.below, Const(0, 1)), lambda b, c, d: c ^ d,
+            m, platform, Cat(self.below, Const(0, 1)), lambda b, c, d: c ^ d,
             Const(0, bits), size, Cat(sign.replicate(bits - 1), Const(0, 1)), sign,
         )  # fmt: skip
         m.d.comb += [

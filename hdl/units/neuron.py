@@ -19,6 +19,7 @@ from isa.packets import Space
 from isa.schedule import LEAK_CLEAR, LEAK_NONE, STEP, Reset
 
 STEP_BITS = (SCHEDULE_STEPS - 1).bit_length()
+_THRESHOLD_NEURONS = 4  # that compare with one register of a threshold: more are far apart
 
 
 def place_layout(c: Configuration) -> StructLayout:
@@ -174,6 +175,14 @@ class NeuronCore(wiring.Component):
             return [phase.ends.eq(ends), inside.eq(~ends), turns.eq(ends)]
 
         drive = Signal(drive_layout())
+        thresholds = [  # entry's, negated
+            Signal(entry.threshold.shape(), name=f"threshold_{k}", attrs={"keep": 1})
+            for k in range(-(-lanes // _THRESHOLD_NEURONS))
+        ]
+
+        def compare_with(threshold) -> list:
+            return [copy.eq(threshold) for copy in thresholds]
+
         fired, negative, zeros = Signal(lanes), Signal(lanes), Signal(lanes)
         step = Signal()
         for k in range(lanes):
@@ -181,6 +190,7 @@ class NeuronCore(wiring.Component):
             m.d.comb += [
                 membrane.enable.eq(sent),
                 membrane.drive.eq(drive),
+                membrane.below.eq(thresholds[k // _THRESHOLD_NEURONS]),
                 membrane.code.eq(codes[k]),
                 membrane.next_code.eq(waiting.codes[k]),
                 membrane.fired_before.eq(self.steps.payload.fired[k]),
@@ -217,6 +227,7 @@ class NeuronCore(wiring.Component):
             amplitudes = range(SPIKE_BITS)
             return [
                 entry.eq(following),
+                *compare_with(following.threshold),
                 first_cycle.eq(1),
                 after_fire.eq(0),
                 kind.soft.eq(soft),
@@ -276,7 +287,7 @@ class NeuronCore(wiring.Component):
                     *begin(first, 0),
                 ]
                 with m.If(single):
-                    m.d.sync += [entry.eq(0), entry.threshold.eq(-1), entry.last.eq(1), kind.eq(0)]
+                    m.d.sync += [entry.eq(0), entry.last.eq(1), kind.eq(0), *compare_with(-1)]
                     m.d.sync += [phase.eq(0), phase.fire.eq(1)]
                     m.d.sync += [phase.completes.eq(1), *end(Const(1))]
                 with m.If(~load):
@@ -379,7 +390,6 @@ class NeuronCore(wiring.Component):
             drive.shift.eq(phase.shift),
             drive.first_shift.eq(after_fire),
             drive.subtract.eq(phase.subtract),
-            drive.below.eq(entry.threshold),
             drive.plus.eq(kind.plus),
             drive.minus.eq(kind.minus),
         ]
