@@ -15,7 +15,7 @@ from host.build import carries, floorplan, global_nets, tools
 from host.build.area import MULTIPLIERS, Area, area
 from host.build.design import Design
 from host.build.equal_modules import share
-from host.build.flows import NETLIST, REPORT, STATISTICS, TOP
+from host.build.flows import NETLIST, PLACER_ROUNDS, REPORT, STATISTICS, TOP, Flow, steady
 from isa.errors import SpikeletError
 from sim.cache import cached, content_key, lookup
 
@@ -26,6 +26,7 @@ _ELABORATED, _SYNTHESISED, _PLACED, _ROUTED = 0.03, 0.4, 0.7, 0.97
 _TYPICAL_LINES = 20_000  # that a tool writes: how fast the bar moves, nothing else
 _TIMES = "seconds.json"
 _FULL = "legal placement"  # nextpnr's words for a part with room, but not where a cell must go
+_ROUND = re.compile(r"Info: iter=(\d+) ")  # of nextpnr's placer
 # Array elements: Amaranth names them \word[7], which Yosys takes for bit 7 of \word and stops.
 # Bits have a blank before the bracket.
 _ELEMENT = re.compile(r"(?<=\S)\[(\d+)\]")
@@ -132,8 +133,9 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, used: Area,
     place = flow.place(plan, platform, design.placing)
     pack = flow.pack(plan, platform)
     versions = [tools.version(tool) for tool in flow.tools]
-    key = content_key(netlist.name, constraints, *place, *pack, *versions,
-                      *(Path(module.__file__) for module in (carries, floorplan, global_nets)))
+    ours = (Path(module.__file__) for module in (carries, floorplan, global_nets))
+    key = content_key(netlist.name, constraints, *place, *steady(place), str(PLACER_ROUNDS),
+                      *pack, *versions, *ours)
 
     def run(folder: Path, log: Path) -> None:
         start = time.monotonic()
@@ -142,7 +144,7 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, used: Area,
             json.loads((netlist / NETLIST).read_text()), design.part.name)))
         following = _Following(tell, _SYNTHESISED, _ROUTED, "placement")
         try:
-            tools.run(flow.placer, place, folder, log, following.nextpnr)
+            _place_and_route(flow, place, folder, log, following)
         except SpikeletError as error:
             if _FULL in str(error):
                 raise design.unfit([
@@ -156,6 +158,21 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, used: Area,
 
     there = lookup("bitstream", key) is not None
     return cached("bitstream", key, run), there
+
+
+def _place_and_route(
+    flow: Flow, arguments: list[str], folder: Path, log: Path, following: "_Following"
+) -> None:
+    """Runs the placer's tool, and with its other placer where the first comes to no end."""
+    try:
+        tools.run(flow.placer, arguments, folder, log, following.nextpnr)
+    except _EndlessPlacement:
+        following.again("placement with another placer")
+        tools.run(flow.placer, steady(arguments), folder, log, following.nextpnr)
+
+
+class _EndlessPlacement(Exception):
+    """The placer has had its PLACER_ROUNDS."""
 
 
 def _keep(folder: Path, log: Path, name: str, start: float) -> None:
@@ -180,8 +197,15 @@ class _Following:
         if ". Executing " in line:
             self._step(line.split(". Executing ")[1].split()[0].rstrip(".").lower())
 
+    def again(self, stage: str) -> None:
+        self._stage = stage
+        self._step("")
+
     def nextpnr(self, line: str) -> None:
         self._lines += 1
+        round_ = _ROUND.match(line)
+        if round_ and int(round_[1]) > PLACER_ROUNDS:
+            raise _EndlessPlacement
         if line.startswith("Info: Routing"):
             self._stage, self._low = "routing", _PLACED
         if line.startswith("Info: "):

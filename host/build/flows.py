@@ -15,6 +15,13 @@ TOP = "spikelet"
 
 NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
 
+# The wires of the largest configuration are a tenth shorter than with nextpnr's default placer.
+# Rounds: whole devices took 527 to 634; one, with nearly all block RAM and most logic cells of a
+# small part in use, went on for ever (docs/results.md, "Area and clock").
+_PLACER, _STEADY_PLACER = "static", "heap"
+PLACER_ROUNDS = 1_000
+"""Of the placer, after which it is taken for one that comes to no end."""
+
 
 @dataclass(frozen=True)
 class Placing:
@@ -106,10 +113,14 @@ def _as_it_is(design: dict, part: str) -> dict:
 
 
 def _nextpnr(plan: BuildPlan, platform: object, options: Placing) -> list[str]:
-    # The wires of the largest configuration are a tenth shorter than with the default placer.
     # One run: a design read back from nextpnr's JSON has lost the constants at block RAM's
     # unconnected inputs, and so has its bitstream.
-    return [*_command(plan, 1), "--placer", "static", *_common(options)]
+    return [*_command(plan, 1), "--placer", _PLACER, *_common(options)]
+
+
+def steady(arguments: list[str]) -> list[str]:
+    """The placer's arguments for a netlist with which PLACER_ROUNDS were not enough."""
+    return [_STEADY_PLACER if word == _PLACER else word for word in arguments]
 
 
 def _common(options: Placing) -> list[str]:

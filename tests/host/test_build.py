@@ -17,7 +17,7 @@ from host.build.area import Area, Part
 from host.build.bitstream import build
 from host.build.carries import begin_chains
 from host.build.design import Design
-from host.build.flows import NETLIST
+from host.build.flows import NETLIST, PLACER_ROUNDS
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from tests.host.small_designs import small
@@ -223,12 +223,42 @@ def test_a_missing_tool(monkeypatch, tmp_path) -> None:
         tools.find(tools.NEXTPNR_ICE40)
 
 
-def _failing(folder: Path, why: str) -> Path:
-    """A tool that says why it fails, and more."""
+def _tool(folder: Path, commands: str) -> Path:
+    """A program for the place of nextpnr."""
     script = folder / "nextpnr"
-    script.write_text(f"#!/bin/sh\necho 'ERROR: {why}'\necho more\nexit 3\n")
+    script.write_text(f"#!/bin/sh\n{commands}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return script
+
+
+def _failing(folder: Path, why: str) -> Path:
+    """A tool that says why it fails, and more."""
+    return _tool(folder, f"echo 'ERROR: {why}'\necho more\nexit 3")
+
+
+def test_a_placement_without_an_end_goes_to_another_placer(cache, monkeypatch, tmp_path) -> None:
+    """As `sdram_25f` once had: rounds and rounds, with the same overlap."""
+    real = tools.find(tools.NEXTPNR_ECP5)
+    script = _tool(tmp_path, f"""
+case "$*" in
+*static*) i=0; while true; do i=$((i+1)); echo "Info: iter=$i steplen=1.0 a=$i.0"; done;;
+*) exec {real} "$@";;
+esac""")
+    monkeypatch.setenv("NEXTPNR_ECP5", str(script))
+    tools.version.cache_clear()
+    stages = []
+    result = build(small(core=CORE), lambda fraction, stage: stages.append((fraction, stage)))
+    tools.version.cache_clear()
+    assert result.fmax_hz > result.clock_hz and result.path.stat().st_size > 10_000
+    log = (result.folder / "place.log").read_text()
+    assert [line.split("--placer ")[1].split()[0] for line in log.splitlines()
+            if line.startswith("$ ") and "--placer" in line] == ["static", "heap"]
+    assert f"iter={PLACER_ROUNDS} " in log
+    names = list(dict.fromkeys(stage.strip() for _, stage in stages))
+    assert names[-5:] == ["placement", "placement with another placer", "routing", "packing",
+                          "done"]  # fmt: skip
+    fractions = [fraction for fraction, _ in stages]
+    assert fractions == sorted(fractions)
 
 
 def test_a_part_that_is_too_full_to_be_placed(cache, monkeypatch, tmp_path) -> None:
