@@ -4,7 +4,7 @@ from hdl.boards.board import Board, Family
 
 BOARD = Board(
     name="tang_primer_20k",
-    description="Tang Primer 20K with GW2A-18: a minimal device",
+    description="Tang Primer 20K with GW2A-18: too small for any configuration",
     platform="amaranth_boards.tang_primer_20k:TangPrimer20kPlatform",
     family=Family.gowin,
     part="GW2A-LV18PG256C8/I7",
