@@ -37,8 +37,8 @@ class Membrane(wiring.Component):
     """Golden's neuron.step in cycles that `drive` names, each on the potential V of 16 bits.
 
     fired and negative are of this cycle's fire; without one they mean nothing, but are 0 where V is
-    0. fired_before: `fired` of the last fire. zero: V is 0 before this cycle. `enable` lets V
-    change.
+    0. fired_before: `fired` of the last fire. zero: after a step's last cycle, a fire that does
+    not reload or one in which V holds, whether V is 0. `enable` lets V change.
     """
 
     enable: In(1)
@@ -105,5 +105,12 @@ class Membrane(wiring.Component):
         with m.If(self.enable):
             m.d.sync += v.eq(known | limit.as_signed() | (changed & kept.replicate(bits)))
 
-        m.d.comb += self.zero.eq(least & ~sign)
+        # Known together with V, not a cycle behind it: the spike has just V's size, or V was 0.
+        size_of_spike = Cat(Mux(sign, drive.minus, drive.plus), sign.replicate(bits - SPIKE_BITS))
+        spent = v.as_unsigned() == size_of_spike
+        reset = drive.clear | (drive.hard & self.fired_before)
+        zero = Signal(reset_less=True)
+        with m.If(self.enable):
+            m.d.sync += zero.eq(reset | Mux(compared[-1] & drive.soft, spent, least & ~sign))
+        m.d.comb += self.zero.eq(zero)
         return m

@@ -202,11 +202,12 @@ class NeuronCore(wiring.Component):
         following = Signal(STEP.layout(), reset_less=True)
         kind = Signal(_kind_layout())
         reloads = kind.may_reload & following.integrate
-        first_cycle, stops = Signal(), Signal()  # of a step; if all potentials are zero in it
+        first_cycle = Signal()  # of a step
+        stops = Signal()  # in it: the group, if all potentials are zero
         stop = Signal()
         m.d.comb += [
             step.eq(active & phase.completes),
-            stop.eq(active & first_cycle & stops & zeros.all()),
+            stop.eq(stops & zeros.all()),
         ]
         left = Signal(entry.leak.shape())
         after_fire = Signal()
@@ -257,6 +258,7 @@ class NeuronCore(wiring.Component):
             with m.If(active):
                 m.d.sync += [
                     first_cycle.eq(0),
+                    stops.eq(0),
                     phase.eq(0),
                     phase.limit.eq(phase.integrate),
                     phase.fire.eq(phase.limit),
@@ -276,7 +278,7 @@ class NeuronCore(wiring.Component):
                     *begin(following, reloads),
                 ]
             with m.If(stop):
-                m.d.sync += [active.eq(0), *end(Const(1))]
+                m.d.sync += [active.eq(0), stops.eq(0), *end(Const(1))]
             with m.If(ended):
                 first = Signal(STEP.layout())
                 m.d.comb += first.eq(first_port.data)
