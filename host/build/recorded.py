@@ -8,8 +8,8 @@ from hdl.boards.board import Family
 from host.build.area import Area, Part
 
 RECORDED: dict[tuple[Family, str], Area] = {
-    (Family.ecp5, "ulx3s_25f"): Area(18_612, 12_790, 49),
-    (Family.ecp5, "sdram_25f"): Area(19_865, 13_550, 49),
+    (Family.ecp5, "ulx3s_25f"): Area(18_689, 12_794, 49),
+    (Family.ecp5, "sdram_25f"): Area(19_906, 13_554, 49),
 }
 
 
