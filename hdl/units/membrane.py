@@ -37,8 +37,8 @@ class Membrane(wiring.Component):
     """Golden's neuron.step in cycles that `drive` names, each on the potential V of 16 bits.
 
     fired and negative are of this cycle's fire; without one they mean nothing, but are 0 where V is
-    0. fired_before: `fired` of the last fire. zero: after a step's last cycle, a fire that does
-    not reload or one in which V holds, whether V is 0. `enable` lets V change.
+    0. fired_before: `fired` of the last fire. zero: V is 0, valid behind a step's last cycle:
+    a fire that does not reload, or one in which V holds or is reset. `enable` lets V change.
     """
 
     enable: In(1)
