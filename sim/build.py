@@ -134,7 +134,8 @@ def _pointer(
     key = content_key(
         identity, metadata.version("amaranth"), *_build_inputs(harness, defines, waves),
         *(str(path.relative_to(_ROOT)) for path in sources), *sources,
-        *(Path(__file__).with_name(name) for name in ("verilog.py", "device.py", "memory.py")),
+        *(Path(__file__).with_name(name)
+          for name in ("verilog.py", "device_verilog.py", "memory.py")),
     )
     return cache_root() / harness.kind / f"{key}.entry"
 

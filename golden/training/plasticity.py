@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 
-from golden.model.quantised import QuantisedNetwork, code_scale
-from golden.model.responses import AMPLITUDES, Fired
+from golden.quantisation.network import QuantisedNetwork, code_scale
+from golden.quantisation.responses import AMPLITUDES, Fired
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import EXACT_THRESHOLDS, Population
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from golden.model.atomic import replace_files
-from golden.model.checkpoint import load_checkpoint
-from golden.model.float_model import FloatModel, KeyValueCache
-from golden.model.perplexity import SEPARATOR
-from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.checkpoints.atomic import replace_files
+from golden.checkpoints.checkpoint import load_checkpoint
+from golden.evaluation.perplexity import SEPARATOR
+from golden.float_model.model import FloatModel, KeyValueCache
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import Tokenizer
 from golden.training.loop import interrupts_held
 from isa.errors import SpikeletError
 

@@ -12,9 +12,9 @@ from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
     from hdl.boards.board import Board
-    from host.build.bitstream import Bitstream, Used
-    from host.build.design import Design
-    from host.build.speed import Speed
+    from host.flow.bitstream import Bitstream, Used
+    from host.flow.design import Design
+    from host.flow.speed import Speed
     from isa.image import Image
 
 DEFAULT_FOLDER = Path("build")
@@ -63,7 +63,7 @@ def build(
     folder = out or DEFAULT_FOLDER / f"{chosen.name}-{sizes.name}"
     _check_folder(folder)
     if verilog:
-        from host.build.vendor import write_project
+        from host.flow.vendor import write_project
 
         with progress("writing Verilog") as tell:
             tell(0.0, "elaboration")
@@ -72,7 +72,7 @@ def build(
                     f"{chosen.name}: for {chosen.vendor}'s tools, not run here")
         return
 
-    from host.build.bitstream import build as make
+    from host.flow.bitstream import build as make
 
     with progress(f"building {sizes.name} for {chosen.name}") as tell:
         result = make(design, tell)
@@ -99,7 +99,7 @@ def _image(model: Path | None, config: str | None, weights: sources.Weights | No
 
 def _design(board: "Board", sizes, image: "Image | None", hertz: int | None,
             seed: int, timing_driven: bool) -> "Design":
-    from host.build.design import Design
+    from host.flow.design import Design
     from isa.contents import EMPTY, contents
 
     held = EMPTY if image is None else contents(image, sizes)
@@ -119,7 +119,7 @@ def _check_folder(folder: Path) -> None:
 def _speed(image: "Image | None") -> "Speed | None":
     if image is None:
         return None
-    from host.build.speed import derive
+    from host.flow.speed import derive
 
     with progress("counting cycles in the simulator") as tell:
         return derive(image, lambda stage, fraction: tell(fraction, stage))

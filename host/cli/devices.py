@@ -58,7 +58,7 @@ def _bauds() -> list[int]:
 
 def _ask(path: str, bauds: list[int], seconds: float) -> str:
     """What a port has behind it, in words; asked at one baud rate after the other."""
-    from host.link import Link, device_identity
+    from host.measure.link import Link, device_identity
     from host.transport.serial import SerialTransport
     from isa.frames import BAUD
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.float_model import FloatModel, KeyValueCache
+from golden.checkpoints.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.float_model.model import FloatModel, KeyValueCache
 from isa.errors import SpikeletError
 from tests import seeds
 from tests.golden.folders import config_json, rotate_half_order, tensors

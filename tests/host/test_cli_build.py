@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from hdl.boards import BOARDS, board
-from host.build.speed import Speed
-from host.build.vendor import write_project
+from host.flow.speed import Speed
+from host.flow.vendor import write_project
 from sim.toolchain import find_verilator
 from tests.host import fake
 from tests.host.small_designs import SmallCore, SmallDesign, small
@@ -95,7 +95,7 @@ def small_cores(monkeypatch) -> None:
 
 def test_a_bitstream_from_the_command_line(run, small_cores, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SPIKELET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("host.build.speed.derive", lambda image, tell: Speed(64, 5000, 0))
+    monkeypatch.setattr("host.flow.speed.derive", lambda image, tell: Speed(64, 5000, 0))
     fake.image().save(tmp_path / "model.image")
     out = tmp_path / "out"
     got = run("build", "--board", "ulx3s_25f", "--model", tmp_path / "model.image", "--out", out)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from golden.model.config import ModelConfig
+from golden.checkpoints.config import ModelConfig
 from host.compiler import compile_model
-from host.link import Link
+from host.measure.link import Link
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from isa.packets import Space

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import random_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.exact import ExactArithmetic
-from golden.model.quantise import QuantisedModel, quantise
-from golden.model.quantised import QuantisedNetwork
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.quantisation.exact import ExactArithmetic
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.quantise import QuantisedModel, quantise
 from host.compiler import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
