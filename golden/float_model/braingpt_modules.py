@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from golden.checkpoints.config import ModelConfig
-from golden.float_model.model import RMSNorm, mix
+from golden.float_model.arithmetic import mix
+from golden.float_model.model import RMSNorm
 
 
 class Cache(Protocol):
