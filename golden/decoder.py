@@ -74,7 +74,7 @@ class Arithmetic(Protocol):
     def embed(self, ids: Any) -> Vector:
         """Token ids to the residual stream."""
 
-    def normed(self, x: Vector, n: int | None, *maps: str) -> list[Any]:
+    def normed(self, x: Vector, n: int | None, maps: tuple[str, ...]) -> list[Any]:
         """RMSNorm of x, then each of the maps (`Heads` of `qkv`). All maps share the norm."""
 
     def attend(self, qkv: Heads, n: int) -> Vector:
@@ -89,9 +89,9 @@ class Arithmetic(Protocol):
 
 def decoder_layer(a: Arithmetic, x: Vector, n: int) -> Vector:
     """Layer n of the residual stream x."""
-    qkv, = a.normed(x, n, "qkv")
+    qkv, = a.normed(x, n, ("qkv",))
     x = a.residual(a.attend(qkv, n), n, "out", x)
-    gate, up = a.normed(x, n, "gate", "up")
+    gate, up = a.normed(x, n, ("gate", "up"))
     return a.residual(a.gated(gate, up, n), n, "down", x)
 
 
@@ -100,5 +100,5 @@ def decode(a: Arithmetic, ids: Any, layers: int) -> Vector:
     x = a.embed(ids)
     for n in range(layers):
         x = decoder_layer(a, x, n)
-    logits, = a.normed(x, None, "logits")
+    logits, = a.normed(x, None, ("logits",))
     return logits

@@ -132,7 +132,7 @@ class FloatArithmetic:
         """ids (B, T) -> (B, T, dim)."""
         return self._keep(None, "embedding", self.ends.embedding(ids))
 
-    def normed(self, x: torch.Tensor, n: int | None, *maps: str) -> list:
+    def normed(self, x: torch.Tensor, n: int | None, maps: tuple[str, ...]) -> list:
         """The results of a map of several matrices stay apart: a tuple of q, k and v."""
         modules = self.ends if n is None else self.layers[n]
         h = getattr(modules, MAPS[maps[0]].norm)(x)                      # (B, T, dim)

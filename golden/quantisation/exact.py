@@ -90,7 +90,7 @@ class ExactArithmetic:
         shift = torch.as_tensor(shift, dtype=torch.float64).clamp(min=-MAXIMUM_LEFT_SHIFT)
         return clip(half_up(value, shift))
 
-    def normed(self, x: Tensor, n: int | None, *maps: str) -> list[Tensor]:
+    def normed(self, x: Tensor, n: int | None, maps: tuple[str, ...]) -> list[Tensor]:
         """Linear maps of the fired vector, its root mean square as the scalar behind them."""
         code, arrived, exponent = self.fire(x, MAPS[maps[0]].population)
         c = self.model.norm

@@ -89,7 +89,7 @@ class TrainingArithmetic:
         self.fired.append(fired)
         return code, arrived, scale
 
-    def normed(self, x: Tensor, n: int | None, *maps: str) -> list[Tensor]:
+    def normed(self, x: Tensor, n: int | None, maps: tuple[str, ...]) -> list[Tensor]:
         """Linear maps of the fired vector over its root mean square."""
         fired = self.fire(x, MAPS[maps[0]].population)
         return [self._normed(fired, n, name) for name in maps]
