@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from golden.checkpoints.config import Attention, ModelConfig
+from golden.decoder import population_of
 from golden.device.memories import spike_response
-from golden.spiking_model.arithmetic import SPIKES_OF_CODE, Tensor
-from golden.spiking_model.in_time import population_of
+from golden.spiking_model.arithmetic import SPIKES_OF_CODE
 from golden.spiking_model.model import SpikingModel
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import Population, phase_schedule
@@ -43,7 +44,7 @@ class Counted:
 
 
 @dataclass
-class Fired:
+class OperatorCensus:
     """What was fired into one operator (`score`, `mixed`, or a projection)."""
 
     neurons: int = 0
@@ -62,7 +63,7 @@ class Census:
 
     def __init__(self, thresholds: Mapping[Population, Sequence[int]], lanes: int) -> None:
         self.lanes = lanes
-        self.fired: dict[str, Fired] = {}
+        self.fired: dict[str, OperatorCensus] = {}
         self._tables: dict[Population, dict[str, Tensor]] = {}
         for population in Population:
             tables = {UNARY: torch.arange(CODE.maximum + 1), SIGNED: SPIKES_OF_CODE}
@@ -80,9 +81,9 @@ class Census:
 
     def __call__(self, name: str, codes: Tensor, outputs: int | Tensor,
                  neurons: int | None = None) -> None:
-        """Counts codes (..., n) fired into rows `outputs` wide (see spiking_model.model.Watch)."""
+        """Counts codes (..., n) fired into rows `outputs` wide (see spiking_model.loaded.Watch)."""
         operator = name.rpartition(".")[2]
-        fired = self.fired.setdefault(operator, Fired())
+        fired = self.fired.setdefault(operator, OperatorCensus())
         width = torch.as_tensor(outputs)
         tiles = (width + self.lanes - 1) // self.lanes
         each = torch.ones(codes.shape[:-1], dtype=torch.int64) * codes.shape[-1]

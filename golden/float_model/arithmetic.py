@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from golden.checkpoints.config import Attention, ModelConfig
-from golden.decoder import MAPS, full_name
+from golden.decoder import MAPS, Record, full_name
 
-Record = dict[str, torch.Tensor]
 Turn = tuple[torch.Tensor, torch.Tensor]  # cosine and sine of the positions' angles
 # What a matrix gives, by its name in a record; into the residual stream, what it adds and the sum.
 RECORDED = {"wq": "q", "wk": "k", "wv": "v", "wo": ("attention_out", "attended"),

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.checkpoints.config import ModelConfig
-from golden.decoder import decode
-from golden.float_model.arithmetic import FloatArithmetic, KeyValueCache, Record
+from golden.decoder import Record, decode
+from golden.float_model.arithmetic import FloatArithmetic, KeyValueCache
 from isa.errors import SpikeletError
 
 BIASES = {"bq": "wq", "bk": "wk", "bv": "wv"}

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
-from golden.decoder import decoder_layer
+from golden.decoder import Record, decoder_layer
 from golden.evaluation.perplexity import Perplexity
-from golden.float_model.arithmetic import FloatArithmetic, Record
+from golden.float_model.arithmetic import FloatArithmetic
 from golden.float_model.model import FloatLayer, rotation_table, state_name
 
 Tell = Callable[[float, str], None]

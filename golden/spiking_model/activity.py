@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from golden.spiking_model.arithmetic import SPIKES_OF_CODE, Tensor
-from golden.spiking_model.in_time import population_of
+from golden.decoder import population_of
+from golden.spiking_model.arithmetic import SPIKES_OF_CODE
 from isa.formats import CODE
 from isa.schedule import Population
 
@@ -32,7 +33,7 @@ class Activity:
 
 
 @dataclass
-class Fired:
+class CodeHistogram:
     """What one operator's neurons fired, by code."""
 
     neurons: int = 0
@@ -66,13 +67,13 @@ class Counters:
 
     spikes_of: Mapping[Population, Tensor] = field(default_factory=dict)  # (256,); others: `SPIKES`
     saturations: Counter[str] = field(default_factory=Counter)
-    fired: dict[str, Fired] = field(default_factory=dict)
+    fired: dict[str, CodeHistogram] = field(default_factory=dict)
     waiting: list[tuple[str, Tensor, int | Tensor, int | None]] = field(default_factory=list)
     size: int = 0  # codes that wait
 
     def add(self, name: str, codes: Tensor, outputs: int | Tensor, neurons: int | None = None
             ) -> None:
-        """Takes an operator's int8 codes, as `Fired.count` does."""
+        """Takes an operator's int8 codes, as `CodeHistogram.count` does."""
         self.waiting.append((name, codes, outputs, neurons))
         self.size += codes.numel()
         if self.size > MOST_WAITING:
@@ -81,7 +82,7 @@ class Counters:
     def count(self) -> None:
         """Counts what waits."""
         for name, *what in self.waiting:
-            self.fired.setdefault(name, Fired()).count(*what)
+            self.fired.setdefault(name, CodeHistogram()).count(*what)
         self.waiting, self.size = [], 0
 
     @property

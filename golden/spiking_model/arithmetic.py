@@ -11,10 +11,10 @@ work, and NumPy's calls cost a third of PyTorch's.
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from isa.formats import CODE, TRIGONOMETRIC_FRACTION, VECTOR
 
-Tensor = torch.Tensor
 Scalars = np.ndarray  # float64, a number for each position or head in an axis of size 1
 Shift = Scalars | Tensor | int
 

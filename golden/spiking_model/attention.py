@@ -4,23 +4,21 @@ T is the sequence, H the query heads, K the key/value heads, G = H / K, hd a hea
 of the G heads that listen to one key/value head are rows of one product: (K, T G, hd).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from golden.checkpoints.config import Attention
-from golden.quantisation.quantise import QuantisedModel
+from golden.decoder import Record
 from golden.spiking_model import arithmetic as a
-from golden.spiking_model import lookups as functions
-from golden.spiking_model.arithmetic import Scalars, Tensor
-from golden.spiking_model.in_time import AtOnce, InTime
+from golden.spiking_model import lookups
+from golden.spiking_model.arithmetic import Scalars
+from golden.spiking_model.loaded import LoadedModel
 from isa.formats import ARRIVED_MAXIMUM, CODE, EXP2_FRACTION, UNITY_SHIFT, VECTOR
 from isa.schedule import Population
 
-Record = dict[str, Tensor]
 ROWS = 128  # positions whose scores are formed at a time: what is after the last is left out
 
 
@@ -30,22 +28,7 @@ def after(positions: int, group: int) -> Tensor:
     return torch.full((positions, positions), -torch.inf).triu(1).repeat_interleave(group, 0)
 
 
-@dataclass(frozen=True)
-class Means:
-    """What attention needs of the model around it.
-
-    constants: gains, shifts and sizes. gathers: how neurons fire and rows are summed. tables: exp2
-    and the reciprocal. fired and counted: the model's counters (SpikingModel's methods).
-    """
-
-    constants: QuantisedModel
-    gathers: AtOnce | InTime
-    tables: functions.Tables
-    fired: Callable[..., None]
-    counted: Callable[[str, tuple[Tensor, int]], Tensor]
-
-
-def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
+def mix(model: LoadedModel, name: str, query: tuple[Tensor, Scalars],
         key: tuple[Tensor, Scalars], value: tuple[Tensor, Scalars, Scalars],
         record: Record | None) -> Tensor:
     """Values mixed causally (T, H hd), float64: ROWS queries at a time, with what they can reach.
@@ -53,7 +36,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
     Codes come as (heads, T, hd), their exponents and the values' alignments as (heads, T, 1).
     """
     (q, q_e), (k, k_e), (v, v_e, alignment) = query, key, value
-    (H, T, hd), K, m, gathers = q.shape, len(k), model.constants, model.gathers
+    (H, T, hd), K, m, gathers = q.shape, len(k), model.model, model.gathers
     G = H // K
     model.fired(f"{name}.score", q, torch.arange(1, T + 1))  # positions 0..p
     q = q.reshape(K, G, T, hd).transpose(1, 2).reshape(K, T * G, hd)
@@ -90,7 +73,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
         else:
             own.add_(causal)
             t = torch.sub(score.amax(-1, keepdim=True), score, out=score)
-            p = functions.exp2(t, model.tables)
+            p = lookups.exp2(t, model.tables)
             totals[:, at] = p.sum(
                 -1, keepdim=True, dtype=a.exact_type(end << EXP2_FRACTION)).numpy()
         p = a.product_half_up_(p.mul_(down[:, at]), up[..., :end])       # 2**(v_e - alignment)
@@ -102,7 +85,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
         sums[first:end] = mixed.view(K, -1, G, hd).transpose(0, 1)
     if T * ARRIVED_MAXIMUM * CODE.maximum > VECTOR.maximum:
         sums = model.counted(f"{name}.mixed", a.saturate(sums))
-    mantissa, e = functions.reciprocal(totals, model.tables)
+    mantissa, e = lookups.reciprocal(totals, model.tables)
     shift = m.mix_shift() - (exponents + e + alignment)
     mixed = model.counted(f"{name}.mixed", a.post(
         sums, *(z.reshape(K, T, G, 1).swapaxes(0, 1) for z in (mantissa, shift))))

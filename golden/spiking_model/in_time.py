@@ -11,42 +11,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from golden.device.memories import spike_response
-from golden.spiking_model.arithmetic import Tensor, by_code, exact_type, of_codes, saturate
-from isa.formats import ARRIVED_MAXIMUM, CODE, POTENTIAL
-from isa.schedule import LEAK_CLEAR, Population, Reset, Schedule, Step
-
-
-def neuron_step(potential: Tensor, code: Tensor, entry: Step) -> tuple[Tensor, Tensor]:
-    """One step of any number of EI-IF neurons, as in golden/units/neuron.py: (potential, signs)."""
-    v = potential
-    if entry.integrate:
-        v, _ = saturate(v + code, POTENTIAL.bits)
-    sign = torch.where(v.abs() >= entry.threshold, v.sign(), torch.zeros_like(v))
-    if entry.reset is Reset.SOFT:
-        v = v - (sign << entry.amplitude)
-    elif entry.reset is Reset.HARD:
-        v = torch.where(sign != 0, torch.zeros_like(v), v)
-    if entry.leak == LEAK_CLEAR:
-        v = torch.zeros_like(v)
-    elif entry.leak:
-        v = v - (v >> entry.leak)
-    v, _ = saturate(v, POTENTIAL.bits)
-    return v, sign
-
-
-PROJECTIONS = {
-    "qkv": Population.qkv, "attended": Population.out, "gate": Population.gated,
-    "up": Population.gated, "down": Population.down, "logits": Population.head,
-    "out": Population.out,  # the map that gives `attended`
-}  # fmt: skip
-
-
-def population_of(operator: str) -> Population:
-    """The population that fires into an operator or map (`layers.N.qkv`, ...)."""
-    return PROJECTIONS.get(operator.rpartition(".")[2], Population.attention)
-
+from golden.spiking_model.arithmetic import by_code, exact_type, of_codes
+from golden.units.neuron import step
+from isa.formats import ARRIVED_MAXIMUM, CODE
+from isa.schedule import Population, Schedule
 
 CODES = torch.arange(-CODE.maximum, CODE.maximum + 1, dtype=torch.float32)
 
@@ -194,10 +165,10 @@ class InTime:
         codes = potential = codes.to(torch.int64)
         volley = Volley(codes, [])
         for entry in self.schedules.get(population, self.schedule).steps:
-            potential, sign = neuron_step(potential, codes, entry)
-            if sign.any():                      # a silent step adds nothing
-                self.fired += int(torch.count_nonzero(sign))
-                volley.steps.append((sign, entry.amplitude))
+            potential, spikes = step(potential, codes, entry)
+            if spikes.sign.any():               # a silent step adds nothing
+                self.fired += int(torch.count_nonzero(spikes.sign))
+                volley.steps.append((spikes.sign, entry.amplitude))
         return volley
 
     held = AtOnce.held

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from golden.checkpoints.checkpoint import random_checkpoint
+from golden.decoder import population_of
 from golden.evaluation import energy
 from golden.evaluation.energy import SIGNED, TRAINED, UNARY, Census, Products, costs
 from golden.quantisation.quantise import quantise
-from golden.spiking_model.in_time import population_of
 from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
 from host.compiler import compile_model
