@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| `([\w.]+)`[^|]*\| `([\w.]+)` \|$", re.MULTILINE)
 RENAMED = ROW.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
 
