@@ -120,7 +120,8 @@ def _deaf() -> Iterator[None]:
     # The mask is for the children. Another thread of ours may take the signal (torch has some),
     # and Python would raise it here all the same, with a child half started.
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True)) if main else None
+    handler = signal.signal(signal.SIGINT, lambda _signal, _frame: heard.append(True)
+                            ) if main else None
     try:
         yield
     finally:

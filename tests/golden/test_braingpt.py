@@ -96,8 +96,8 @@ def test_equals_the_float_model(pair):
     cache = None
     for chunk, part in zip(ids.split([4, 1, 3, c.context - 8], 1),
                            expected.split([4, 1, 3, c.context - 8], 1), strict=True):
-        result = model(chunk, past_key_values=cache)
-        cache = result.past_key_values
+        result = model(chunk, **{braingpt.CACHE: cache})
+        cache = result[braingpt.CACHE]
         assert (result.logits - part).abs().max() < TOLERANCE
 
 
