@@ -5,7 +5,6 @@ is what the whole model would give.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,8 +15,8 @@ from golden.decoder import Record, decoder_layer
 from golden.evaluation.perplexity import Perplexity
 from golden.float_model.arithmetic import FloatArithmetic
 from golden.float_model.model import FloatLayer, rotation_table, state_name
+from golden.progress import Tell, unheard
 
-Tell = Callable[[float, str], None]
 Documents = list[list[int]]
 HEAD_ROWS = 1 << 13  # rows of the head that are multiplied at a time
 SMALL = 1 << 25  # parameters of a model whose layers are kept
@@ -70,7 +69,7 @@ class FloatLayers:
             self._layers[n] = layer
         return layer
 
-    def normed(self, x: torch.Tensor) -> torch.Tensor:
+    def last_norm(self, x: torch.Tensor) -> torch.Tensor:
         """x after the last RMSNorm."""
         return torch.nn.functional.rms_norm(x, x.shape[-1:], self._tensor("final_norm"),
                                             self.config.norm_epsilon)
@@ -120,7 +119,7 @@ class NextTokens:
 
 @torch.inference_mode()
 def walk_float(checkpoint: Checkpoint, documents: Documents,
-               tell: Tell = lambda fraction, stage: None) -> FloatWalk:
+               tell: Tell = unheard) -> FloatWalk:
     """Runs the float model over documents (lists of ids, each at most the context long)."""
     c, layers, walk = checkpoint.config, FloatLayers(checkpoint), FloatWalk()
     for name in checkpoint.config.weight_shapes():
@@ -151,7 +150,7 @@ def walk_float(checkpoint: Checkpoint, documents: Documents,
     tell(c.layers / (c.layers + 1), "head")
     probability, head = NextTokens(documents), layers.head()
     for i, x in enumerate(states):
-        h = layers.normed(x[0])
+        h = layers.last_norm(x[0])
         for first in range(0, c.vocab, HEAD_ROWS):
             logits = h @ head[first:first + HEAD_ROWS].T
             walk.see("logits", logits)

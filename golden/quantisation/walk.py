@@ -12,7 +12,8 @@ import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.evaluation.perplexity import Perplexity
-from golden.float_model.walk import HEAD_ROWS, Documents, FloatWalk, NextTokens, Tell
+from golden.float_model.walk import HEAD_ROWS, Documents, FloatWalk, NextTokens
+from golden.progress import Tell, unheard
 from golden.quantisation.quantise import (
     Layer,
     Synapses,
@@ -58,7 +59,7 @@ class IntegerWalk:
 
 @torch.inference_mode()
 def walk_integer(checkpoint: Checkpoint, fraction: int, documents: Documents, floats: FloatWalk,
-                 sink: Sink | None = None, tell: Tell = lambda fraction, stage: None
+                 sink: Sink | None = None, tell: Tell = unheard
                  ) -> IntegerWalk:
     """Quantises a checkpoint and runs it over the documents.
 

@@ -19,10 +19,9 @@ from torch import nn
 
 from golden.checkpoints.atomic import replace_files
 from golden.checkpoints.checkpoint import Checkpoint
+from golden.progress import Tell
 from golden.training.corpus import Windows
 from isa.errors import SpikeletError
-
-Tell = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

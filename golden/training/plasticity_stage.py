@@ -7,10 +7,11 @@ import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.float_model.model import FloatModel
+from golden.progress import Tell, unheard
 from golden.quantisation.network import QuantisedNetwork
 from golden.quantisation.responses import Fired, Responses
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
+from golden.training.loop import Result, Settings, Trainer, fingerprint
 from golden.training.plasticity import (
     GlobalSignal,
     Rules,
@@ -18,15 +19,15 @@ from golden.training.plasticity import (
     penalty,
     synapse_rule,
 )
-from golden.training.quantised import check_compiler, cross_entropy, divergence, pick_device
+from golden.training.quantised_stage import check_compiler, cross_entropy, divergence, pick_device
 from isa.errors import SpikeletError
 
-STAGE = "plasticity"
+PLASTICITY = "plasticity"  # names the state file
 LOCAL_WINDOWS = 2  # windows of a batch that the synapses' local rule looks at
 
 
 def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, rules: Rules,
-                     folder: Path, name: str = STAGE, tell: Tell = lambda fraction, stage: None,
+                     folder: Path, name: str = PLASTICITY, tell: Tell = unheard,
                      teacher: Checkpoint | None = None,
                      compiled: bool = False) -> tuple[Checkpoint, Result]:
     """Trains neurons and synapses of a quantised model under the rules.
