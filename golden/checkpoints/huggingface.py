@@ -14,7 +14,7 @@ import numpy as np
 
 from golden.checkpoints import safetensors_file
 from golden.checkpoints.config import ModelConfig
-from golden.checkpoints.huggingface_config import Settings, Thresholds, read_config, read_json
+from golden.checkpoints.huggingface_config import ConfigFile, Thresholds, read_config, read_json
 from golden.checkpoints.safetensors_file import FLOATS, SafetensorsFile
 from isa.errors import SpikeletError
 
@@ -95,7 +95,7 @@ def read(folder: Path) -> tuple[ModelConfig, LazyWeights, Thresholds, tuple[str,
             a feature that is not computed, a config that contradicts the tensors.
         OSError: a file that cannot be read.
     """
-    settings = Settings(folder / CONFIG)
+    settings = ConfigFile(folder / CONFIG)
     tensors = _open(folder)
     plain: dict[str, str] = {}
     for name in tensors:

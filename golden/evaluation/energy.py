@@ -27,7 +27,7 @@ ADD16, ADD32 = 0.05, 0.1          # pJ: integer additions
 MULTIPLY8 = 0.2                   # pJ: an 8 x 8 bit multiplication
 SRAM_BYTE = 10 / 8                # pJ: 64 bits out of 8 KB
 DRAM_BYTE = (1300 / 8, 2600 / 8)  # pJ: 64 bits, low and high
-BASELINE, UNARY, SIGNED, TRAINED = "int8 MAC", "unary", "signed", "trained"
+BASELINE, UNARY, SIGNED, AS_TRAINED = "int8 MAC", "unary", "signed", "trained"
 
 SQUARED = ("qkv", "gate", "logits")  # RMSNorm gathers its squares as these fire
 
@@ -68,10 +68,10 @@ class Census:
         for population in Population:
             tables = {UNARY: torch.arange(CODE.maximum + 1), SIGNED: SPIKES_OF_CODE}
             if thresholds:
-                tables[TRAINED] = SPIKES_OF_CODE
+                tables[AS_TRAINED] = SPIKES_OF_CODE
             if population in thresholds:
                 _, spikes = spike_response(phase_schedule(tuple(thresholds[population])))
-                tables[TRAINED] = torch.tensor(spikes[CODE.maximum:])
+                tables[AS_TRAINED] = torch.tensor(spikes[CODE.maximum:])
             self._tables[population] = tables
 
     @property

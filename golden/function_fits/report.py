@@ -22,7 +22,7 @@ from isa.formats import (
 )
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "functions.md"
-VECTORS = "vectors/braintransformers.npz"
+RELEASED_VECTORS = "vectors/braintransformers.npz"
 POINTS = 10_001          # in which fits on real numbers are compared with their function
 PIECES, STEPS = 64, 4    # of the paper's approximators: 256 steps in all
 RELEASED_STEPS = 90      # of the released SiLU: 3 neurons of 10 steps, 3 of 20
@@ -66,7 +66,7 @@ class Row:
     relative: float | None = None
 
 
-def functions() -> list[Approximated]:
+def approximated() -> list[Approximated]:
     """The six, on the paper's partitions; domains of which the paper says nothing are ours."""
     apart = logarithmic(0.25, 4, PIECES)
     even = ("uniform", uniform(0.25, 4, PIECES))
@@ -148,7 +148,7 @@ def hardware() -> Iterator[Row]:
 def shared_vectors() -> Path | None:
     """The released operators' outputs, where the folder of reference files has them."""
     folder = Path(os.environ.get("SPIKELET_SHARED", PATH.parents[2] / "shared"))
-    return folder / VECTORS if (folder / VECTORS).exists() else None
+    return folder / RELEASED_VECTORS if (folder / RELEASED_VECTORS).exists() else None
 
 
 def table(vectors: Path | None) -> str:
@@ -156,7 +156,7 @@ def table(vectors: Path | None) -> str:
 
     `vectors`: outputs of the released operators; None takes the figures that the docs cite.
     """
-    everything = [*(row for a in functions() for row in fitted(a)), *released(vectors),
+    everything = [*(row for a in approximated() for row in fitted(a)), *released(vectors),
                   *hardware()]
 
     def cells(r: Row) -> list[object]:

@@ -19,7 +19,7 @@ from golden.units.neuron import step
 from isa.formats import ARRIVED_MAXIMUM, CODE
 from isa.schedule import Population, Schedule
 
-CODES = torch.arange(-CODE.maximum, CODE.maximum + 1, dtype=torch.float32)
+EVERY_CODE = torch.arange(-CODE.maximum, CODE.maximum + 1, dtype=torch.float32)
 
 
 def gathering_type(codes: Tensor) -> torch.dtype:
@@ -38,7 +38,7 @@ class AtOnce:
         self.arrives: dict[Population, Tensor] = {}
         for population, schedule in (schedules or {}).items():
             arrives = torch.tensor(spike_response(schedule)[0], dtype=torch.float32)
-            if not torch.equal(arrives, CODES):
+            if not torch.equal(arrives, EVERY_CODE):
                 self.arrives[population] = by_code(arrives)
 
     def held(self, rows: Tensor, population: Population) -> Tensor:
@@ -98,7 +98,7 @@ class InBytes(AtOnce):
     def __init__(self, schedules: Mapping[Population, Schedule] | None = None) -> None:
         super().__init__(schedules)
         self.bytes: dict[Population, Tensor] = {}
-        self.squared = {p: table * by_code(CODES) for p, table in self.arrives.items()}
+        self.squared = {p: table * by_code(EVERY_CODE) for p, table in self.arrives.items()}
         for population, table in self.arrives.items():
             most = table.clamp(-CODE.maximum, CODE.maximum)
             pairs = torch.stack((most, table - most), -1).to(torch.int8)         # (256, 2)

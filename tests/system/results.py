@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from golden.model.calibrate import calibrate
 from golden.model.checkpoint import (
     Checkpoint,
@@ -31,6 +30,7 @@ from golden.model.quantise import QuantisedModel, quantise
 from golden.model.quantised import QuantisedNetwork
 from golden.model.spiking import SpikingModel
 from golden.model.tokenizer import Tokenizer, load_tokenizer
+
 from golden.units.functions import default_tables
 from host.cli.sources import SHIPPED_MODEL
 from host.compiler import compile_model
