@@ -11,7 +11,8 @@ from torch import Tensor
 
 from golden.checkpoints.config import Attention
 from golden.decoder import LAYER_MAPS, MAPS, full_name
-from golden.quantisation.quantise import QuantisedModel, Synapses
+from golden.quantisation.quantise import QuantisedModel
+from golden.quantisation.synapses import Synapses
 from golden.units.attention import MAXIMUM_ALIGNMENT
 from golden.units.functions import SILU_LIMIT, Tables
 from golden.units.neuron import sums_and_counts

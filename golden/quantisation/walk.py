@@ -16,12 +16,12 @@ from golden.float_model.walk import HEAD_ROWS, Documents, FloatWalk, NextTokens
 from golden.progress import Tell, unheard
 from golden.quantisation.quantise import (
     Layer,
-    Synapses,
     outline,
     quantise_embedding,
     quantise_head,
     quantise_layer,
 )
+from golden.quantisation.synapses import Synapses
 from golden.spiking_model.model import SpikingModel
 
 # The vectors that saturate where they are too large; codes and probabilities cannot be.

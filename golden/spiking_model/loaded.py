@@ -7,7 +7,8 @@ from torch import Tensor
 
 from golden.decoder import LAYER_MAPS, full_name, population_of
 from golden.device.memories import spike_response
-from golden.quantisation.quantise import Layer, QuantisedModel, Synapses
+from golden.quantisation.quantise import Layer, QuantisedModel
+from golden.quantisation.synapses import Synapses
 from golden.spiking_model import arithmetic as a
 from golden.spiking_model.activity import Counters
 from golden.spiking_model.in_time import InTime, at_once

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from golden.training.loop import Settings
 from golden.training.plasticity import Rules
+from golden.training.settings import Settings
 
 # Strengths of the terms that the default rules leave out.
 OPTIONAL = {

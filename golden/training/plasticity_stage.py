@@ -11,7 +11,7 @@ from golden.progress import Tell, unheard
 from golden.quantisation.network import QuantisedNetwork
 from golden.quantisation.responses import Fired, Responses
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Trainer, fingerprint
+from golden.training.loop import Result, Trainer, fingerprint
 from golden.training.plasticity import (
     GlobalSignal,
     Rules,
@@ -20,6 +20,7 @@ from golden.training.plasticity import (
     synapse_rule,
 )
 from golden.training.quantised_stage import check_compiler, cross_entropy, divergence, pick_device
+from golden.training.settings import Settings
 from isa.errors import SpikeletError
 
 PLASTICITY = "plasticity"  # names the state file

@@ -13,7 +13,8 @@ from golden.float_model.model import FloatModel
 from golden.progress import Tell, unheard
 from golden.quantisation.network import QuantisedNetwork
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Trainer, fingerprint
+from golden.training.loop import Result, Trainer, fingerprint
+from golden.training.settings import Settings
 from isa.errors import SpikeletError
 
 QUANTISED = "quantised"  # names the state file

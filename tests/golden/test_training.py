@@ -12,11 +12,11 @@ from golden.float_model.model import FloatModel
 from golden.quantisation.network import QuantisedNetwork
 from golden.training import plasticity_stage, quantised_stage
 from golden.training.initial import untrained
-from golden.training.loop import optimisers
 from golden.training.measure import measure
 from golden.training.plasticity import Rules
 from golden.training.plasticity_stage import train_plasticity
 from golden.training.quantised_stage import divergence, train_quantised
+from golden.training.settings import optimisers
 from isa.errors import SpikeletError
 from tests.golden.training import SHAPE, at_call, learnable, same, settings, state, trained
 from tests.seeds import seed

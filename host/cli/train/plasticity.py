@@ -58,8 +58,8 @@ def plasticity(
     """
     from golden.checkpoints.checkpoint import load_checkpoint
     from golden.tokenizers.load import load_tokenizer
-    from golden.training.loop import Settings
     from golden.training.plasticity import Rules
+    from golden.training.settings import Settings
 
     common.check(steps, batch, length, rate, distil)
     _check(spikes, {"eta-theta": eta_theta, "neuron-rate": neuron_rate, "eta-w": eta_w,
