@@ -9,7 +9,7 @@ from hdl.boards.board import Board
 from hdl.boards.sdram_memory import SdramMemory
 from hdl.boards.top import SIMULATED_TOP, BoardTop, board_verilog
 from hdl.boards.uart_link import UartLink
-from isa.configurations import Configuration
+from isa.configurations import Configuration, configuration
 from isa.contents import EMPTY, Contents
 from isa.errors import SpikeletError
 from sim.build import Harness, build_simulator
@@ -80,17 +80,18 @@ def build_board(
     Raises:
         SpikeletError: a link or a memory of which the harness has no model; as BoardTop.
     """
-    top = BoardTop(board, c, contents, core_hz)
-    link, memory = board.link, top.memory
+    c = c or configuration(board.configuration)
+    link, memory = board.link, board.memory_of(c)
     if not isinstance(link, UartLink):
         raise SpikeletError(f"the link of {board.name} is {link}: the simulator of a board has a "
                             "UART at its pins")
     if memory is not None and not isinstance(memory, SdramMemory):
         raise SpikeletError(f"the memory of {board.name} is {memory}: the simulator of a board has "
                             "an SDRAM chip at its pins")
+    top = BoardTop(board, c, contents, core_hz)
     pins = Pins(top.clock.name, link.rx, link.tx, top.leds.name if board.leds else None)
-    identity = repr((board, top.configuration, contents.identity, top.core_hz))
+    identity = repr((board, c, contents.identity, top.core_hz))
     chip = None if memory is None else memory.timing
-    definitions = SimulatedMemory(chip, top.core_hz).definitions(top.configuration)
+    definitions = SimulatedMemory(chip, top.core_hz).definitions(c)
     library = build_simulation(lambda: board_verilog(top), pins, identity, progress, definitions)
     return Simulation(library, top.core_hz, link.baud)
