@@ -34,5 +34,5 @@ QUICK: dict[str, list[str]] = {
                 "tests/host/test_cli_info.py"],
     "build": ["tests/host/test_floorplan.py", "tests/host/test_carries.py",
               "tests/host/test_equal_modules.py"],
-    "documents": ["tests/isa/test_documentation.py", "tests/test_documents.py"],
+    "documents": ["tests/isa/test_documentation.py", "tests/documents"],
 }  # fmt: skip
