@@ -15,10 +15,10 @@ from hdl.memory.row_arbiter import RowArbiter
 from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS
 from hdl.memory.tables import ExponentMemory, parameter_memory
 from hdl.memory.vector import VectorMemory
-from hdl.units.fire import Fire
-from hdl.units.post import Post
-from hdl.units.sequencer import Sequencer
-from hdl.units.vector import VectorUnit
+from hdl.units.fire.fire import Fire
+from hdl.units.post.post import Post
+from hdl.units.sequencer.sequencer import Sequencer
+from hdl.units.vector.vector import VectorUnit
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from isa.formats import VECTOR

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from host.link import Link, device_identity, named_counters, packet, read_counters
+from host.measure.link import Link, device_identity, named_counters, packet, read_counters
 from host.transport import Transport
 from isa.configurations import CONFIGURATIONS
 from isa.contents import image_identity

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.device import GoldenDevice
-from golden.execute import Write
+from golden.device.device import GoldenDevice
+from golden.device.execute import Write
 from host.driver import Driver
-from host.link import Link, packet
+from host.measure.link import Link, packet
 from host.transport import Transport
 from host.transport.golden import GoldenTransport
 from isa.configurations import Configuration
@@ -141,7 +141,7 @@ class UnitChecks:
     def __init__(self, board: Transport, image: Image, c: Configuration, seed: int) -> None:
         self._image, self._c = image, c
         golden = GoldenTransport(c)
-        self.golden: GoldenDevice = golden.device
+        self.golden: GoldenDevice = golden.device.device
         self.drivers = Driver(golden, image), Driver(board, image)
         self._links = Link(golden), Link(board)
         vocab = image.model["vocab"]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.execute import Write
+from golden.device.execute import Write
 from isa.image import Image
-from sim.shared_library import TRACE_KINDS
+from sim.simulated_device import TRACE_KINDS
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _golden_words(trace: Sequence[Write], unit: str, lanes: int) -> Iterator[tup
 
 
 def first_mismatch(image: Image, golden: Sequence[Write], device: np.ndarray) -> Mismatch | None:
-    """Compares a golden device's trace with a simulated device's records (sim.shared_library).
+    """Compares a golden device's trace with a simulated device's records (sim.simulated_device).
 
     Each unit writes in program order, so its words are compared one by one; the golden write's
     program counter names the operator. The earliest difference in program order is returned.

@@ -2,7 +2,7 @@
 //
 // Compiled with -DSPIKELET_VECTOR_LANES=V. One record of the trace is packed as
 //   u64 cycle, u16 address, u8 kind, i8 exponent, i32 data[V]
-// where kind is the position in the list of writers below, and is read by sim/shared_library.py.
+// where kind is the position in the list of writers below, and is read by sim/simulated_device.py.
 // External memory: -DSPIKELET_MEMORY_WORDS=n puts one of n words behind the device's port,
 // -DSPIKELET_SDRAM=... the chip of sdram.h, with these parameters, behind the pins (sim/memory.py).
 

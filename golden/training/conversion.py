@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.quantise import QuantisedModel
-from golden.model.quantised import QuantisedNetwork
-from golden.model.spiking import SpikingModel
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.quantise import QuantisedModel
+from golden.spiking_model.model import SpikingModel
 from isa.errors import SpikeletError
 from isa.schedule import Schedule
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from golden.model.atomic import replace_files
-from golden.model.perplexity import SEPARATOR
-from golden.model.tokenizer import Tokenizer
+from golden.checkpoints.atomic import replace_files
+from golden.evaluation.perplexity import SEPARATOR
+from golden.tokenizers.tokenizer import Tokenizer
 from isa.errors import SpikeletError
 
 END = SEPARATOR  # the one special token: it ends a text, and begins the next

@@ -2,8 +2,8 @@
 
 import torch
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.checkpoints.config import ModelConfig
 
 
 def untrained(config: ModelConfig, seed: int) -> Checkpoint:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from golden.model.atomic import replace_files
-from golden.model.checkpoint import Checkpoint
+from golden.checkpoints.atomic import replace_files
+from golden.checkpoints.checkpoint import Checkpoint
 from golden.training.corpus import Windows
 from isa.errors import SpikeletError
 

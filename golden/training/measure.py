@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from golden.model.quantised import QuantisedNetwork
-from golden.model.responses import Responses
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.responses import Responses
 from golden.training.corpus import Windows
 from golden.training.plasticity import mean_over_projections
 from golden.training.quantised import cross_entropy

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.float_model import FloatModel
-from golden.model.quantised import QuantisedNetwork
-from golden.model.responses import Fired, Responses
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.float_model.model import FloatModel
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.responses import Fired, Responses
 from golden.training.corpus import Windows
 from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
 from golden.training.plasticity import (

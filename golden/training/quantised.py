@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.float_model import FloatModel
-from golden.model.quantised import QuantisedNetwork
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.float_model.model import FloatModel
+from golden.quantisation.network import QuantisedNetwork
 from golden.training.corpus import Windows
 from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
 from isa.errors import SpikeletError

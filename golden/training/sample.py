@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
-from golden.model.atomic import replace_files
-from golden.model.checkpoint import load_checkpoint
-from golden.model.float_model import FloatModel, KeyValueCache
-from golden.model.perplexity import SEPARATOR
-from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.checkpoints.atomic import replace_files
+from golden.checkpoints.checkpoint import load_checkpoint
+from golden.evaluation.perplexity import SEPARATOR
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import Tokenizer
 from golden.training.loop import interrupts_held
 from isa.errors import SpikeletError
 
@@ -119,7 +121,8 @@ def _deaf() -> Iterator[None]:
     # The mask is for the children. Another thread of ours may take the signal (torch has some),
     # and Python would raise it here all the same, with a child half started.
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True)) if main else None
+    handler = signal.signal(signal.SIGINT, lambda _signal, _frame: heard.append(True)
+                            ) if main else None
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ def copy_of(m: Module, value, name: str, init: int | None = None) -> Signal:
     """A register of `value` that synthesis does not share with others of the same value.
 
     Its shape is value's, it is called `name`. Without `init` no reset clears it. What keeps it
-    apart is `keep`, which host.build.flows hands on to the flip-flops.
+    apart is `keep`, which host.flow.flows hands on to the flip-flops.
     """
     value = Value.cast(value)
     copy = Signal(

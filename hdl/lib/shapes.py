@@ -113,6 +113,11 @@ def register_read(address_bits: int, data) -> Signature:
     return Signature({"address": Out(address_bits), "data": In(data)})
 
 
+def vector_write_layout(c: Configuration) -> StructLayout:
+    """A write of one word into vector memory."""
+    return StructLayout({"address": unsigned(16), "data": word_layout(c)})
+
+
 def write_port(address_bits: int, data) -> Signature:
     """A write port as the writer sees it: taken in the cycle in which enable is set."""
     return Signature({"enable": Out(1), "address": Out(address_bits), "data": Out(data)})

@@ -6,9 +6,9 @@ from amaranth.lib.wiring import Component, In
 
 from hdl.lib.bit_groups import grouped, grouped_layout
 from hdl.lib.ecp5 import select
+from hdl.lib.pipeline import delayed
 from hdl.lib.shapes import register_read, scalar_layout, write_port
 from hdl.memory.style import style
-from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 

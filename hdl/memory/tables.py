@@ -11,9 +11,9 @@ from amaranth.lib.wiring import Component, In
 
 from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import select
+from hdl.lib.pipeline import delayed
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, table_write
 from hdl.memory.style import style
-from hdl.units.pipeline import delayed
 from isa.configurations import Configuration
 from isa.formats import EXPONENT
 from isa.packets import Space

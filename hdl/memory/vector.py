@@ -7,8 +7,14 @@ from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
-from hdl.lib.shapes import read_port, shared_read, table_write, word_layout, write_port
-from hdl.units.vector import vector_write_layout
+from hdl.lib.shapes import (
+    read_port,
+    shared_read,
+    table_write,
+    vector_write_layout,
+    word_layout,
+    write_port,
+)
 from isa.configurations import Configuration
 from isa.formats import TRIGONOMETRIC, VECTOR
 from isa.packets import Space

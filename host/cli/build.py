@@ -12,9 +12,9 @@ from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
     from hdl.boards.board import Board
-    from host.build.bitstream import Bitstream, Used
-    from host.build.design import Design
-    from host.build.speed import Speed
+    from host.flow.bitstream import Bitstream, Used
+    from host.flow.design import Design
+    from host.flow.speed import Speed
     from isa.image import Image
 
 DEFAULT_FOLDER = Path("build")
@@ -63,7 +63,7 @@ def build(
     folder = out or DEFAULT_FOLDER / f"{chosen.name}-{sizes.name}"
     _check_folder(folder)
     if verilog:
-        from host.build.vendor import write_project
+        from host.flow.vendor import write_project
 
         with progress("writing Verilog") as tell:
             tell(0.0, "elaboration")
@@ -72,7 +72,7 @@ def build(
                     f"{chosen.name}: for {chosen.vendor}'s tools, not run here")
         return
 
-    from host.build.bitstream import build as make
+    from host.flow.bitstream import build as make
 
     with progress(f"building {sizes.name} for {chosen.name}") as tell:
         result = make(design, tell)
@@ -99,7 +99,7 @@ def _image(model: Path | None, config: str | None, weights: sources.Weights | No
 
 def _design(board: "Board", sizes, image: "Image | None", hertz: int | None,
             seed: int, timing_driven: bool) -> "Design":
-    from host.build.design import Design
+    from host.flow.design import Design
     from isa.contents import EMPTY, contents
 
     held = EMPTY if image is None else contents(image, sizes)
@@ -119,7 +119,7 @@ def _check_folder(folder: Path) -> None:
 def _speed(image: "Image | None") -> "Speed | None":
     if image is None:
         return None
-    from host.build.speed import derive
+    from host.flow.speed import derive
 
     with progress("counting cycles in the simulator") as tell:
         return derive(image, lambda stage, fraction: tell(fraction, stage))
@@ -159,14 +159,14 @@ def _summary(design: "Design", result: "Bitstream", image: "Image | None",
     if speed is None:
         rows.append(("tokens a second", "no model given: derived with --model"))
     else:
-        rate = speed.tokens_a_second(result.clock_hz, board.baud)
+        rate = speed.tokens_a_second(result.clock_hz, board.link.words_a_second)
         rows += [
             ("model", f"{image.model['weights']}, {design.contents.identity:08x}, in the "
                       "bitstream"),
             ("tokens a second", f"{rate:,.1f} derived: {speed.cycles:,} cycles at position "
                                 f"{speed.position} in simulation" + (
                                     f", {speed.streamed_words:,} words a token over "
-                                    f"{board.baud:,} baud" if speed.streamed_words else "")),
+                                    f"{board.link}" if speed.streamed_words else "")),
         ]
     seconds = f"{result.synthesis_seconds:.0f} s synthesis, {result.place_seconds:.0f} s place and "
     return [*rows, ("build", seconds + "route" + (" (from the cache)" if result.from_cache

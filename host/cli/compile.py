@@ -38,7 +38,7 @@ def compile_image(
     Example:
       spikelet compile --config ulx3s --out stories.image
     """
-    from golden.model.tokenizer import find_tokenizer
+    from golden.tokenizers.load import find_tokenizer
     from isa.image import Image
 
     model = model_path(model)

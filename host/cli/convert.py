@@ -26,10 +26,10 @@ from isa.configurations import configuration
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
-    from golden.model.calibrate import Calibration
-    from golden.model.checkpoint import Checkpoint
-    from golden.model.config import Attention
-    from golden.model.tokenizer import Tokenizer
+    from golden.checkpoints.checkpoint import Checkpoint
+    from golden.checkpoints.config import Attention
+    from golden.quantisation.calibrate import Calibration
+    from golden.tokenizers.tokenizer import Tokenizer
 
 TOKENS = 512
 NAMES_SHOWN = 8
@@ -72,7 +72,7 @@ def convert(
     begin, end = begin_and_end(source, words)
     content = None if text is None else read_text(text)
 
-    from host.compiler.convert import convert as write_image  # imports PyTorch
+    from host.compiler.checkpoint_to_image import convert as write_image  # imports PyTorch
 
     clock = _Clock()
     documents, origin = _documents(checkpoint, content, text, words, begin, tokens, clock)
@@ -114,7 +114,7 @@ class _Clock:
 
 def _tokenizer(source: Path, tokenizer: Path | None, text: Path | None, vocab: int
                ) -> "Tokenizer | None":
-    from golden.model.tokenizer import find_tokenizer
+    from golden.tokenizers.load import find_tokenizer
 
     there = tokenizer is not None or (source.is_dir() and find_tokenizer(source) is not None)
     return read_tokenizer(source, tokenizer, vocab) if there or text is not None else None
@@ -124,8 +124,8 @@ def _documents(checkpoint: "Checkpoint", content: str | None, text: Path | None,
                words: "Tokenizer | None", begin: int | None, tokens: int, clock: _Clock
                ) -> tuple[list[list[int]], str]:
     """Documents of at most `tokens` ids in all, and where they come from."""
-    from golden.model.calibrate import calibration_text, sample_documents
-    from golden.model.perplexity import split_documents
+    from golden.evaluation.perplexity import split_documents
+    from golden.quantisation.calibrate import calibration_text, sample_documents
 
     longest = min(tokens, checkpoint.config.context)
     if words is not None and content is not None:

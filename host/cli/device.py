@@ -97,7 +97,7 @@ def board_configuration(board: "Transport") -> Configuration:
     Raises:
         SpikeletError: one that is unknown here.
     """
-    from host.link import Link, device_identity
+    from host.measure.link import Link, device_identity
 
     found = device_identity(Link(board))["configuration"]
     for c in CONFIGURATIONS.values():

@@ -51,14 +51,16 @@ def devices(
 def _bauds() -> list[int]:
     """The baud rates of all boards, the usual one first."""
     from hdl.boards import BOARDS
+    from hdl.boards.uart_link import UartLink
     from isa.frames import BAUD
 
-    return sorted({b.baud for b in BOARDS.values()}, key=lambda baud: (baud != BAUD, -baud))
+    rates = {b.link.baud for b in BOARDS.values() if isinstance(b.link, UartLink)}
+    return sorted(rates, key=lambda baud: (baud != BAUD, -baud))
 
 
 def _ask(path: str, bauds: list[int], seconds: float) -> str:
     """What a port has behind it, in words; asked at one baud rate after the other."""
-    from host.link import Link, device_identity
+    from host.measure.link import Link, device_identity
     from host.transport.serial import SerialTransport
     from isa.frames import BAUD
 

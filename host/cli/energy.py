@@ -20,7 +20,7 @@ from isa.configurations import CONFIGURATIONS, configuration
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
-    from golden.model.energy import Census, Cost
+    from golden.evaluation.energy import Census, Cost
 
 SOURCE = """\
 45 nm: int8 multiply 0.2 pJ, int32 add 0.1, int16 add 0.05; 64 bits out of 8 KB SRAM 10 pJ, out of
@@ -50,10 +50,10 @@ def energy(
 
     import torch
 
-    from golden.model.calibrate import quantise_calibrated
-    from golden.model.energy import Census, costs
-    from golden.model.perplexity import LONGEST, split_documents
-    from golden.model.spiking import SpikingModel
+    from golden.evaluation.energy import Census, costs
+    from golden.evaluation.perplexity import LONGEST, split_documents
+    from golden.quantisation.calibrate import quantise_calibrated
+    from golden.spiking_model.model import SpikingModel
 
     documents = split_documents(content, words, min(LONGEST, checkpoint.config.context))
     with progress("calibrating", lines=False) as tell:
@@ -80,7 +80,7 @@ def energy(
 
 def spike_rows(census: "Census") -> list[list[str]]:
     """Spikes a neuron into each projection, their means, and into scores and mix."""
-    from golden.model.spiking_time import PROJECTIONS
+    from golden.spiking_model.in_time import PROJECTIONS
 
     schedules = census.schedules
     rows = [["into", "neurons fired", *schedules, "silent"]]
@@ -141,7 +141,7 @@ def verdict(table: list["Cost"], census: "Census", positions: int, resident: int
         census: the counts behind it, of so many `positions`.
         resident: bytes of all weights that a token needs, which a streaming host sends whole.
     """
-    from golden.model.energy import ADD32, DRAM_BYTE, MULTIPLY8, SRAM_BYTE
+    from golden.evaluation.energy import ADD32, DRAM_BYTE, MULTIPLY8, SRAM_BYTE
 
     def times(name: str) -> str:
         ratio = getattr(c, name) / getattr(base, name)

@@ -22,7 +22,7 @@ from host.cli.terminal import Tell, print_table, progress
 if TYPE_CHECKING:
     import torch
 
-    from golden.model.quantise import QuantisedModel
+    from golden.quantisation.quantise import QuantisedModel
     from host.driver import Driver
 
 
@@ -49,15 +49,15 @@ def evaluate(
     checkpoint, words = read_weights(model, tokenizer)
     content = read_text(text)
 
-    from golden.model.calibrate import quantise_calibrated
-    from golden.model.float_model import FloatModel
-    from golden.model.perplexity import (
+    from golden.evaluation.perplexity import (
         LONGEST,
         bits_per_character,
         perplexity,
         split_documents,
     )
-    from golden.model.spiking import SpikingModel
+    from golden.float_model.model import FloatModel
+    from golden.quantisation.calibrate import quantise_calibrated
+    from golden.spiking_model.model import SpikingModel
 
     start = time.perf_counter()
     with progress("calibrating", lines=False) as tell:

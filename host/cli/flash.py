@@ -26,7 +26,7 @@ def flash(
       spikelet flash --board ulx3s_85f build/ulx3s_85f-ulx3s/ulx3s_85f-ulx3s.bit
     """
     from hdl.boards import board as find_board
-    from host.build import tools
+    from host.flow import tools
 
     chosen = find_board(board)
     if not bitstream.is_file():

@@ -60,7 +60,7 @@ def generate(
     _check_options(prompt, max_new_tokens, chosen, temperature, top_p, top_k, seed, clock_mhz,
                    waves)
 
-    from golden.model.tokenizer import StreamDecoder
+    from golden.tokenizers.tokenizer import StreamDecoder
     from host.sampling import Sampler
 
     with ExitStack() as stack:

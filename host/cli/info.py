@@ -56,7 +56,7 @@ def _configuration(c: Configuration) -> None:
 
 
 def _checkpoint(path: Path) -> None:
-    from golden.model.checkpoint import load_checkpoint
+    from golden.checkpoints.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     c = checkpoint.config

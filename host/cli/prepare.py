@@ -19,7 +19,7 @@ from host.cli.sources import (
 from host.cli.terminal import progress
 
 if TYPE_CHECKING:  # numpy is not needed to show help
-    from golden.model.tokenizer import Tokenizer
+    from golden.tokenizers.tokenizer import Tokenizer
     from host.driver import Driver
     from host.transport import Transport
     from isa.image import Image

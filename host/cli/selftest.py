@@ -14,7 +14,7 @@ from isa.configurations import Configuration
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
-    from golden.model.quantise import QuantisedModel
+    from golden.quantisation.quantise import QuantisedModel
     from host.selftest import Check
     from host.transport import Transport
     from isa.image import Image
@@ -48,7 +48,7 @@ def selftest(
     Example:
       spikelet selftest --device serial:/dev/ttyUSB0
     """
-    from host.link import Link, device_identity
+    from host.measure.link import Link, device_identity
 
     chosen = Device.parse(device)
     with open_device(chosen, config or sources.DEFAULT_CONFIGURATION) as board:
@@ -75,7 +75,7 @@ def selftest(
 def checks(board: "Transport", c: Configuration, model: Path | None, count: int, quick: bool,
            seed: int, tell: Tell) -> "Iterator[Check]":
     """All checks in order; the caller ends at the first difference."""
-    from golden.model.config import Attention
+    from golden.checkpoints.config import Attention
     from host.driver import Driver
     from host.selftest import (
         UnitChecks,
@@ -123,7 +123,7 @@ def _named(check: "Check", more: str) -> "Check":
 
 def check_link(board: "Transport", tell: Tell) -> "Check":
     """Reads the identity again and again, and a long answer: how long that takes."""
-    from host.link import Link, device_identity
+    from host.measure.link import Link, device_identity
     from host.selftest import Check
     from isa.packets import Space
 
@@ -150,9 +150,9 @@ def random_image(c: Configuration, attention: str, seed: int,
     Raises:
         SpikeletError: not even the smallest shape fits.
     """
-    from golden.model.checkpoint import random_checkpoint
-    from golden.model.config import ModelConfig
-    from golden.model.quantise import quantise
+    from golden.checkpoints.checkpoint import random_checkpoint
+    from golden.checkpoints.config import ModelConfig
+    from golden.quantisation.quantise import quantise
     from host.compiler import compile_model
 
     for number, (layers, dim, hidden, heads, kv_heads, head_dim) in enumerate(SHAPES):

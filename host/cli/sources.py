@@ -12,8 +12,8 @@ from isa.configurations import CONFIGURATIONS, configuration
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:  # numpy is not needed to show help
-    from golden.model.checkpoint import Checkpoint
-    from golden.model.tokenizer import Tokenizer
+    from golden.checkpoints.checkpoint import Checkpoint
+    from golden.tokenizers.tokenizer import Tokenizer
     from isa.image import Image
 
 DEFAULT_CONFIGURATION = "ulx3s"
@@ -82,7 +82,7 @@ def read_tokenizer(model: Path, tokenizer: Path | None, vocab: int) -> "Tokenize
     Raises:
         SpikeletError: none named and none there, a wrong file, or that of another model.
     """
-    from golden.model.tokenizer import find_tokenizer, load_tokenizer
+    from golden.tokenizers.load import find_tokenizer, load_tokenizer
 
     path = tokenizer
     if path is None and model.is_dir():
@@ -98,7 +98,7 @@ def read_weights(model: Path | None, tokenizer: Path | None) -> "tuple[Checkpoin
     Raises:
         SpikeletError: an image, a wrong file, or no tokenizer.
     """
-    from golden.model.checkpoint import load_checkpoint
+    from golden.checkpoints.checkpoint import load_checkpoint
     from isa.image import is_image
 
     path = model_path(model)
@@ -114,11 +114,11 @@ def begin_and_end(model: Path, tokenizer: "Tokenizer | None") -> tuple[int | Non
     if tokenizer is not None:
         return tokenizer.begin, tokenizer.end
     if model.is_dir():
-        from golden.model.huggingface_config import begin_and_end
+        from golden.checkpoints.huggingface_config import begin_and_end
 
         return begin_and_end(model / "config.json")
 
-    from golden.model.llama2c_tokenizer import BOS
+    from golden.tokenizers.llama2c import BOS
 
     return BOS, BOS
 
@@ -135,7 +135,7 @@ def read_model(model: Path, config: str | None) -> "Checkpoint | Image":
     if is_image(model):
         return load_image(model, device)
 
-    from golden.model.checkpoint import load_checkpoint
+    from golden.checkpoints.checkpoint import load_checkpoint
 
     return load_checkpoint(model)
 
@@ -177,7 +177,7 @@ def make_image(
     with progress("preparing the model", lines=False) as tell:
         tell(0.0, "calibrate")
 
-        from golden.model.calibrate import quantise_calibrated  # imports PyTorch
+        from golden.quantisation.calibrate import quantise_calibrated  # imports PyTorch
         from host.compiler import compile_model
 
         quantised = quantise_calibrated(source, begin=begin)

@@ -71,7 +71,7 @@ def stats(
 
 
 def _read_once(board: "Transport") -> None:
-    from host.link import Link, read_counters
+    from host.measure.link import Link, read_counters
 
     c = board_configuration(board)
     with LiveGrid(f"{c.name}, no run") as grid:

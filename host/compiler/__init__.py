@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from golden.model.quantise import Layer, QuantisedModel, Synapses
-from host.compiler import external
+from golden.quantisation.quantise import Layer, QuantisedModel, Synapses
+from host.compiler import external_image as external
 from host.compiler.layout import Layout, ceil, choose, missing, unfit
 from host.compiler.program import Placed, build
 from host.compiler.schedules import place_schedules
@@ -79,7 +79,7 @@ class Assembly:
     once all of them are through, `constants` gives the others and `image` describes the whole.
 
     Args:
-        q: the model; its maps may be outlines (golden/model/quantise.py `outline`).
+        q: the model; its maps may be outlines (golden/quantisation/quantise.py `outline`).
         bound: the largest accumulator, as far as it is known.
         weights, schedule, context, end_token: as for `compile_model`.
 

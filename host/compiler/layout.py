@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from golden.model.quantise import QuantisedModel
+from golden.quantisation.quantise import QuantisedModel
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
 from isa.external import PART_WORDS

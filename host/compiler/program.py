@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from golden.model.config import Attention
-from golden.model.quantise import QuantisedModel, Synapses
+from golden.checkpoints.config import Attention
+from golden.quantisation.quantise import QuantisedModel, Synapses
 from host.compiler.hazards import Cells, Hazards
 from host.compiler.layout import Layout, ceil
 from isa.instructions import RECORDS, Opcode, Operation, Scale

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from golden.model.quantise import QuantisedModel
+from golden.quantisation.quantise import QuantisedModel
 from isa.errors import SpikeletError
 from isa.formats import CODE, SCHEDULE_STEPS
 from isa.schedule import SCHEDULES, Population, Schedule, phase_schedule

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from golden.model.quantise import Synapses
+from golden.quantisation.quantise import Synapses
 from host.compiler.layout import Shapes, ceil
 from isa.configurations import Configuration
 

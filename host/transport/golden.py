@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from golden.device import GoldenDevice
+from golden.device.device import GoldenDevice
 from host.transport import Transport
 from isa.configurations import Configuration
 from isa.errors import SpikeletError

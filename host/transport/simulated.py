@@ -11,14 +11,16 @@ from isa.errors import SpikeletError
 from sim.build import build_library
 from sim.compiler import Progress
 from sim.memory import SimulatedMemory
-from sim.shared_library import SimulatedDevice
+from sim.simulated_device import SimulatedDevice
 
 ANSWER_CYCLES = 50_000_000  # without the words that are waited for: the device is stuck
 QUEUE_WORDS = 1 << 18  # sent but not taken; the clock runs when more wait
 
 
 def _verilog(configuration: Configuration, contents: Contents, memory: SimulatedMemory) -> str:
-    from sim.device import device_verilog  # elaboration takes seconds: only when nothing is cached
+    from sim.device_verilog import (
+        device_verilog,  # elaboration takes seconds: only when nothing is cached
+    )
 
     return device_verilog(configuration, contents, memory)
 

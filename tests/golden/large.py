@@ -9,8 +9,8 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.checkpoints.config import ModelConfig
 from tests.golden.folders import PLACES, config_json
 
 # Qwen2-0.5B: 494 million parameters.

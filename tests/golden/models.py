@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from golden.model.checkpoint import Checkpoint, load_checkpoint
-from golden.model.config import Attention, ModelConfig
-from golden.model.perplexity import split_documents
-from golden.model.tokenizer import load_tokenizer
+from golden.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from golden.checkpoints.config import Attention, ModelConfig
+from golden.evaluation.perplexity import split_documents
+from golden.tokenizers.load import load_tokenizer
 from tests import seeds
 from tests.shared import shared_file
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from golden.model.config import Attention
-from golden.model.quantise import QuantisedModel, Synapses
+from golden.checkpoints.config import Attention
+from golden.quantisation.quantise import QuantisedModel, Synapses
 from golden.units import attention, fixed
 from golden.units.attention import modulate, rotate
 from golden.units.functions import silu

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from golden.memories import spike_response
-from golden.model import arithmetic as fast
-from golden.model import functions as fast_functions
-from golden.model.spiking_time import AtOnce, InBytes, at_once, byte_product
+from golden.device.memories import spike_response
+from golden.spiking_model import arithmetic as fast
+from golden.spiking_model import lookups as fast_functions
+from golden.spiking_model.in_time import AtOnce, InBytes, at_once, byte_product
 from golden.units import attention, fixed, functions, norm
 from golden.units import post as post_unit
 from golden.units.neuron import total

@@ -10,17 +10,18 @@ import tokenizers
 import torch
 from safetensors.torch import load_file
 
-from golden.model.calibrate import quantise_calibrated
-from golden.model.checkpoint import (
+from golden.checkpoints.checkpoint import (
     Checkpoint,
     load_checkpoint,
     random_checkpoint,
     save_checkpoint,
 )
-from golden.model.config import Attention, ModelConfig
-from golden.model.float_model import FloatModel, KeyValueCache
-from golden.model.perplexity import perplexity
-from golden.model.spiking import SpikingModel
+from golden.checkpoints.config import Attention, ModelConfig
+from golden.evaluation.perplexity import perplexity
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
+from golden.quantisation.calibrate import quantise_calibrated
+from golden.spiking_model.model import SpikingModel
 from isa.errors import SpikeletError
 from isa.schedule import Population
 from tests import seeds
@@ -28,7 +29,7 @@ from tests.golden.folders import BRAINGPT, config_json, tensors, write_folder
 from tests.golden.models import random_shape
 
 transformers = pytest.importorskip("transformers", reason="install transformers")
-braingpt = importlib.import_module("golden.model.braingpt")   # it needs transformers
+braingpt = importlib.import_module("golden.float_model.braingpt")   # it needs transformers
 
 TOLERANCE = 1e-4
 THRESHOLDS = {Population.down: (90, 50, 25, 12, 6, 3, 2, 1)}
@@ -96,8 +97,8 @@ def test_equals_the_float_model(pair):
     cache = None
     for chunk, part in zip(ids.split([4, 1, 3, c.context - 8], 1),
                            expected.split([4, 1, 3, c.context - 8], 1), strict=True):
-        result = model(chunk, past_key_values=cache)
-        cache = result.past_key_values
+        result = model(chunk, **{braingpt.CACHE: cache})
+        cache = result[braingpt.CACHE]
         assert (result.logits - part).abs().max() < TOLERANCE
 
 

@@ -6,13 +6,13 @@ import struct
 import numpy as np
 import pytest
 
-from golden.model.checkpoint import (
+from golden.checkpoints.checkpoint import (
     Checkpoint,
     load_checkpoint,
     random_checkpoint,
     save_llama2c,
 )
-from golden.model.config import ModelConfig
+from golden.checkpoints.config import ModelConfig
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, TINY, stories
 from tests.shared import shared_file

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model import energy
-from golden.model.checkpoint import random_checkpoint
-from golden.model.energy import SIGNED, TRAINED, UNARY, Census, Products, costs
-from golden.model.quantise import quantise
-from golden.model.spiking import SpikingModel
-from golden.model.spiking_time import population_of
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.evaluation import energy
+from golden.evaluation.energy import SIGNED, TRAINED, UNARY, Census, Products, costs
+from golden.quantisation.quantise import quantise
+from golden.spiking_model.in_time import population_of
+from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
 from host.compiler import compile_model
 from host.driver import Driver

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.config import Attention
-from golden.model.float_model import FloatModel, KeyValueCache
-from golden.model.llama2c_tokenizer import Llama2cTokenizer
-from golden.model.perplexity import perplexity, split_documents
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.checkpoints.config import Attention
+from golden.evaluation.perplexity import perplexity, split_documents
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
+from golden.tokenizers.llama2c import Llama2cTokenizer
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS, stories, stories_documents
 

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from golden.functions import lines, report, staircase
-from golden.functions.partitions import logarithmic, power_law, subdivide, uniform
+from golden.function_fits import lines, report, staircase
+from golden.function_fits.partitions import logarithmic, power_law, subdivide, uniform
 from golden.paper.operators import SILU_PIECES as RELEASED_PIECES
 from golden.units import functions as units
 from isa.formats import SILU_FRACTION, SILU_SLOPE_FRACTION
@@ -155,7 +155,7 @@ def test_the_document_is_current():
         lines_ = [[line for line in text.splitlines(True) if "released tables" not in line]
                   for text in (document, table)]
         document, table = map("".join, lines_)
-    assert table in document, "run python -m golden.functions --write"
+    assert table in document, "run python -m golden.function_fits --write"
 
 
 def test_a_table_is_replaced():

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from golden.model.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
-from golden.model.config import Attention
-from golden.model.huggingface import LazyWeights
+from golden.checkpoints.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
+from golden.checkpoints.config import Attention
+from golden.checkpoints.huggingface import LazyWeights
 from isa.schedule import Population
 from tests.golden.folders import BRAINGPT, LLAMA, QWEN2, tensors, write_folder
 from tests.golden.models import ODD, TINY

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from golden.model.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
+from golden.checkpoints.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
 from isa.errors import SpikeletError
 from tests.golden.folders import BRAINGPT, LLAMA, write_folder
 from tests.golden.models import ODD, TINY

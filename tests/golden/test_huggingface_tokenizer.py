@@ -7,8 +7,9 @@ import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
-from golden.model.huggingface_tokenizer import HuggingFaceTokenizer
-from golden.model.tokenizer import StreamDecoder, load_tokenizer
+from golden.tokenizers.huggingface import HuggingFaceTokenizer
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import StreamDecoder
 from isa.errors import SpikeletError
 from tests.golden.test_tokenizer import TEXTS
 from tests.seeds import generator

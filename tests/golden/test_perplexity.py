@@ -8,10 +8,11 @@ import tokenizers
 import torch
 from tokenizers import decoders, models, pre_tokenizers
 
-from golden.model.checkpoint import random_checkpoint
-from golden.model.float_model import FloatModel
-from golden.model.perplexity import bits_per_character, perplexity, split_documents
-from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.evaluation.perplexity import bits_per_character, perplexity, split_documents
+from golden.float_model.model import FloatModel
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import Tokenizer
 from isa.errors import SpikeletError
 from tests.golden.models import TINY, stories
 from tests.seeds import generator, seed

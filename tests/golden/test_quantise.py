@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from golden.model import quantise as module
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.quantise import (
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.quantisation import quantise as module
+from golden.quantisation.quantise import (
     Synapses,
     outline,
     quantise,

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model import calibrate as calibration
-from golden.model import float_layers, integer_layers
-from golden.model.calibrate import calibrate, quantise_calibrated, sample_documents
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.float_layers import walk_float
-from golden.model.float_model import FloatModel
-from golden.model.integer_layers import Saturated, walk_integer
-from golden.model.perplexity import perplexity
-from golden.model.quantise import quantise
-from golden.model.spiking import SpikingModel
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.evaluation.perplexity import perplexity
+from golden.float_model import walk as float_layers
+from golden.float_model.model import FloatModel
+from golden.float_model.walk import walk_float
+from golden.quantisation import calibrate as calibration
+from golden.quantisation import walk as integer_layers
+from golden.quantisation.calibrate import calibrate, quantise_calibrated, sample_documents
+from golden.quantisation.quantise import quantise
+from golden.quantisation.walk import Saturated, walk_integer
+from golden.spiking_model.model import SpikingModel
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, TINY, WIDE_HEADS
 from tests.seeds import seed

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model import spiking
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.float_model import FloatModel
-from golden.model.quantise import quantise
-from golden.model.quantised import QuantisedNetwork
-from golden.model.responses import TRAINED, Responses, integer_thresholds, response
-from golden.model.spiking import SpikingModel
-from golden.model.spiking_time import AtOnce, InBytes, at_once
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.float_model.model import FloatModel
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.quantise import quantise
+from golden.quantisation.responses import TRAINED, Responses, integer_thresholds, response
+from golden.spiking_model import model as spiking
+from golden.spiking_model.in_time import AtOnce, InBytes, at_once
+from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
 from isa.schedule import EXACT_THRESHOLDS, Population, phase_schedule, unary_schedule
 from tests.golden.models import ODD, ODD_GATE, SEED, TINY, random_ids

@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from golden.model import atomic, safetensors_file
-from golden.model.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
+from golden.checkpoints import atomic, safetensors_file
+from golden.checkpoints.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, TINY
 from tests.seeds import seed

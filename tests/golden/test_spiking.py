@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model import activity, spiking, spiking_attention
-from golden.model.calibrate import choose_fraction, quantise_calibrated, sample_documents
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.float_model import FloatModel
-from golden.model.perplexity import perplexity
-from golden.model.quantise import quantise
-from golden.model.spiking import SpikingModel
-from golden.model.spiking_time import InTime
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.evaluation.perplexity import perplexity
+from golden.float_model.model import FloatModel
+from golden.quantisation.calibrate import choose_fraction, quantise_calibrated, sample_documents
+from golden.quantisation.quantise import quantise
+from golden.spiking_model import activity
+from golden.spiking_model import attention as spiking_attention
+from golden.spiking_model import model as spiking
+from golden.spiking_model.in_time import InTime
+from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
 from isa.errors import SpikeletError
 from isa.schedule import SCHEDULES

@@ -5,8 +5,9 @@ import struct
 
 import pytest
 
-from golden.model.llama2c_tokenizer import BOS, EOS, Llama2cTokenizer
-from golden.model.tokenizer import StreamDecoder, load_tokenizer
+from golden.tokenizers.llama2c import BOS, EOS, Llama2cTokenizer
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import StreamDecoder
 from isa.errors import SpikeletError
 from tests.golden.models import SEED
 from tests.shared import shared_file

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.float_model import FloatModel
-from golden.model.quantised import QuantisedNetwork
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.float_model.model import FloatModel
+from golden.quantisation.network import QuantisedNetwork
 from golden.training import plasticity_stage, quantised
 from golden.training.initial import untrained
 from golden.training.loop import optimisers

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from golden.model.calibrate import quantise_calibrated
-from golden.model.checkpoint import Checkpoint, random_checkpoint
-from golden.model.quantise import quantise
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from golden.quantisation.calibrate import quantise_calibrated
+from golden.quantisation.quantise import quantise
 from golden.training.conversion import compare
 from isa.errors import SpikeletError
 from isa.schedule import phase_schedule, unary_schedule

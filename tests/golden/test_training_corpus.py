@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.tokenizer import load_tokenizer
+from golden.tokenizers.load import load_tokenizer
 from golden.training import corpus
 from golden.training.corpus import (
     END,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import random_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.quantised import QuantisedNetwork
-from golden.model.responses import Responses
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.responses import Responses
 from golden.training.ablation import OPTIONAL, variants
 from golden.training.measure import measure
 from golden.training.plasticity import (

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import random_checkpoint, save_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.float_model import FloatModel
+from golden.checkpoints.checkpoint import random_checkpoint, save_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.float_model.model import FloatModel
 from golden.training import sample
 from golden.training.corpus import END
 from golden.training.sample import Teacher, sample_file, sample_ids

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from golden.model.checkpoint import random_checkpoint
+from golden.checkpoints.checkpoint import random_checkpoint
 from golden.training import loop
 from golden.training.initial import untrained
 from golden.training.loop import interrupts_held

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.config import ModelConfig
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.checkpoints.config import ModelConfig
 from golden.training.corpus import END, Windows, train_tokenizer
 from golden.training.initial import untrained
 from golden.training.loop import Settings

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from hdl.boards import board
-from host.build.bitstream import Bitstream, build
-from host.build.design import Design
-from host.build.flows import REPORT
-from host.build.recorded import RECORDED
+from host.flow.bitstream import Bitstream, build
+from host.flow.design import Design
+from host.flow.flows import REPORT
+from host.flow.recorded import RECORDED
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 

@@ -8,7 +8,7 @@ from collections import deque
 
 import numpy as np
 
-from host.link import packet
+from host.measure.link import packet
 from host.transport import Transport
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError

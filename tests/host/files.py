@@ -6,8 +6,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from golden.model.checkpoint import random_checkpoint, save_checkpoint, save_llama2c
-from golden.model.config import ModelConfig
+from golden.checkpoints.checkpoint import random_checkpoint, save_checkpoint, save_llama2c
+from golden.checkpoints.config import ModelConfig
 from tests.host.fake import VOCAB
 from tests.seeds import seed
 

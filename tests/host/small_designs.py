@@ -10,7 +10,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hdl.boards import board
 from hdl.boards.top import BoardTop
-from host.build.design import Design
+from host.flow.design import Design
 from isa.configurations import configuration
 
 

@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import pytest
 
-from golden.model.checkpoint import random_checkpoint
-from golden.model.quantise import outline, quantise
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.quantisation.quantise import outline, quantise
 from host.compiler import Assembly, accumulator_bound, compile_model
 from isa.configurations import configuration
 from isa.errors import SpikeletError

@@ -12,12 +12,12 @@ import pytest
 from hdl.boards import board
 from hdl.boards.board import Family
 from hdl.boards.core import LEDS
-from host.build import area, bitstream, design, equal_modules, recorded, tools
-from host.build.area import Area, Part
-from host.build.bitstream import build
-from host.build.carries import begin_chains
-from host.build.design import Design
-from host.build.flows import NETLIST, PLACER_ROUNDS
+from host.flow import area, bitstream, design, equal_modules, recorded, tools
+from host.flow.area import Area, Part
+from host.flow.bitstream import build
+from host.flow.carries import begin_chains
+from host.flow.design import Design
+from host.flow.flows import NETLIST, PLACER_ROUNDS
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from tests.host.small_designs import small

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.ecp5 import Target, carry_sum
-from host.build.carries import begin_chains
+from host.flow.carries import begin_chains
 from tests.yosys import yosys
 
 BITS = (5, 8)  # of the chains: in one the last cell is half used

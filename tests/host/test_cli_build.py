@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 from hdl.boards import BOARDS, board
-from host.build.speed import Speed
-from host.build.vendor import write_project
+from hdl.boards.uart_link import UartLink
+from host.flow.speed import Speed
+from host.flow.vendor import write_project
 from sim.toolchain import find_verilator
 from tests.host import fake
 from tests.host.small_designs import SmallCore, SmallDesign, small
@@ -64,7 +65,7 @@ def test_verilog_and_constraints_of_every_family(tmp_path, name: str) -> None:
     assert "spikelet.v" in names and CONSTRAINTS[name] in names
     constraints = (tmp_path / "project" / CONSTRAINTS[name]).read_text()
     platform = board(name).platform_class()()
-    for line in platform.lookup(*board(name).uart).ios:
+    for line in platform.lookup(*board(name).link.uart).ios:
         if line.name in ("rx", "tx"):
             assert line.ios[0].names[0] in constraints
     cells = tmp_path / "cells.v"
@@ -95,7 +96,7 @@ def small_cores(monkeypatch) -> None:
 
 def test_a_bitstream_from_the_command_line(run, small_cores, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SPIKELET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("host.build.speed.derive", lambda image, tell: Speed(64, 5000, 0))
+    monkeypatch.setattr("host.flow.speed.derive", lambda image, tell: Speed(64, 5000, 0))
     fake.image().save(tmp_path / "model.image")
     out = tmp_path / "out"
     got = run("build", "--board", "ulx3s_25f", "--model", tmp_path / "model.image", "--out", out)
@@ -128,8 +129,9 @@ def test_boards_are_listed(run) -> None:
 
 def test_streamed_weights_are_bound_by_the_line() -> None:
     speed = Speed(64, 10_000, 30_000)
-    assert speed.tokens_a_second(80e6, 3_000_000) == pytest.approx(3e6 * 0.9 / 40 / 30_000)
-    assert Speed(64, 10_000, 0).tokens_a_second(80e6, 3_000_000) == pytest.approx(8000)
+    line = UartLink(3_000_000).words_a_second
+    assert speed.tokens_a_second(80e6, line) == pytest.approx(3e6 * 0.9 / 40 / 30_000)
+    assert Speed(64, 10_000, 0).tokens_a_second(80e6, line) == pytest.approx(8000)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

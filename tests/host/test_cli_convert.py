@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from golden.model.checkpoint import random_checkpoint, save_checkpoint, save_llama2c
-from golden.model.config import ModelConfig
+from golden.checkpoints.checkpoint import random_checkpoint, save_checkpoint, save_llama2c
+from golden.checkpoints.config import ModelConfig
 from host import cli
 from host.cli.convert import _cut
 from isa.image import load_image
@@ -85,7 +85,7 @@ def test_report(run, here):
 
 
 def test_unused_tensors_are_told(run, here):
-    from golden.model import checkpoint as module
+    from golden.checkpoints import checkpoint as module
 
     names = tuple(f"model.layers.{n}.rotary_emb.inv_freq" for n in range(10))
     loaded = module.load_checkpoint(here / "braingpt")
@@ -121,7 +121,7 @@ def test_documents_are_cut_to_the_tokens_asked_for():
 
 
 def test_progress_names_every_layer(run, here, monkeypatch):
-    from host.compiler import convert as module
+    from host.compiler import checkpoint_to_image as module
 
     stages = []
     really = module.calibrate

@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from golden.model.checkpoint import Checkpoint, random_checkpoint, save_checkpoint
-from golden.model.energy import Census, costs
-from golden.model.quantise import quantise
-from golden.model.spiking import SpikingModel
+from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint, save_checkpoint
+from golden.evaluation.energy import Census, costs
+from golden.quantisation.quantise import quantise
+from golden.spiking_model.model import SpikingModel
 from host.cli import energy
 from isa.schedule import EXACT_THRESHOLDS, Population
 from tests.host.files import SHAPE

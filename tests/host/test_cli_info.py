@@ -7,7 +7,7 @@ import re
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from golden.model.checkpoint import random_checkpoint, save_checkpoint
+from golden.checkpoints.checkpoint import random_checkpoint, save_checkpoint
 from isa.configurations import CONFIGURATIONS
 from isa.schedule import Population
 from tests.golden.models import ODD

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from golden.model.checkpoint import load_checkpoint
-from golden.model.spiking import SpikingModel
-from golden.model.tokenizer import load_tokenizer
+from golden.checkpoints.checkpoint import load_checkpoint
+from golden.spiking_model.model import SpikingModel
+from golden.tokenizers.load import load_tokenizer
 from golden.training import plasticity_stage, quantised
 from host import cli
 from isa.schedule import EXACT_THRESHOLDS

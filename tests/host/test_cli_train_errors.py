@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from golden.model.checkpoint import random_checkpoint, save_checkpoint, save_llama2c
+from golden.checkpoints.checkpoint import random_checkpoint, save_checkpoint, save_llama2c
 from golden.training import sample
 from golden.training.initial import untrained
 from host import cli
@@ -191,7 +191,7 @@ def test_a_full_disk(run, here, monkeypatch, name, module, function, message):
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
 def test_a_disk_that_fills_at_the_checkpoint(run, here, monkeypatch, name):
     """The state is kept, so that the same command goes on; an old checkpoint stays."""
-    from golden.model import atomic
+    from golden.checkpoints import atomic
 
     (here / "new").mkdir()
     (here / "new" / name).write_text("old")

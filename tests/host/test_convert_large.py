@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from golden.model.config import ModelConfig
+from golden.checkpoints.config import ModelConfig
 from isa.image import load_image
 from tests.golden.large import HALF_BILLION, SCALED_DOWN, write_random_qwen2
 from tests.seeds import seed

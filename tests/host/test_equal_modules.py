@@ -8,7 +8,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
-from host.build.equal_modules import share
+from host.flow.equal_modules import share
 from tests.yosys import yosys
 
 

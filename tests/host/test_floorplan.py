@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from host.build.floorplan import place_blocks
+from host.flow.floorplan import place_blocks
 from tests.seeds import seed
 
 BANKS = {"0": 32, "1": 16}  # blocks of a core's banks, as in `ulx3s`

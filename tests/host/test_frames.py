@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from golden.link import DeviceLink
+from golden.device.frame_link import DeviceLink
 from host.transport.frames import FrameDecoder
 from host.transport.session import Session
 from isa.frames import (

@@ -1,6 +1,6 @@
 """What hangs on a global net."""
 
-from host.build.global_nets import free_logic
+from host.flow.global_nets import free_logic
 
 
 def cell(kind: str, **ports: int) -> dict:

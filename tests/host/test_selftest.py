@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from golden.execute import Executor
+from golden.device.execute import Executor
 from host.selftest import check_external
 from host.transport.golden import GoldenTransport
 from isa.configurations import configuration

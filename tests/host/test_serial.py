@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import serial
 
-from host.link import Link
+from host.measure.link import Link
 from host.transport.serial import SerialTransport
 from isa.configurations import configuration
 from isa.errors import SpikeletError

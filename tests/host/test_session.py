@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from golden.link import DeviceLink
+from golden.device.frame_link import DeviceLink
 from host.transport.session import Session
 from isa.frames import FRAME_VERSION, Frame, FrameType, Hello
 from isa.registers import CONTRACT_VERSION

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from host.link import Link, packet
+from host.measure.link import Link, packet
 from host.transport import simulated
 from host.transport.golden import GoldenTransport
 from host.transport.simulated import SimulatedTransport

@@ -11,7 +11,7 @@ from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
 from hdl.link.transmitter import Transmitter
 from hdl.memory.rows import CHUNK_LANES, RowMemory
-from hdl.units.sequencer import Sequencer
+from hdl.units.sequencer.sequencer import Sequencer
 from isa.configurations import Configuration
 from isa.packets import Space
 

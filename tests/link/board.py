@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from golden.device import GoldenDevice
-from golden.link import DeviceLink
+from golden.device.device import GoldenDevice
+from golden.device.frame_link import DeviceLink
 from isa.configurations import Configuration
 from isa.frames import Hello
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from golden.link import DeviceLink
+from golden.device.frame_link import DeviceLink
 from host.transport.session import Session
 
 Channel = Callable[[bytes], bytes]

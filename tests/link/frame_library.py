@@ -57,7 +57,7 @@ def _library(*arguments: object) -> ctypes.CDLL:
 
 
 class FrameLinkModel:
-    """The RTL link, with the methods of golden.link.DeviceLink that a channel.Pair calls.
+    """The RTL link with the methods of golden.device.frame_link.DeviceLink that channel.Pair calls.
 
     `offered` has the words that the device behind it still has to give. idle, stall: shares of
     cycles in which it gives or takes nothing. A byte goes each way every `gap` cycles, and each

@@ -7,7 +7,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from golden.device import GoldenDevice
+from golden.device.device import GoldenDevice
 from isa.configurations import configuration
 from isa.packets import HEADER, HEADER_WORDS, Kind, RunFlag, Space
 from isa.registers import COUNTERS, EXTERNAL_SETTINGS, IDENTITY, SETTINGS, Stop

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hdl.units.neuron import NeuronCore
-from hdl.units.router import Router
+from hdl.units.fire.neuron import NeuronCore
+from hdl.units.fire.router import Router
 from sim.netlist import to_netlist
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import device

@@ -12,7 +12,7 @@ import pytest
 from isa.errors import SpikeletError
 from sim import build, cache, toolchain, transform
 from sim.build import TOP, build_library
-from sim.shared_library import TRACE_KINDS, DeviceTimeoutError, SimulatedDevice
+from sim.simulated_device import TRACE_KINDS, DeviceTimeoutError, SimulatedDevice
 from sim.verilog import to_verilog
 from tests.seeds import seed
 from tests.sim.fake_device import FakeDevice

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from golden.execute import Write
-from golden.model.quantise import QuantisedModel
+from golden.device.execute import Write
+from golden.quantisation.quantise import QuantisedModel
 from host.compiler.layout import Shapes
 from isa.configurations import Configuration
 from isa.image import Image

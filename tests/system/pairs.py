@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 
-from golden.model.checkpoint import random_checkpoint
-from golden.model.config import ModelConfig
-from golden.model.quantise import QuantisedModel, quantise
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.checkpoints.config import ModelConfig
+from golden.quantisation.quantise import QuantisedModel, quantise
 from host.compiler import compile_model
 from host.driver import Driver, Generation
-from host.link import Link
+from host.measure.link import Link
 from host.transport.golden import GoldenTransport
 from host.transport.simulated import SimulatedTransport
 from host.verify import first_mismatch

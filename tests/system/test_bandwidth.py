@@ -1,6 +1,6 @@
 """Decoding with weights in SDRAM is bound by the memory, and the memory is well used."""
 
-from host.bandwidth import measure, random_model
+from host.measure.bandwidth import measure, random_model
 from isa.configurations import configuration
 from sim.memory import SimulatedMemory
 from tests.golden.models import SEED

@@ -7,7 +7,7 @@ import pytest
 import serial
 
 from host.driver import Driver
-from host.link import Link
+from host.measure.link import Link
 from host.transport.serial import SerialTransport
 from isa.errors import SpikeletError
 from isa.frames import FRAME_VERSION, Frame, FrameType, words_payload

@@ -5,7 +5,7 @@ import numpy as np
 from hdl.boards import board
 from host.compiler import compile_model
 from host.driver import Driver
-from host.link import Link
+from host.measure.link import Link
 from host.transport.golden import GoldenTransport
 from host.transport.serial import SerialTransport
 from isa.configurations import configuration

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from golden.model.calibrate import quantise_calibrated
-from golden.model.checkpoint import load_checkpoint
-from golden.model.tokenizer import load_tokenizer
+from golden.checkpoints.checkpoint import load_checkpoint
+from golden.quantisation.calibrate import quantise_calibrated
+from golden.tokenizers.load import load_tokenizer
 from hdl.boards import board
 from host.cli.sources import SHIPPED_MODEL
 from host.compiler import compile_model

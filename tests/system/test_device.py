@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from golden.model.config import ModelConfig
+from golden.checkpoints.config import ModelConfig
 from isa.registers import Stop
 from tests.golden.models import SEED, TINY, TINY_GATE
 from tests.system.pairs import Pair, random_model

@@ -1,6 +1,6 @@
 """Busy lanes over cycles while a matrix gathers that is large enough for all lanes."""
 
-from host.gather import measure
+from host.measure.gather import measure
 from host.transport.simulated import SimulatedTransport
 from isa.configurations import configuration
 from tests.golden.models import SEED

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from golden.device import GoldenDevice
-from golden.model.checkpoint import random_checkpoint
-from golden.model.quantise import quantise
-from golden.model.spiking import SpikingModel
+from golden.checkpoints.checkpoint import random_checkpoint
+from golden.device.device import GoldenDevice
+from golden.quantisation.quantise import quantise
+from golden.spiking_model.model import SpikingModel
 from host.compiler import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport

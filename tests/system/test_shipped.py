@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from golden.model.calibrate import quantise_calibrated
-from golden.model.checkpoint import Checkpoint, load_checkpoint
-from golden.model.quantise import QuantisedModel
-from golden.model.responses import TRAINED
-from golden.model.spiking import SpikingModel
-from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from golden.quantisation.calibrate import quantise_calibrated
+from golden.quantisation.quantise import QuantisedModel
+from golden.quantisation.responses import TRAINED
+from golden.spiking_model.model import SpikingModel
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import Tokenizer
 from host.cli.sources import SHIPPED_MODEL
 from isa.schedule import EXACT_THRESHOLDS, Population
 from tests.system.pairs import Pair

@@ -2,7 +2,7 @@
 
 import pytest
 
-from golden.model.config import ModelConfig
+from golden.checkpoints.config import ModelConfig
 from host.compiler import compile_model
 from isa.configurations import configuration
 from tests.golden.models import SEED, TINY

@@ -4,8 +4,9 @@ import functools
 
 import pytest
 
-from golden.model.quantise import QuantisedModel, quantise
-from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.quantisation.quantise import QuantisedModel, quantise
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import Tokenizer
 from tests.golden.models import stories
 from tests.shared import shared_file
 from tests.system.pairs import Pair

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from golden.device import GoldenDevice
+from golden.device.device import GoldenDevice
 from host.compiler import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from host.verify import first_mismatch
 from isa.configurations import configuration
-from sim.shared_library import TRACE_KINDS, trace_dtype
+from sim.simulated_device import TRACE_KINDS, trace_dtype
 from tests.golden.models import SEED, TINY
 from tests.system.pairs import random_model
 

@@ -1,4 +1,4 @@
-"""The bench of hdl.units.encoder: random words at every exponent, one a cycle."""
+"""The bench of hdl.units.fire.encoder: random words at every exponent, one a cycle."""
 
 import cocotb
 import numpy as np
@@ -6,7 +6,7 @@ from cocotb.triggers import RisingEdge
 
 from golden.units.fixed import code_exponent, encode, magnitude
 from hdl.lib.shapes import codes_layout, word_layout
-from hdl.units.encoder import LATENCY, MAXIMUM_EXPONENT, MINIMUM_EXPONENT
+from hdl.units.fire.encoder import LATENCY, MAXIMUM_EXPONENT, MINIMUM_EXPONENT
 from isa.formats import EXPONENT, VECTOR
 from tests.cocotb_support import generator, pack, parameters, start, unpack
 from tests.units.devices import device

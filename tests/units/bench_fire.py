@@ -1,4 +1,4 @@
-"""The bench of hdl.units.fire: random instruction sequences, checked tile by tile."""
+"""The bench of hdl.units.fire.fire: random instruction sequences, checked tile by tile."""
 
 import cocotb
 import numpy as np

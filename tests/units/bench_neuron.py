@@ -1,4 +1,4 @@
-"""The bench of hdl.units.neuron: groups in, steps and sums of squares out."""
+"""The bench of hdl.units.fire.neuron: groups in, steps and sums of squares out."""
 
 import cocotb
 import numpy as np
@@ -6,8 +6,8 @@ from cocotb.triggers import RisingEdge
 
 from golden.units.neuron import fire
 from hdl.lib.shapes import settings_layout
-from hdl.units.neuron import group_layout, step_layout
-from hdl.units.squares import SQUARES_BITS, squares_layout
+from hdl.units.fire.neuron import group_layout, step_layout
+from hdl.units.fire.squares import SQUARES_BITS, squares_layout
 from isa.formats import SCHEDULE_STEPS
 from isa.packets import Space
 from isa.schedule import (

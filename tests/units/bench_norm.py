@@ -1,4 +1,4 @@
-"""The bench of hdl.units.norm: sums of squares of every size under random constants."""
+"""The bench of hdl.units.fire.norm: sums of squares of every size under random constants."""
 
 import cocotb
 import numpy as np
@@ -7,8 +7,8 @@ from cocotb.triggers import RisingEdge
 from golden.units.functions import default_tables
 from golden.units.norm import NormConstants, norm_scalar
 from hdl.lib.shapes import scalar_layout, settings_layout
-from hdl.units.norm import LATENCY
-from hdl.units.squares import squares_layout
+from hdl.units.fire.norm import LATENCY
+from hdl.units.fire.squares import squares_layout
 from isa.formats import RSQRT_ENTRIES
 from isa.packets import Space
 from tests.cocotb_support import STALLS, check_streams, generator, pack, start

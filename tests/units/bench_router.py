@@ -1,9 +1,9 @@
-"""The bench of hdl.units.router: random steps in, every core's events out."""
+"""The bench of hdl.units.fire.router: random steps in, every core's events out."""
 
 import cocotb
 
 from hdl.lib.shapes import event_layout, settings_layout
-from hdl.units.neuron import step_layout
+from hdl.units.fire.neuron import step_layout
 from tests.cocotb_support import STALLS, Sink, Source, generator, pack, parameters, start
 from tests.units.devices import device
 

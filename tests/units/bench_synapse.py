@@ -1,4 +1,4 @@
-"""The bench of hdl.units.synapse: address events in, tiles of sums out."""
+"""The bench of hdl.units.fire.synapse: address events in, tiles of sums out."""
 
 import cocotb
 import numpy as np
@@ -7,7 +7,7 @@ from cocotb.triggers import RisingEdge
 from golden.units.neuron import fire
 from golden.units.synapse import gather_spikes
 from hdl.lib.shapes import event_layout, row_write_layout, sums_layout
-from hdl.units.synapse import COPY_LATENCY, WORD_LATENCY
+from hdl.units.fire.synapse import COPY_LATENCY, WORD_LATENCY
 from isa.schedule import phase_schedule
 from tests.cocotb_support import (
     STALLS,

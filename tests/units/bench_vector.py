@@ -6,8 +6,13 @@ import cocotb
 from amaranth.hdl import signed
 from cocotb.triggers import FallingEdge, RisingEdge
 
-from hdl.lib.shapes import codes_layout, row_write_layout, scalar_layout, settings_layout
-from hdl.units.vector import vector_write_layout
+from hdl.lib.shapes import (
+    codes_layout,
+    row_write_layout,
+    scalar_layout,
+    settings_layout,
+    vector_write_layout,
+)
 from isa.formats import EXPONENT, TRIGONOMETRIC, VECTOR
 from isa.instructions import VECTOR as INSTRUCTION
 from isa.instructions import Opcode, Operation

@@ -1,4 +1,4 @@
-"""Drives hdl.units.fire in its bench: memories, the row ring, the unit that takes tiles."""
+"""Drives hdl.units.fire.fire in its bench: memories, the row ring, the unit that takes tiles."""
 
 import numpy as np
 from cocotb.triggers import RisingEdge
@@ -9,7 +9,7 @@ from golden.units.neuron import total
 from golden.units.norm import NormConstants, scalar_of_squares
 from golden.units.synapse import gather
 from hdl.lib.shapes import row_write_layout, settings_layout, sums_layout, tile_layout, word_layout
-from hdl.units.fire import SUMS_LATENCY, fire_counters_layout
+from hdl.units.fire.fire import SUMS_LATENCY, fire_counters_layout
 from isa.formats import RSQRT_ENTRIES
 from isa.packets import Space
 from isa.schedule import Schedule

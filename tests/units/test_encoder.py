@@ -2,7 +2,7 @@
 
 import pytest
 
-from hdl.units.encoder import Encoder
+from hdl.units.fire.encoder import Encoder
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import device
 

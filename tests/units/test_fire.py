@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, connect, flipped
 
 from hdl.lib.bit_groups import grouped
 from hdl.lib.shapes import word_layout, write_port
-from hdl.units.fire import Fire
+from hdl.units.fire.fire import Fire
 from isa.formats import VECTOR
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import DEVICES, device

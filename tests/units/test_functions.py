@@ -20,8 +20,8 @@ from golden.units.functions import (
 )
 from hdl.lib.bit_groups import bit_length, groups_of_four, places_of_four
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS
-from hdl.units.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
-from hdl.units.products import Products, add_rows, digits
+from hdl.units.vector.functions import EXP2_ARGUMENT_BITS, Exp2, Inverse, Silu
+from hdl.units.vector.radix4 import Products, add_rows, digits
 from isa.formats import SILU_FRACTION, VECTOR
 from tests.cocotb_support import generator, pack, parameters, run_cocotb, start, unpack
 from tests.units.tables import load_tables, random_tables
@@ -31,7 +31,7 @@ LATENCY = {"exp2": 3, "silu": 6, "reciprocal": 3, "rsqrt": 3, "parts": 0}
 
 
 class Parts(wiring.Component):
-    """hdl.units.products, one function an output."""
+    """hdl.units.vector.radix4, one function an output."""
 
     value: In(signed(13))
     code: In(signed(8))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hdl.units.neuron import NeuronCore
+from hdl.units.fire.neuron import NeuronCore
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import DEVICES, device
 

@@ -1,6 +1,6 @@
 """Norm against golden.units.norm.norm_scalar."""
 
-from hdl.units.norm import Norm
+from hdl.units.fire.norm import Norm
 from tests.cocotb_support import run_cocotb
 
 

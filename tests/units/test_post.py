@@ -1,4 +1,4 @@
-"""hdl.units.post against golden.units.post: every kind of POST instruction, with random stalls."""
+"""hdl.units.post against golden.units.post: every kind of POST instruction, with stalls."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from amaranth.hdl import signed
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from hdl.lib.shapes import scalar_layout, settings_layout, sums_layout, tile_layout, word_layout
-from hdl.units.post import Post
+from hdl.units.post.post import Post
 from isa.configurations import configuration
 from isa.instructions import POST
 from tests.cocotb_support import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hdl.units.router import Router
+from hdl.units.fire.router import Router
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import DEVICES, device
 

@@ -3,7 +3,7 @@
 import cocotb
 import pytest
 
-from hdl.units.sequencer import QUEUE_DEPTH, Sequencer
+from hdl.units.sequencer.sequencer import QUEUE_DEPTH, Sequencer
 from isa.configurations import Configuration, configuration
 from isa.registers import Stop
 from tests.cocotb_support import STALLS, generator, parameters, run_cocotb, start

@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
 from hdl.memory.rows import RowMemory
-from hdl.units.synapse import SynapseCore
+from hdl.units.fire.synapse import SynapseCore
 from tests.cocotb_support import run_cocotb
 from tests.units.devices import DEVICES, device
 

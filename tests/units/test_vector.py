@@ -8,7 +8,7 @@ import pytest
 
 from golden.units.fixed import magnitude
 from golden.units.functions import default_tables
-from hdl.units.vector import VectorUnit
+from hdl.units.vector.vector import VectorUnit
 from isa.configurations import configuration
 from isa.formats import TRIGONOMETRIC, VECTOR
 from isa.instructions import Operation

@@ -13,8 +13,8 @@ from host.cli.terminal import progress
 from isa.errors import SpikeletError
 
 if TYPE_CHECKING:
-    from golden.model.checkpoint import Checkpoint
-    from golden.model.tokenizer import Tokenizer
+    from golden.checkpoints.checkpoint import Checkpoint
+    from golden.tokenizers.tokenizer import Tokenizer
     from golden.training.corpus import Windows
     from golden.training.loop import Result, Settings
 
@@ -97,7 +97,7 @@ def tokenizer_file(given: Path | None, model: Path) -> Path:
     Raises:
         SpikeletError: none named and none there.
     """
-    from golden.model.tokenizer import find_tokenizer
+    from golden.tokenizers.load import find_tokenizer
 
     if given is not None:
         return (find_tokenizer(given) or given) if given.is_dir() else given
@@ -115,8 +115,8 @@ def save(checkpoint: "Checkpoint", out: Path, words_file: Path) -> None:
     Raises:
         SpikeletError: it cannot be written.
     """
-    from golden.model.atomic import replace_files
-    from golden.model.checkpoint import save_checkpoint
+    from golden.checkpoints.atomic import replace_files
+    from golden.checkpoints.checkpoint import save_checkpoint
     from golden.training.corpus import transformers_settings
 
     save_checkpoint(checkpoint, out, words_file)

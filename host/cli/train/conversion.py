@@ -35,9 +35,9 @@ def convert(
     Example:
       spikelet train convert --model stories --text stories.txt --out stories.image
     """
-    from golden.model.calibrate import quantise_calibrated
-    from golden.model.checkpoint import load_checkpoint
-    from golden.model.perplexity import split_documents
+    from golden.checkpoints.checkpoint import load_checkpoint
+    from golden.evaluation.perplexity import split_documents
+    from golden.quantisation.calibrate import quantise_calibrated
     from isa.image import check_writable
 
     if tokens < 2:

@@ -56,8 +56,8 @@ def plasticity(
       spikelet train plasticity --model stage1 --text stories.txt --out stories
       spikelet train plasticity --model stage1 --text stories.txt --out trial --ablation --steps 150
     """
-    from golden.model.checkpoint import load_checkpoint
-    from golden.model.tokenizer import load_tokenizer
+    from golden.checkpoints.checkpoint import load_checkpoint
+    from golden.tokenizers.load import load_tokenizer
     from golden.training.loop import Settings
     from golden.training.plasticity import Rules
 
@@ -81,7 +81,7 @@ def plasticity(
     settings = Settings(steps, batch, training.length, rate, neuron_rate=neuron_rate,
                         distil=distil, seed=seed)
 
-    from golden.model.quantised import QuantisedNetwork
+    from golden.quantisation.network import QuantisedNetwork
     from golden.training.measure import measure
 
     guide = start if teacher is None else load_checkpoint(teacher)
@@ -130,7 +130,7 @@ def _check(spikes: float, strengths: dict[str, float]) -> None:
 
 def _ablate(start, training, held, settings, rules, out: Path, before) -> None:
     """Trains every variant from the same start, and prints what each comes to."""
-    from golden.model.quantised import QuantisedNetwork
+    from golden.quantisation.network import QuantisedNetwork
     from golden.training.ablation import variants
     from golden.training.measure import measure
     from golden.training.plasticity_stage import train_plasticity

@@ -56,8 +56,8 @@ def quantised(
       spikelet train quantised --text stories.txt --out stories
       spikelet train quantised --teacher stories260K.bin --teacher-tokenizer tok512.bin --out tales
     """
-    from golden.model.checkpoint import load_checkpoint
-    from golden.model.tokenizer import load_tokenizer
+    from golden.checkpoints.checkpoint import load_checkpoint
+    from golden.tokenizers.load import load_tokenizer
     from golden.training.initial import untrained
     from golden.training.loop import Settings
     from golden.training.measure import measure
@@ -92,7 +92,7 @@ def quantised(
                                              guide if distil else None, compiled, tell)
     common.save(checkpoint, out, words_file)
 
-    from golden.model.quantised import QuantisedNetwork
+    from golden.quantisation.network import QuantisedNetwork
 
     found = measure(QuantisedNetwork(checkpoint), held)
     common.write_results(out, STAGE, settings, result, {
@@ -109,7 +109,7 @@ def quantised(
 
 def _config(dim: int, hidden: int, layers: int, heads: int, kv_heads: int, head_dim: int,
             vocab: int, context: int, attention: str, tied: bool):
-    from golden.model.config import Attention, ModelConfig
+    from golden.checkpoints.config import Attention, ModelConfig
 
     if attention not in Attention.__members__:
         raise SpikeletError(f"--attention is '{attention}': use softmax or gate")
@@ -129,7 +129,7 @@ def _sampled(teacher: Path, tokenizer: Path | None, out: Path, tokens: int,
 
 def _tokenizer(given: Path | None, init: Path | None, text: Path, out: Path, vocab: int) -> Path:
     """The tokenizer's file: the one given, the one of the checkpoint, or a new one."""
-    from golden.model.tokenizer import load_tokenizer
+    from golden.tokenizers.load import load_tokenizer
 
     if given is not None or init is not None:
         return common.tokenizer_file(given, init or out)

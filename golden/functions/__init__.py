@@ -1,1 +1,0 @@
-"""Fits of the paper's function neurons, and what they are off: `python -m golden.functions`."""
