@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.quantise import QuantisedModel
-from golden.model.tokenizer import Tokenizer
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.quantisation.quantise import QuantisedModel
+from golden.tokenizers.tokenizer import Tokenizer
 from host.compiler import compile_model
 from host.driver import Driver
 from host.sampling import Sampler

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.config import Attention, ModelConfig
-from golden.model.quantise import QuantisedModel, quantise
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.checkpoints.config import Attention, ModelConfig
+from golden.quantisation.quantise import QuantisedModel, quantise
 from isa.schedule import EXACT_THRESHOLDS, Population
 
 FRACTION = 10  # of their vectors: no calibration takes part

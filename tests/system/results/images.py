@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from golden.model.quantise import QuantisedModel
+from golden.quantisation.quantise import QuantisedModel
 from host.compiler import compile_model
 from isa.configurations import CONFIGURATIONS, configuration
 from isa.contents import contents, image_identity

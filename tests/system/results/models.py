@@ -6,18 +6,19 @@ from pathlib import Path
 
 import torch
 
-from golden.model.calibrate import calibrate
-from golden.model.checkpoint import (
+from golden.checkpoints.checkpoint import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
     save_llama2c,
 )
-from golden.model.float_model import FloatModel
-from golden.model.quantise import QuantisedModel, quantise
-from golden.model.quantised import QuantisedNetwork
-from golden.model.spiking import SpikingModel
-from golden.model.tokenizer import Tokenizer, load_tokenizer
+from golden.float_model.model import FloatModel
+from golden.quantisation.calibrate import calibrate
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.quantise import QuantisedModel, quantise
+from golden.spiking_model.model import SpikingModel
+from golden.tokenizers.load import load_tokenizer
+from golden.tokenizers.tokenizer import Tokenizer
 from golden.units.functions import default_tables
 from host.cli.sources import SHIPPED_MODEL
 from isa.schedule import SCHEDULES
