@@ -19,6 +19,8 @@ QUICK: dict[str, list[str]] = {
              "tests/link/test_frame_link.py"],
     "sdram": ["tests/memory"],
     "device": ["tests/system/test_device.py", "-k", "tiny"],
+    # results of earlier states of the tree: images, tokens, counters, cycles of `tiny`
+    "results": ["tests/system/test_results.py"],
     # software
     "contract": ["tests/isa", "tests/test_imports.py"],
     "compiler": ["tests/host/test_assembly.py", "tests/system/test_golden_device.py",
@@ -34,5 +36,5 @@ QUICK: dict[str, list[str]] = {
                 "tests/host/test_cli_info.py"],
     "build": ["tests/host/test_floorplan.py", "tests/host/test_carries.py",
               "tests/host/test_equal_modules.py"],
-    "documents": ["tests/isa/test_documentation.py", "tests/test_documents.py"],
+    "documents": ["tests/isa/test_documentation.py", "tests/documents"],
 }  # fmt: skip
