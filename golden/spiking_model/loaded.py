@@ -1,4 +1,4 @@
-"""What the integer spiking model consists of: its maps as tensors, constants, tables, counters."""
+"""A quantised model made ready to run: maps as tensors, constants, tables, and counters."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,11 @@ from golden.spiking_model.in_time import InTime, at_once
 from golden.spiking_model.lookups import TensorTables, silu_values
 from isa.schedule import Schedule
 
-# Gets an operator's name, its codes (..., n), the width of the rows that they gather (one, or one
-# for each of the leading axes) and how many of the codes are neurons (None: all). An operator may
-# come in several parts.
 Watch = Callable[[str, Tensor, int | Tensor, int | None], None]
+"""Gets what every operator fires: its name, its codes (..., n), the width of the rows that they
+gather (one, or one for each of the leading axes), and how many of the codes are neurons (None:
+all). An operator may come in several parts.
+"""
 
 
 class Rows:
@@ -36,8 +37,8 @@ class LoadedModel:
 
     Args:
         quantised: every integer of the model.
-        schedule: None forms sums of what arrives at once; a schedule runs its EI-IF neurons step by
-            step and gathers rows spike by spike; populations with raised thresholds run their own.
+        schedule: None gathers at once, by products. With a schedule, neurons are stepped and rows
+            gathered spike by spike (populations with raised thresholds have their own schedule).
             Both give the same integers.
         load: False leaves maps to `load` and `load_layer`, for models too large to be whole in
             memory.
@@ -49,7 +50,7 @@ class LoadedModel:
         own = quantised.schedules
         self.gathers = at_once(own) if schedule is None else InTime(schedule, own)
         self.tables = TensorTables.of(quantised.tables)
-        self.turns = a.turns(quantised.cosine, quantised.sine)
+        self.rotary = a.rotary_factors(quantised.cosine, quantised.sine)
         self.silu = silu_values(quantised.fraction, self.tables)
         self.rows: dict[str, Rows] = {}
         if load:
@@ -64,7 +65,7 @@ class LoadedModel:
     def load(self, name: str, synapses: Synapses) -> None:
         """Takes one map's integers: `embedding`, `logits` (or some of its rows), ..."""
         rows = self.rows[name] = Rows(synapses)
-        if name != "embedding":                                          # whose rows are picked
+        if name != "embedding":                                          # its rows are picked
             rows.weight = self.gathers.held(rows.weight, population_of(name))
 
     def load_layer(self, n: int, layer: Layer) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch twins of golden/units' function neurons and RMSNorm's scalar, as in arithmetic.py."""
+"""The function neurons and RMSNorm's scalar of golden/units, in PyTorch as arithmetic.py has it."""
 
 from dataclasses import dataclass
 
@@ -22,19 +22,22 @@ from isa.formats import (
 
 @dataclass(frozen=True)
 class TensorTables:
-    """The function neurons' tables, float64: tensors for vectors, exp2's float32."""
+    """The function neurons' tables in floating point.
+
+    Tables that vectors look up are tensors, those of scalars NumPy arrays.
+    """
 
     silu_base: Tensor
     silu_slope: Tensor
     rsqrt: Scalars
     reciprocal: Scalars
-    exp2: Tensor  # 2**-t itself, for every t up to the first from which on it is 0
+    exp2: Tensor  # 2**-t for every t, up to the first from which on it is 0; float32
 
     @classmethod
     def of(cls, tables: Tables) -> "TensorTables":
         """The same tables as tensors."""
         every = exp2_negative(np.arange(EXP2_CLAMP + 1), tables)
-        every = every[:np.flatnonzero(every)[-1] + 2]    # short: it stays in the first cache
+        every = every[:np.flatnonzero(every)[-1] + 2]    # short enough for the first-level cache
         return cls(**{name: torch.tensor(getattr(tables, name), dtype=torch.float64)
                       for name in ("silu_base", "silu_slope")},
                    **{name: getattr(tables, name).astype(np.float64)
@@ -78,13 +81,13 @@ def silu(g: Tensor, fraction: int, tables: TensorTables) -> Tensor:
 
 
 def silu_values(fraction: int, tables: TensorTables) -> Tensor:
-    """`silu` of every vector element where it is neither 0 nor its argument; float32."""
+    """`silu` of every argument for which it is neither 0 nor the argument itself; float32."""
     limit = SILU_LIMIT >> (SILU_FRACTION - fraction)
     return silu(torch.arange(-limit - 1, limit + 1), fraction, tables).to(torch.float32)
 
 
 def silu_at_once(g: Tensor, values: Tensor) -> Tensor:
-    """`silu` looked up in its `silu_values`; float32."""
+    """`silu` of a vector, looked up in what `silu_values` gives; float32."""
     limit = len(values) // 2 - 1
     index = g.to(torch.int32).add_(limit + 1)
     lowest, highest = index.aminmax()

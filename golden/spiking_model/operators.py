@@ -36,7 +36,7 @@ class SpikingArithmetic:
         self.gathers, self.tables = loaded.gathers, loaded.tables
 
     def _keep(self, n: int, name: str, value: Tensor | Scalars, heads: bool = False) -> None:
-        if self.record is not None:                                      # a name takes its time
+        if self.record is not None:                                      # saves making the name
             keep(self.record, full_name(n, name), value, heads)
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class SpikingArithmetic:
         loaded, c, T = self.loaded, self.loaded.config, len(qkv)
         H, K, hd = c.heads, c.kv_heads, c.head_dim
         heads = qkv.view(T, H + 2 * K, hd).transpose(0, 1)               # (H + 2 K, T, hd)
-        a.rotate_(heads[:H + K], loaded.turns[:T])
+        a.rotate_(heads[:H + K], loaded.rotary[:T])
         heads, clipped, codes, exponent = a.saturated_code(heads)
         loaded.counters.saturations[full_name(n, "rotated")] += clipped
         q, k, v = codes.split_with_sizes((H, K, K))

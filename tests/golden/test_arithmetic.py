@@ -88,7 +88,7 @@ def test_rotate(rng):
     angle = rng.uniform(-4, 4, (7, 6))
     cosine, sine = (np.round(f(angle) * 1024).astype(np.int64) for f in (np.cos, np.sin))
     got, count = fast.saturate(fast.rotate_(torch.tensor(head, dtype=torch.float64),
-                                            fast.turns(cosine, sine)))
+                                            fast.rotary_factors(cosine, sine)))
     expected, expected_count = attention.rotate(head, cosine, sine)
     assert equal(got, expected) and count == expected_count > 0
 
@@ -214,7 +214,7 @@ def test_sums_of_what_arrives(rng):
 def test_spike_count_is_the_schedule():
     codes = np.arange(-127, 128)
     schedule = phase_schedule()
-    assert fast.spike_counts(torch.tensor(codes)).tolist() == \
+    assert fast.SPIKES_OF_CODE[torch.tensor(codes).abs()].tolist() == \
         [total(np.array([c]), schedule)[1] for c in codes]
 
 
