@@ -26,7 +26,9 @@ class RMSNorm(nn.Module):
 
 
 class FloatLayer(nn.Module):
-    """A layer's modules under the names of the checkpoint's weights; `FloatArithmetic` runs them.
+    """The modules of a layer under the names of the checkpoint's weights.
+
+    It has no `forward`: golden/decoder.py runs layers, with `FloatArithmetic`.
     """
 
     def __init__(self, c: ModelConfig) -> None:

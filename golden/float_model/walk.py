@@ -1,7 +1,8 @@
 """The float model layer by layer, for checkpoints too large to be whole in memory.
 
-Hidden states stay, weights come and go; the head is taken some rows at a time. What a walk measures
-is what the whole model would give.
+A walk takes all documents through one layer before it reads the next: it keeps the hidden states
+and never more than one layer's weights. The head is multiplied some rows at a time. It measures
+what the whole model would give.
 """
 
 import math
@@ -26,8 +27,8 @@ SMALL = 1 << 25  # parameters of a model whose layers are kept
 class FloatWalk:
     """What the float model made of the documents.
 
-    attended, residual: the residual stream after attention and after the MLP, by layer and
-    document (T, dim). largest, where: the largest magnitude of any vector or bias, and its name.
+    attended, residual: the residual stream after attention and after the MLP, (T, dim) by layer and
+    document. largest, where: the absolute maximum of all vectors and biases, and whose it is.
     """
 
     attended: list[list[torch.Tensor]] = field(default_factory=list)
@@ -37,16 +38,16 @@ class FloatWalk:
     where: str = "embedding"
 
     def see(self, name: str, vector: torch.Tensor) -> None:
-        """Notes a vector's largest magnitude; one that is no number stays."""
+        """Takes a vector's absolute maximum into account. Once it is not a number, it stays so."""
         peak = float(vector.abs().max())
         if not peak <= self.largest and not math.isnan(self.largest):
             self.largest, self.where = peak, name
 
 
 class FloatLayers:
-    """The float model's parts, each made of its weights when it is needed.
+    """The float model's parts, each read when it is needed.
 
-    `kept`: the model is small, and layers that were made once stay.
+    `kept` says that the model is small, so that layers stay once they are read.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -58,7 +59,7 @@ class FloatLayers:
         """Layer n."""
         if n in self._layers:
             return self._layers[n]
-        with torch.device("meta"):  # without numbers that are replaced at once
+        with torch.device("meta"):  # no memory for numbers that are replaced at once
             layer = FloatLayer(self.config)
         prefix = f"layers.{n}."
         layer.load_state_dict({
