@@ -19,7 +19,7 @@ from isa.errors import SpikeletError
 from isa.formats import VECTOR
 
 LEAST_FRACTION = 4
-MARGIN_BITS = 2  # other text may reach this many times 2 further than the text of calibration
+MARGIN_BITS = 2  # head room, in bits, for text that reaches further than the calibration text
 
 OpenSink = Callable[[int], AbstractContextManager[Sink | None]]
 
@@ -44,8 +44,8 @@ def sample_documents(checkpoint: Checkpoint, count: int | None = None, length: i
                      ) -> list[list[int]]:
     """Text that the model itself tells, as token ids: calibration without a corpus.
 
-    It tells from the token `begin` on; where a model has none, from any tokens. By default 4
-    documents of 48 tokens; 12 of 16 where the layers have to be read again for every token.
+    It begins with the token `begin`, or with random tokens where a model has none. By default it
+    tells 4 documents of 48 tokens; 12 of 16 where layers have to be read again for every token.
 
     Raises:
         SpikeletError: activations that float32 does not hold.

@@ -1,4 +1,4 @@
-"""The quantised model's evaluation: every step of the spiking model, carried in float64.
+"""The quantised network's evaluation: every step of the device, carried in float64.
 
 Integers of at most 53 bits are exact in float64, and so are their products with powers of two: a
 shift is a product, a rounded shift is floor(product + 1/2). Nothing here is shared with

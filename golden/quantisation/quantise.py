@@ -1,7 +1,7 @@
 """From float weights to the integers that the spiking model, the compiler and the device share.
 
-No training: int8 rows with an 8-bit gain for each output. RMSNorm's weight folds into the columns
-of the map that follows; what the norm's mean constant is off is folded in with it.
+No training is needed: each output has an int8 row and an 8-bit gain. RMSNorm's weight is folded
+into the columns of the map behind it, and so is the rounding error of the norm's mean constant.
 """
 
 import math
@@ -33,6 +33,8 @@ DEFAULT_FRACTION = 12
 
 @dataclass(frozen=True)
 class Layer:
+    """A layer's maps, under their names in golden/decoder.py."""
+
     qkv: Synapses  # rows: query heads, key heads, value heads
     out: Synapses
     gate: Synapses
@@ -62,20 +64,26 @@ class QuantisedModel:
     tables: Tables
     schedules: Mapping[Population, Schedule] = field(default_factory=dict)  # raised thresholds
 
-    # Constant parts of the POST shifts (golden/units/post.py); dynamic exponents are subtracted.
+    # The constant part of each epilogue's shift (golden/units/post.py). The exponents of vectors and
+    # scalars are subtracted from it at run time.
     def norm_shift(self, synapses: Synapses) -> int:
-        """After RMSNorm: less the scalar's exponent; 2 is the root of the mean square's 2**4."""
+        """Of a map behind RMSNorm; the scalar's exponent is subtracted.
+
+        The mean square has 4 fraction bits, its root 2.
+        """
         return -(MEAN_SQUARE_FRACTION // 2 + synapses.exponent + self.fraction)
 
     def residual_shift(self, synapses: Synapses) -> int:
-        """Plain linear map: less the fired vector's exponent."""
+        """Of a map into the residual stream; the fired vector's exponent is subtracted."""
         return UNITY_SHIFT - synapses.exponent
 
     def mix_shift(self) -> int:
-        """Values mixed by attention's weights: softmax divides by a sum of the same fraction."""
+        """Of mixed values. Softmax divides by a sum with the weights' own fraction bits, so they
+        cancel; the gate divides by a number of positions."""
         return GATE_FRACTION if self.config.attention is Attention.gate else 0
 
     def embedding_shift(self) -> int:
+        """Of the embedding, whose tokens have no exponent."""
         return UNITY_SHIFT - self.embedding.exponent - self.fraction
 
 

@@ -12,11 +12,14 @@ CHUNK_ELEMENTS = 1 << 22  # weights that are rounded at a time
 
 @dataclass(frozen=True)
 class Synapses:
-    """A linear map in integers: y1 = saturate(rshift(acc * gain, drop)), value y1 * 2**exponent.
+    """A linear map in integers.
 
-    weight (outputs, inputs) in -127..127, int8; gain (outputs,) in 128..255; drop (outputs,) in
-    0..63; bias (outputs,) in the vector format, or None. y1 cannot saturate, whatever the codes
-    are: drop is chosen from each row's sum of |weight|.
+    The accumulator of an output is requantised to y1 = saturate(rshift(acc * gain, drop)), which
+    stands for y1 * 2**exponent.
+
+    weight (outputs, inputs) in -127..127, int8; gain (outputs,) in 128..255; drop (outputs,), the
+    requantisation shift, in 0..63; bias (outputs,) in the vector format, or None. y1 cannot
+    saturate, whatever the codes are: drop is chosen by each row's sum of |weight|.
     """
 
     weight: np.ndarray
@@ -76,11 +79,11 @@ def _round(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 def _finished(rows: np.ndarray, gain: np.ndarray, e: np.ndarray, bound: np.ndarray,
               bias: np.ndarray | None = None) -> Synapses:
-    """Rows at a common exponent; `bound`: largest |accumulator| of each."""
+    """The map of these rows at one exponent; `bound` is each row's largest |accumulator|."""
     silent = bound == 0
     top = int(e[~silent].max()) if (~silent).any() else 0
     e[silent] = top
-    # The guard keeps the largest possible y1 inside the vector format, for every row.
+    # More drop for all rows where the largest y1 of one would leave the vector format.
     bits = [int(b + (b >> 16)).bit_length() for b in bound * gain]  # room for rounding up
     spare = [b - (VECTOR.bits - 1) - (top - int(x)) for b, x in zip(bits, e, strict=True)]
     guard = max(0, *spare)
@@ -92,7 +95,7 @@ def quantise_synapses(weight: np.ndarray, bias: np.ndarray | None = None,
                       columns: np.ndarray | None = None) -> Synapses:
     """Rounds each row to int8 at its own gain; `columns` (inputs,) scale the weights before.
 
-    Works on a part of the rows at a time: no float64 copy of a large matrix exists.
+    It works on a part of the rows at a time, so that no float64 copy of a large matrix is made.
     """
     outputs, inputs = weight.shape
     rows = np.empty((outputs, inputs), dtype=np.int8)

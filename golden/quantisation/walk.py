@@ -1,7 +1,7 @@
 """The integer model layer by layer: quantised, run beside the float model, and handed on.
 
-Hidden states stay, integers come and go; the head is taken some rows at a time. What a walk
-measures is what the whole model would give.
+As golden/float_model/walk.py does, a walk takes all documents through one layer before the next one
+is quantised, and keeps the hidden states only. It measures what the whole model would give.
 """
 
 import math
@@ -24,12 +24,12 @@ from golden.quantisation.quantise import (
 from golden.quantisation.synapses import Synapses
 from golden.spiking_model.model import SpikingModel
 
-# The vectors that saturate where they are too large; codes and probabilities cannot be.
+# The vectors that saturate when they are too large. Codes and probabilities never are.
 VECTORS = ("qkv", "rotated", "score", "mixed", "attended", "gate", "up", "silu", "product", "down")
 
 
 class Sink(Protocol):
-    """Who takes the integers of each part of a model once it has gone through."""
+    """Takes the integers of each part of a model once all documents have gone through it."""
 
     def embedding(self, synapses: Synapses) -> None: ...
     def layer(self, n: int, layer: Layer) -> None: ...
@@ -49,7 +49,7 @@ class IntegerWalk:
     """What the integer model made of the documents.
 
     errors: by layer, ||integer - float|| / ||float|| of the residual stream after attention and
-    after the MLP. peaks: by vector name, the largest magnitude, an integer.
+    after the MLP. peaks: by vector name, the absolute maximum, an integer.
     """
 
     errors: list[tuple[float, float]] = field(default_factory=list)
