@@ -1,12 +1,12 @@
 """What a token costs: accumulates, bytes and energy of spikes, against int8 multiply-accumulates.
 
-Counts are exact: every code that the integer model fires on a text is looked up in a table of
-spikes for each schedule. Energies are those of 45 nm operations at 0.9 V in picojoules, from M.
-Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
+Counts are exact: every code that the integer model fires on a text is looked up in each schedule's
+table of spikes. Energies are those of operations at 45 nm and 0.9 V in picojoules, from
+M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
 
-Accumulators count as 32 bits, potentials as 16. What is left out, in spikes and baseline alike:
-control, wires, registers, shifters, the activations' own memory, coding a vector to 8 bits, and
-what happens once a vector (1/rms, 1/sum).
+Accumulators count as 32 bits, potentials as 16. For spikes and baseline alike these are left out:
+control, wires, registers, shifters, the memory of activations, quantising a vector to 8 bits, and
+what is computed once for a vector (1/rms, 1/sum).
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class OperatorCensus:
 
     neurons: int = 0
     weights: int = 0     # one for each neuron and output: a multiply-accumulate of the baseline
-    neuron_tiles: int = 0  # neurons, once for every tile of `lanes` outputs that they fire into
+    neuron_tiles: int = 0  # each neuron counts once for every tile of outputs that it fires into
     by: dict[str, Counted] = field(default_factory=dict)
 
 
@@ -130,9 +130,9 @@ class Products:
 
 
 def products(c: ModelConfig, documents: Sequence[int]) -> list[Products]:
-    """Everything but the gathers that multiplies, for documents of these lengths.
+    """All products but those of the gathers, for documents of these lengths.
 
-    Gain and scale of every output; rotary embedding; gate x up; SiLU's and exp2's slopes.
+    Gain and scale of every output, rotary embedding, gate times up, the slopes of SiLU and exp2.
     """
     positions, pairs = sum(documents), sum(n * (n + 1) // 2 for n in documents)
     rows = c.attention_dim + 2 * c.kv_dim + 2 * c.dim + 2 * c.hidden + c.attention_dim
@@ -145,7 +145,8 @@ def products(c: ModelConfig, documents: Sequence[int]) -> list[Products]:
 
 
 def additions(c: ModelConfig, documents: Sequence[int]) -> int:
-    """Additions that no product holds: residuals, biases, rotations, table lines, softmax's sum."""
+    """Additions that belong to no product: residuals, biases, rotary embedding, tables, softmax's
+    sum."""
     positions, pairs = sum(documents), sum(n * (n + 1) // 2 for n in documents)
     layer = 2 * c.dim + c.attention_dim + c.kv_dim + c.hidden
     layer += c.attention_dim + 2 * c.kv_dim if c.qkv_bias else 0
@@ -155,10 +156,10 @@ def additions(c: ModelConfig, documents: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """One way to run a token, on average. Energies in nJ.
+    """What a token costs on average in one way to run it. Energies are in nJ.
 
-    `held`: a row is read once and kept for all spikes of its neuron, not at all for a silent one.
-    `built`: as the device does, every spike reads its row again.
+    `held` assumes that a row is read once and kept for all spikes of its neuron, and that a silent
+    neuron's row is not read. `built` is what the device does: every spike reads its row again.
     """
 
     name: str

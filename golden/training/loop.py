@@ -46,9 +46,10 @@ def fingerprint(checkpoint: Checkpoint) -> list:
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
-    """Ctrl-C waits for a call of the function given, which raises KeyboardInterrupt then.
+    """Holds Ctrl-C back until the block calls the function that it is given.
 
-    So it comes between two steps. A second Ctrl-C does not wait.
+    That call raises KeyboardInterrupt, so an interrupt comes between two steps only. A second
+    Ctrl-C does not wait.
     """
     pressed = False
 
@@ -74,15 +75,15 @@ def interrupts_held() -> Iterator[Callable[[], None]]:
 
 
 class Trainer:
-    """Runs steps of `loss(model, ids)` and keeps a checkpoint from which it goes on.
+    """Runs optimiser steps, and keeps a state from which an interrupted run goes on.
 
     Args:
         model: its trainable parameters are trained.
-        loss: (B, T + 1) ids and the step -> scalar loss in nats a token.
-        folder: where `<stage>.state.pt` lies; a state of another run is refused.
-        after_step: called with the ids after each update (plasticity's local rules).
-        identity: what else makes the run what it is, by name; the text is there by itself.
-        memory: numbers that `after_step` keeps from step to step; the state holds them.
+        loss: takes ids (B, T + 1) and the number of the step, gives a scalar in nats a token.
+        folder: where `<stage>.state.pt` lies; the state of another run is refused.
+        after_step: called with the ids after each update (for plasticity's local rules).
+        identity: what makes the run what it is, by name, beside settings and text.
+        memory: numbers that `after_step` keeps from step to step; the state holds them, too.
 
     Raises:
         SpikeletError: a state file that is damaged or belongs to another run.

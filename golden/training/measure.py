@@ -16,7 +16,7 @@ SEED = 1  # of the held-out windows: the same for every model
 
 @dataclass(frozen=True)
 class Measure:
-    """Perplexity a token, signed spikes a neuron (mean over projections) and by population."""
+    """Perplexity a token; signed spikes a neuron, mean over projections and by population."""
 
     perplexity: float
     spikes: float

@@ -1,4 +1,4 @@
-"""Stage 3: plasticity under the task signal, from a quantised model to one that fires less."""
+"""Stage 3: plasticity under the task's signal makes a quantised model fire less."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -39,9 +39,9 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
     Args:
         start: what stage 1 made, or an earlier stage 3.
         teacher: a model of the same vocabulary, such as stage 1's.
-        compiled: compile the step first, as in stage 1; the loss then has the task and the spikes
-            alone.
-        name: of the state file in `folder` from which an interrupted run goes on.
+        compiled: compile the step first, as in stage 1; the loss then consists of the task and the
+            spikes only.
+        name: that of the state file in `folder`, from which an interrupted run goes on.
 
     Raises:
         SpikeletError: a loss that is no finite number, a state of another run, `compiled` with

@@ -1,4 +1,4 @@
-"""Stage 1: quantisation-aware training, from nothing or from a checkpoint."""
+"""Stage 1: quantisation-aware training, of untrained weights or of a checkpoint."""
 
 import os
 import shutil
