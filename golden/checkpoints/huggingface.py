@@ -33,7 +33,8 @@ LAYER = {
     "w_down": "mlp.down_proj.layer.weight",
 }  # fmt: skip
 ROTATED = ("wq", "wk", "bq", "bk")
-# Not in the canonical weights, and not to be left out either: the model would be another one.
+# Tensors that change what a model computes and have no place among the canonical weights: who has
+# them is refused.
 COMPUTED_ELSEWHERE = re.compile(r"\.layers\.\d+\..*(\.bias|[qk]_norm\.weight)$")
 
 
@@ -138,7 +139,7 @@ def _some(names: list[str]) -> str:
 
 
 def _check_layers(folder: Path, config: ModelConfig, plain: Mapping[str, str]) -> None:
-    """The first thing to say of a wrong number of layers is the number."""
+    """Compares the number of layers first: it explains the tensors that are missing or too many."""
     numbers = {int(found[1]) for name in plain
                if (found := re.match(r"model\.layers\.(\d{1,6})\.", name))}
     layers = max(numbers, default=-1) + 1

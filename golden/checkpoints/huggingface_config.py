@@ -1,4 +1,4 @@
-"""config.json of a Hugging Face folder: which model its tensors make, and what is not computed.
+"""config.json of a Hugging Face folder: the model's shape, and the features that are refused.
 
 Keys are those of Qwen2 (and Llama). Ours, with model_type "braingpt", adds `attention_bias` (of the
 q, k and v projections), `attention` ("softmax" or "gate") and `firing_thresholds` (eight for each
@@ -17,7 +17,7 @@ from isa.schedule import Population, phase_schedule
 
 ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM",
                  "braingpt": "BrainGPTForCausalLM"}
-LARGEST = 1 << 20  # of any size in config.json; a damaged one must not exhaust the memory
+LARGEST = 1 << 20  # the largest size that is believed; a damaged one must not exhaust the memory
 LARGEST_NUMBER = 1e30
 
 Thresholds = dict[Population, tuple[int, ...]]
@@ -42,7 +42,7 @@ class ConfigFile:
                      if isinstance(name, str)), None)
         kinds = {name: kind for kind, name in ARCHITECTURES.items()}
         kind = self.get("model_type", str, kinds.get(name))
-        # What else BrainGPT's class may be called, its model_type is the same.
+        # BrainGPT's class has several names in released checkpoints, but one model_type.
         if kind not in ARCHITECTURES or (name not in (None, *kinds) and kind != "braingpt"):
             found = kind if kind and kind not in ARCHITECTURES else name
             raise SpikeletError(f"{self.path} names the unknown architecture '{found}': give a "

@@ -1,8 +1,9 @@
 """The llama2.c checkpoint file (its first version, `model.bin`), read and written.
 
-Seven little-endian int32 (dim, hidden, layers, heads, kv_heads, vocab, context; a negative vocab
-says that the head is not tied), then float32 weights, each kind for all layers together, with two
-tables of the rotary embedding that its reader ignores. Source: karpathy/llama2.c, run.c.
+It begins with seven little-endian int32: dim, hidden, layers, heads, kv_heads, vocab, context; a
+negative vocab says that the head is not tied. Then come float32 weights, each kind for all layers
+together, and two tables of the rotary embedding that readers ignore. Source: karpathy/llama2.c,
+run.c.
 """
 
 import struct

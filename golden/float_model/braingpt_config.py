@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from golden.checkpoints.config import Attention, ModelConfig
 from isa.errors import SpikeletError
 
-# What the library itself reads and writes; none of it changes the model.
+# Keys that the library itself reads and writes; none of them changes the model.
 LIBRARY = {"architectures", "attn_implementation", "auto_map", "dtype", "experts_implementation",
            "id2label", "label2id", "name_or_path", "num_labels", "problem_type", "return_dict",
            "torch_dtype", "transformers_version"}
@@ -21,8 +21,8 @@ FIXED_KEYS: dict[str, Any] = {
     "is_encoder_decoder": False, "mlp_bias": False, "output_attentions": False,
     "output_hidden_states": False, "partial_rotary_factor": 1.0, "pretraining_tp": 1,
     "use_mrope": False}
-# Without effect, whatever they say, and not kept: a cache of the library would take a
-# `sliding_window` for one that is used.
+# Keys without effect, whatever they say. They are not kept, because the library's cache would take
+# a `sliding_window` for one that is in use.
 IGNORED_KEYS = {
     "max_window_layers", "sliding_window",   # of a sliding window, and `use_sliding_window` is off
     "_commit_hash", "_name_or_path",         # where the file came from

@@ -67,7 +67,7 @@ class Row:
 
 
 def approximated() -> list[Approximated]:
-    """The six, on the paper's partitions; domains of which the paper says nothing are ours."""
+    """The paper's six functions on its partitions; where it names no domain, the domain is ours."""
     apart = logarithmic(0.25, 4, PIECES)
     even = ("uniform", uniform(0.25, 4, PIECES))
     return [
@@ -123,7 +123,7 @@ def released(vectors: Path | None) -> Iterator[Row]:
 
 
 def hardware() -> Iterator[Row]:
-    """The integer tables of an image, over every argument that they can tell apart."""
+    """The integer tables of an image, over every argument for which they differ."""
     tables = units.default_tables()
     t = np.arange(EXP2_CLAMP + 1)
     value = units.exp2_negative(t, tables) / 2**EXP2_FRACTION

@@ -1,8 +1,8 @@
 """Staircase function neurons (the paper's CustomNeuron) and optimal fits of them.
 
-A neuron of T steps integrates its constant input, V(t) = (t + 1) x, is never reset, and adds the
-amplitude of every step in which V(t) reaches that step's threshold. So step t is a step of the
-function at x = threshold(t) / (t + 1), and T steps make T levels: the first one is always taken.
+A neuron of T steps integrates its constant input, V(t) = (t + 1) x, and is never reset. It adds the
+amplitude of every step t whose threshold V(t) reaches. So its output is a staircase in x, which
+rises at x = threshold(t) / (t + 1). T steps make T levels, because the first one is always taken.
 """
 
 from collections.abc import Callable

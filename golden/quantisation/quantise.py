@@ -64,8 +64,8 @@ class QuantisedModel:
     tables: Tables
     schedules: Mapping[Population, Schedule] = field(default_factory=dict)  # raised thresholds
 
-    # The constant part of each epilogue's shift (golden/units/post.py). The exponents of vectors and
-    # scalars are subtracted from it at run time.
+    # The constant part of each epilogue's shift (golden/units/post.py), from which the exponents of
+    # vectors and scalars are subtracted at run time.
     def norm_shift(self, synapses: Synapses) -> int:
         """Of a map behind RMSNorm; the scalar's exponent is subtracted.
 
