@@ -8,7 +8,8 @@ from hdl.link.readback import ReadBack
 from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
 from hdl.link.transmitter import Transmitter
-from hdl.memory.external import ExternalMemory, address_bits, memory_port
+from hdl.memory.external_port import address_bits, memory_port
+from hdl.memory.external_reader import ExternalReader
 from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
 from hdl.memory.ring import Ring
 from hdl.memory.row_arbiter import RowArbiter
@@ -51,7 +52,7 @@ class Device(Component):
     link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
     and every word of key/value codes as it is written, for simulation; a board leaves them open.
     contents: what memories and settings hold at power-on; settings also after a reset.
-    external: the port to external memory (hdl/memory/external.py), where `c` has one.
+    external: the port to external memory (hdl/memory/external_port.py), where `c` has one.
     """
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
@@ -216,9 +217,9 @@ class Device(Component):
 
     def _external(
         self, m: Module, receiver, transmitter, readback, registers, sequencer
-    ) -> ExternalMemory:
+    ) -> ExternalReader:
         """Connects external memory between the receiver and what the receiver writes."""
-        m.submodules.external_memory = external = ExternalMemory(self.c)
+        m.submodules.external_reader = external = ExternalReader(self.c)
         connect(m, external.memory, flipped(self.external))
         connect(m, receiver.external, external.host)
         connect(m, receiver.rows, external.rows_in)
