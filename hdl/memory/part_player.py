@@ -5,6 +5,8 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.shapes import row_write_layout, table_write
+from hdl.memory.rows import ROW_ADDRESS_BITS
+from hdl.memory.tables import PARAMETER_ADDRESS_BITS
 from isa.configurations import Configuration
 from isa.external import PART
 from isa.packets import Space
@@ -29,11 +31,11 @@ class PartPlayer(Component):
             "rows": Out(rows),
             "tables_in": In(table_write()),
             "tables": Out(table_write()),
-            "row_address": In(20),
+            "row_address": In(ROW_ADDRESS_BITS),
             "row_ready": In(1),
             "row_done_in": In(1),
             "row_done": Out(1),
-            "parameter_address": In(18),
+            "parameter_address": In(PARAMETER_ADDRESS_BITS),
             "parameter_ready": In(1),
             "parameter_done_in": In(1),
             "parameter_done": Out(1),
