@@ -17,7 +17,8 @@ import torch
 from golden.checkpoints.atomic import replace_files
 from golden.checkpoints.checkpoint import load_checkpoint
 from golden.evaluation.perplexity import SEPARATOR
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from golden.tokenizers.load import load_tokenizer
 from golden.tokenizers.tokenizer import Tokenizer
 from golden.training.loop import interrupts_held

@@ -18,7 +18,8 @@ from golden.checkpoints.checkpoint import (
 )
 from golden.checkpoints.config import Attention, ModelConfig
 from golden.evaluation.perplexity import perplexity
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from golden.quantisation.calibrate import quantise_calibrated
 from golden.spiking_model.model import SpikingModel
 from isa.errors import SpikeletError

@@ -9,7 +9,8 @@ import torch
 
 from golden.checkpoints.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
 from golden.checkpoints.config import ModelConfig
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from isa.errors import SpikeletError
 from tests import seeds
 from tests.golden.folders import rotate_half_order, tensors

@@ -17,7 +17,8 @@ import sys
 
 import pytest
 
-from tests.system.results import CASES, IMAGE_FILE, RESULTS, differences, text_of, write_image_file
+from tests.system.results.cases import CASES, RESULTS, differences, text_of
+from tests.system.results.devices import IMAGE_FILE, write_image_file
 
 
 def record(begin: str = "") -> None:

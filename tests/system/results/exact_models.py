@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from golden.model.checkpoint import Checkpoint
-from golden.model.config import Attention, ModelConfig
-from golden.model.quantise import QuantisedModel, quantise
+from golden.checkpoints.checkpoint import Checkpoint
+from golden.checkpoints.config import Attention, ModelConfig
+from golden.quantisation.quantise import QuantisedModel, quantise
 from isa.schedule import EXACT_THRESHOLDS, Population
 
 FRACTION = 10  # of their vectors: no calibration takes part
@@ -53,6 +53,11 @@ def checkpoint(name: str) -> Checkpoint:
 def model(name: str) -> QuantisedModel:
     """Its integers."""
     return quantise(checkpoint(name), fraction=FRACTION)
+
+
+def prompt(q: QuantisedModel) -> list[int]:
+    """Six token ids of a model's vocabulary."""
+    return [(7 * n * n + 3 * n + 1) % q.config.vocab for n in range(6)]
 
 
 def _weight(seed: str, short: str, shape: tuple[int, ...]) -> np.ndarray:
