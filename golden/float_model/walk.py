@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
+from golden.decoder import decoder_layer
 from golden.evaluation.perplexity import Perplexity
-from golden.float_model.model import Layer, rotation_table, state_name
+from golden.float_model.arithmetic import FloatArithmetic, Record
+from golden.float_model.model import FloatLayer, rotation_table, state_name
 
 Tell = Callable[[float, str], None]
 Documents = list[list[int]]
@@ -53,12 +55,12 @@ class FloatLayers:
         sizes = (math.prod(shape) for shape in self.config.weight_shapes().values())
         self.kept, self._layers = sum(sizes) <= SMALL, {}
 
-    def layer(self, n: int) -> Layer:
+    def layer(self, n: int) -> FloatLayer:
         """Layer n."""
         if n in self._layers:
             return self._layers[n]
         with torch.device("meta"):  # without numbers that are replaced at once
-            layer = Layer(self.config)
+            layer = FloatLayer(self.config)
         prefix = f"layers.{n}."
         layer.load_state_dict({
             state_name(name.removeprefix(prefix)): self._tensor(name)
@@ -136,13 +138,14 @@ def walk_float(checkpoint: Checkpoint, documents: Documents,
         layer = layers.layer(n)
         attended = []
         for i, x in enumerate(states):
-            record: dict[str, torch.Tensor] = {}
+            record: Record = {}
             T = x.shape[1]
-            states[i] = layer(x, cosine[:T], sine[:T], n, record)
+            arithmetic = FloatArithmetic(c, {n: layer}, (cosine[:T], sine[:T]), record=record)
+            states[i] = decoder_layer(arithmetic, x, n)
             for name, vector in record.items():
                 walk.see(name, vector)
             attended.append(record[f"layers.{n}.attended"][0])
-        del layer  # before the next one is made
+        del layer, arithmetic  # before the next one is made
         walk.attended.append(attended)
         walk.residual.append([x[0] for x in states])
     tell(c.layers / (c.layers + 1), "head")

@@ -9,7 +9,8 @@ from importlib.resources import files
 import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
-from golden.float_model.model import KeyValueCache
+from golden.decoder import decoder_layer
+from golden.float_model.arithmetic import FloatArithmetic, KeyValueCache
 from golden.float_model.walk import FloatLayers, FloatWalk, walk_float
 from golden.quantisation.quantise import DEFAULT_FRACTION, QuantisedModel, quantise
 from golden.quantisation.walk import IntegerWalk, Saturated, Sink, walk_integer
@@ -66,7 +67,10 @@ def sample_documents(checkpoint: Checkpoint, count: int | None = None, length: i
             tell(p / length, f"sampling {p + 1}/{length}")
         x = embedding[ids[:, -1:]]                                       # (count, 1, dim)
         for n in range(c.layers):
-            x = layers.layer(n)(x, cosine[p:p + 1], sine[p:p + 1], n, None, cache)
+            arithmetic = FloatArithmetic(c, {n: layers.layer(n)},
+                                         (cosine[p:p + 1], sine[p:p + 1]), cache=cache)
+            x = decoder_layer(arithmetic, x, n)
+            del arithmetic  # and its layer, before the next one is made
         cache.length += 1
         logits = layers.normed(x[:, 0]) @ head.T                         # (count, vocab)
         probability = torch.softmax(logits.to(torch.float64), -1)

@@ -14,12 +14,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from isa.formats import CODE, CODE_PHASES
-from isa.schedule import EXACT_THRESHOLDS, Population
+from golden.units.neuron import sums_and_counts
+from isa.formats import CODE, CODE_PHASES, POTENTIAL
+from isa.schedule import EXACT_THRESHOLDS, Population, Reset, Step
 
-Tensor = torch.Tensor
 CODES = np.arange(-CODE.maximum, CODE.maximum + 1)
 AMPLITUDES = tuple(reversed(range(CODE_PHASES)))  # exponents, in the order of the phases
 EXACT = (0.5, 2 / 3)  # theta_base and alpha of the non-adjacent form
@@ -29,14 +29,9 @@ TRAINED = (Population.qkv, Population.out, Population.gated, Population.down, Po
 @cache
 def response(thresholds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """(sum of weighted spikes, number of spikes) of the codes -127..127, int64 (255,) each."""
-    potential, total = CODES.copy(), np.zeros_like(CODES)
-    count = np.zeros_like(CODES)
-    for amplitude, threshold in zip(AMPLITUDES, thresholds, strict=True):
-        sign = np.where(np.abs(potential) >= threshold, np.sign(potential), 0)
-        potential = potential - (sign << amplitude)
-        total += sign << amplitude
-        count += np.abs(sign)
-    return total, count
+    steps = [Step(min(threshold, POTENTIAL.maximum), amplitude, reset=Reset.SOFT)
+             for amplitude, threshold in zip(AMPLITUDES, thresholds, strict=True)]
+    return sums_and_counts(CODES, steps)
 
 
 def integer_thresholds(values: Sequence[float]) -> tuple[int, ...]:

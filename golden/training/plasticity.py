@@ -12,14 +12,16 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 
-from golden.quantisation.network import QuantisedNetwork, code_scale
-from golden.quantisation.responses import AMPLITUDES, Fired
+from golden.decoder import MAPS
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.responses import AMPLITUDES, TRAINED, Fired
+from golden.quantisation.straight_through import code_scale
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import EXACT_THRESHOLDS, Population
 
-# Projections that each population fires into: q, k and v; o; gate and up; down; the head.
-PROJECTIONS = {Population.qkv: 3, Population.out: 1, Population.gated: 2, Population.down: 1,
-               Population.head: 1}
+MATRICES = {population: sum(len(m.weights) for m in MAPS.values() if m.population is population)
+            for population in TRAINED}
+"""How many of the checkpoint's matrices each population fires into: q, k and v are three."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class GlobalSignal:
 
 def mean_over_projections(fired: Sequence[Fired], value: str = "spikes") -> torch.Tensor:
     """Mean of a quantity over all projections of all layers and the head."""
-    weights = [PROJECTIONS[f.population] for f in fired]
+    weights = [MATRICES[f.population] for f in fired]
     values = [getattr(f, value) if value != "first_spike" else f.first_spike() for f in fired]
     return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
@@ -87,7 +89,7 @@ def shares(fired: Sequence[Fired], populations: Iterable[Population]) -> list[fl
     """Projections that each population fires into, over their mean by population."""
     counts = dict.fromkeys(populations, 0)
     for f in fired:
-        counts[f.population] += PROJECTIONS[f.population]
+        counts[f.population] += MATRICES[f.population]
     return [len(counts) * count / sum(counts.values()) for count in counts.values()]
 
 
@@ -177,10 +179,8 @@ def synapse_rule(rules: Rules, model: QuantisedNetwork, ids: torch.Tensor, G: fl
         active = [(steps < CODE_PHASES).float().mean(0) for steps in (before, after)]
         tag = torch.sigmoid(active[0][None, :] + active[1][:, None] - loss)
         path = name.rpartition(".")[0]
-        names = {"qkv": ("wq", "wk", "wv"), "out": ("wo",), "gate": ("w_gate",), "up": ("w_up",),
-                 "down": ("w_down",)}[short]
         first = 0
-        for leaf in names:
+        for leaf in MAPS[short].weights:
             w = parameters[f"{path}.{leaf}.weight"]
             rows = slice(first, first + len(w))
             w += rules.eta_w * G * tag[rows] * (delta[rows] - w)

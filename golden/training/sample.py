@@ -17,7 +17,8 @@ import torch
 from golden.checkpoints.atomic import replace_files
 from golden.checkpoints.checkpoint import load_checkpoint
 from golden.evaluation.perplexity import SEPARATOR
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from golden.tokenizers.load import load_tokenizer
 from golden.tokenizers.tokenizer import Tokenizer
 from golden.training.loop import interrupts_held
@@ -120,7 +121,8 @@ def _deaf() -> Iterator[None]:
     # The mask is for the children. Another thread of ours may take the signal (torch has some),
     # and Python would raise it here all the same, with a child half started.
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True)) if main else None
+    handler = signal.signal(signal.SIGINT, lambda _signal, _frame: heard.append(True)
+                            ) if main else None
     try:
         yield
     finally:
