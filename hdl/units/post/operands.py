@@ -9,8 +9,9 @@ from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, shared
 from hdl.memory.style import QUEUE_WORDS
 from hdl.units.post.arithmetic import SHIFT_BITS
 from hdl.units.post.contexts import context_layout
-from hdl.units.post.issue import ADDRESS_BITS, issue_layout
+from hdl.units.post.issue import issue_layout
 from hdl.units.post.stages import EXPONENT_READ, STAGES
+from hdl.units.post.supply import ADDRESS_BITS
 from isa.configurations import Configuration
 from isa.formats import GAIN, VECTOR
 

@@ -23,11 +23,13 @@ from hdl.lib.shapes import (
 from hdl.units.post.arithmetic import PostArithmetic
 from hdl.units.post.completion import PostCompletion
 from hdl.units.post.contexts import PostContexts
-from hdl.units.post.issue import ADDRESS_BITS, COUNT_BITS, PostIssue
+from hdl.units.post.issue import PostIssue
 from hdl.units.post.logits import PostLogits
 from hdl.units.post.operands import ParameterOperands, ResidualOperands, ScaleOperands
 from hdl.units.post.reduce import PostReduce
 from hdl.units.post.stages import RESIDUAL_DECIDED, STAGES, TILE_TAKEN
+from hdl.units.post.supply import ADDRESS_BITS
+from hdl.units.post.words import COUNT_BITS
 from hdl.units.post.writer import PostWriter
 from isa.configurations import Configuration
 from isa.formats import VECTOR
