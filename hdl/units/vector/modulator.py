@@ -10,7 +10,7 @@ from hdl.units.vector.scaler import AMOUNT_BITS, MAXIMUM_LEFT, MAXIMUM_RIGHT, SI
 from isa.formats import CODE, VECTOR
 
 LENGTH_BITS = VECTOR.bits.bit_length()
-_BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
+BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
 
 
 def below(found: Value, places: Value) -> Value:
@@ -42,7 +42,7 @@ class Modulator(wiring.Component):
             {
                 "source": In(signed(VECTOR.bits)).array(lanes),
                 "length": In(LENGTH_BITS),
-                "below": In(_BELOW_BITS),
+                "below": In(BELOW_BITS),
                 "mute": In(1),
                 "idle": In(1),
                 "coding": In(1),
@@ -71,7 +71,7 @@ class Modulator(wiring.Component):
             # the complement and 1, which gets through to them where all bits below are 0.
             shifted = (Cat(Const(0, CODE.bits), source) >> self.length)[: CODE.bits]
             doubled = Mux(self.idle, 0, shifted ^ source[-1].replicate(CODE.bits))
-            carry = source[-1] & ~(source[:_BELOW_BITS] & self.below).any()
+            carry = source[-1] & ~(source[:BELOW_BITS] & self.below).any()
             doubled, carry, negative = (
                 pipeline.carry(value, "source", name=name)["size"]
                 for name, value in (("doubled", doubled), ("carry", carry & ~self.idle),
