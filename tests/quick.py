@@ -11,7 +11,7 @@ QUICK: dict[str, list[str]] = {
     "fire": ["tests/units/test_fire.py", "tests/units/test_encoder.py", "tests/units/test_norm.py",
              "-k", "tiny or norm"],
     "post": ["tests/units/test_post.py", "tests/units/test_post_cycles.py", "-k", "tiny"],
-    "vector": ["tests/units/test_vector.py", "-k", "tiny"],
+    "vector": ["tests/units/test_vector.py", "tests/units/test_vector_cycles.py", "-k", "tiny"],
     "functions": ["tests/units/test_functions.py", "tests/golden/test_functions.py"],
     "sequencer": ["tests/units/test_sequencer.py", "-k", "tiny"],
     "memory": ["tests/units/test_memories.py", "tests/units/test_rows.py", "-k", "tiny"],
