@@ -153,13 +153,17 @@ def _build(
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else [])]
     sources = compiler.verilate([verilog], harness.top, work, flags, log)
 
-    common = [*compiler.model_flags(tool, trace=waves), f"-I{work}"]
+    common = compiler.model_flags(tool, trace=waves)
+    beside = [f"-I{harness.source.parent}", *defines, f"-I{work}"]
     slow = [path for path in sources if "__Slow" in path.name]
     fast = [path for path in sources if path not in slow]
-    units = [(harness.source, [*common, f"-I{harness.source.parent}", *defines, _FAST])]
+    units = []
     for name, members, level in (("fast", fast, _FAST), ("slow", slow, _SLOW)):
+        options = [*common, level]
+        options += [*compiler.precompiled(options), *beside]
         merged = compiler.merge_sources(members, work, name, _GROUP_BYTES)
-        units += [(path, [*common, level]) for path in merged]
+        units += [(path, options) for path in merged]
+    units.insert(0, (harness.source, units[0][1]))
 
     def compiling(stage: str, fraction: float) -> None:
         tell(stage, _VERILATED + (_COMPILED - _VERILATED) * fraction)

@@ -22,7 +22,7 @@ from sim.verilog import to_verilog
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LOG_TAIL = 60
-_GROUP_BYTES = 200_000
+_GROUP_BYTES = 600_000
 _PORT = re.compile(r"^ *(?:input|output) .*?(\w+) ?;", re.MULTILINE)  # `\generate ;` has a blank
 TARGETS = ("rtl", "netlist")
 """What a bench can run on: the Verilog of a component, or its gates after synth_ecp5."""
@@ -160,16 +160,16 @@ def _build(
         paths = [f"-I{include}" for include in sorted({model.parent for model in models})]
         files = [visible, *models, verilog]
         sources = compiler.verilate(files, name, work, [*flags, *paths], log)
+        main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
+        common = compiler.model_flags(find_verilator(), vpi=True, trace=waves)
+        units = []
         once = [path for path in sources if "__Slow" in path.name]
         often = [path for path in sources if path not in once]
-        merged = [
-            (path, option)
-            for name, members, option in (("fast", often, level), ("slow", once, "-O0"))
-            for path in compiler.merge_sources(members, work, name, _GROUP_BYTES)
-        ]
-        main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
-        options = [*compiler.model_flags(find_verilator(), vpi=True, trace=waves), f"-I{work}"]
-        units = [(path, [*options, wanted]) for path, wanted in (*merged, (main, level))]
+        for kind, members, wanted in (("fast", [*often, main], level), ("slow", once, "-O0")):
+            options = [*common, wanted]
+            options += [*compiler.precompiled(options, vpi=True), f"-I{work}"]
+            merged = compiler.merge_sources(members, work, kind, _GROUP_BYTES)
+            units += [(path, options) for path in merged]
         objects = compiler.compile_objects(units, work, log)
         objects += compiler.runtime_objects(vpi=True, trace=waves)
         command = [find_compiler(), "-o", folder / name, *objects, f"-L{config.libs_dir}"]

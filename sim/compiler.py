@@ -15,6 +15,8 @@ Progress = Callable[[str, float], None]
 """Called with a stage ("verilate", "compile 3/20", ...) and how much of the build is done, 0..1."""
 
 _RUNTIME_FLAGS = ("-O2",)
+_HEADERS = ("verilated.h",)
+_VPI_HEADERS = ("verilated_vpi.h",)
 
 
 def run_logged(command: Sequence[str | Path], log: Path, stage: str, **options) -> None:
@@ -57,12 +59,12 @@ def _unlimited_stack() -> None:
 def merge_sources(
     sources: Sequence[Path], folder: Path, name: str, group_bytes: int
 ) -> list[Path]:
-    """Files of about `group_bytes`, two or more, of similar size, that include all the sources.
+    """Files of about `group_bytes`, of similar size, that include all the sources.
 
     Reading the headers takes longer than most of the small files that Verilator writes.
     """
     total = sum(source.stat().st_size for source in sources)
-    bins: list[list[Path]] = [[] for _ in range(min(max(2, total // group_bytes), len(sources)))]
+    bins: list[list[Path]] = [[] for _ in range(min(max(1, total // group_bytes), len(sources)))]
     sizes = [0] * len(bins)
     for source in sorted(sources, key=lambda path: (-path.stat().st_size, path.name)):
         smallest = sizes.index(min(sizes))
@@ -113,6 +115,25 @@ def model_flags(tool: Verilator, vpi: bool = False, trace: bool = False) -> list
     flags += [f"-I{tool.include}", f"-I{tool.include / 'vltstd'}", "-std=c++17", "-fPIC", "-w"]
     # VPI's functions are looked up in the program; in a library nothing may meet another's.
     return flags + ([] if vpi else ["-fvisibility=hidden"])
+
+
+def precompiled(flags: Sequence[str], vpi: bool = False) -> list[str]:
+    """Options that give a source, compiled with exactly these flags, Verilator's headers at once.
+
+    Reading them takes longer than compiling most of what Verilator writes for a unit. They are
+    compiled once for all designs; a compiler that cannot use the result reads the headers again.
+    """
+    names = (*_HEADERS, *(_VPI_HEADERS if vpi else ()))
+    text = "".join(f'#include "{name}"\n' for name in names)
+
+    def build(folder: Path, log: Path) -> None:
+        header = folder / "verilated_all.h"
+        header.write_text(text)
+        command = [find_compiler(), *flags, "-x", "c++-header", header, "-o", f"{header}.gch"]
+        run_logged(command, log, "C++ compiler")
+
+    key = content_key(verilator_version(), find_compiler(), *os.uname()[::4], *flags, text)
+    return ["-include", str(cached("headers", key, build) / "verilated_all.h")]
 
 
 def runtime_objects(vpi: bool = False, trace: bool = False) -> list[Path]:

@@ -1,13 +1,17 @@
 """Verilog of a whole device for the simulator, with what external memory needs around it."""
 
+from collections.abc import Collection
+
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out, connect
 
 from hdl.device import Device
-from hdl.memory.external import address_bits
+from hdl.lib.ports import pass_ports
+from hdl.memory.external_port import address_bits
+from hdl.memory.sdram import SdramController
 from hdl.memory.sdram_pins import OUTPUTS, PinRegisters
-from hdl.memory.sdram_timing import SDRAM_32MB, SdramTiming
-from hdl.sdram_device import SdramDevice
+from hdl.memory.sdram_timing import SdramTiming
+from hdl.memory_device import MemoryDevice
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from sim.build import TOP
@@ -16,19 +20,20 @@ from sim.verilog import to_verilog
 
 
 class _Wrapped(Component):
-    """A device whose memory is outside the simulated logic: its port or its pins as plain wires."""
+    """A device whose memory is outside the simulated logic: its port or its pins as plain wires.
 
-    def __init__(self, device: Component, inner: str, ports: dict) -> None:
+    `inner`: ports of the device that become the plain wires `ports`; `wire` joins them.
+    """
+
+    def __init__(self, device: Component, inner: Collection[str], ports: dict) -> None:
         self.device = device
-        self.passed = {n: p for n, p in device.signature.members.items() if n != inner}
+        self.passed = {n: p for n, p in device.signature.members.items() if n not in inner}
         super().__init__(self.passed | ports)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.device = self.device
-        for name, member in self.passed.items():
-            inside, outside = getattr(self.device, name), getattr(self, name)
-            m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
+        pass_ports(m, self.device, self, self.passed)
         self.wire(m)
         return m
 
@@ -38,7 +43,7 @@ class _WithPort(_Wrapped):
 
     def __init__(self, c: Configuration, contents: Contents) -> None:
         bits = address_bits(c)
-        super().__init__(Device(c, contents), "external", {
+        super().__init__(Device(c, contents), ["external"], {
             "memory_address": Out(bits), "memory_length": Out(bits), "memory_write": Out(1),
             "memory_request_valid": Out(1), "memory_request_ready": In(1),
             "memory_write_payload": Out(32), "memory_write_valid": Out(1),
@@ -67,10 +72,10 @@ class _WithPins(_Wrapped):
     """A device with its SDRAM controller, and the chip's pins behind their registers."""
 
     def __init__(self, c: Configuration, timing: SdramTiming, clock_hz: float) -> None:
-        device = SdramDevice(c, timing, clock_hz)
+        device = MemoryDevice(Device(c), SdramController(timing, clock_hz))
         self.timing, signals = timing, device.sdram.signature.members
         ports = {f"sdram_{name}": signals[name] for name in OUTPUTS}
-        super().__init__(device, "sdram", ports | {"sdram_data_in": In(timing.data_bits)})
+        super().__init__(device, device.pins, ports | {"sdram_data_in": In(timing.data_bits)})
 
     def wire(self, m: Module) -> None:
         m.submodules.registers = registers = PinRegisters(self.timing)
@@ -89,6 +94,6 @@ def device_verilog(c: Configuration, contents: Contents = EMPTY,
     """
     if not c.external_words:
         return to_verilog(Device(c, contents), TOP)
-    if memory is None or not memory.sdram:
+    if memory is None or memory.chip is None:
         return to_verilog(_WithPort(c, contents), TOP)
-    return to_verilog(_WithPins(c, SDRAM_32MB, memory.clock_hz), TOP)
+    return to_verilog(_WithPins(c, memory.chip, memory.clock_hz), TOP)

@@ -2,25 +2,26 @@
 
 from dataclasses import dataclass
 
-from hdl.memory.sdram_timing import SDRAM_32MB
+from hdl.memory.sdram_timing import SDRAM_32MB, SdramTiming
 from isa.configurations import Configuration
 
 
 @dataclass(frozen=True)
 class SimulatedMemory:
-    """With `sdram` the controller and a chip that checks its timing at `clock_hz`; without it a
-    memory right behind the device's port, which can stall at random but takes no time else."""
+    """With a `chip` its controller and a model of it that checks its timing at `clock_hz`; with
+    None a memory right behind the device's port, which can stall at random but takes no time
+    else."""
 
-    sdram: bool = True
+    chip: SdramTiming | None = SDRAM_32MB
     clock_hz: float = 80e6
 
     def definitions(self, c: Configuration) -> dict[str, str]:
         """What sim/harness.cc is compiled with."""
         if not c.external_words:
             return {}
-        if not self.sdram:
+        t = self.chip
+        if t is None:
             return {"SPIKELET_MEMORY_WORDS": str(c.external_words)}
-        t = SDRAM_32MB
         sizes = (t.row_bits, t.column_bits, t.bank_bits, t.cas_latency, t.t_mrd, t.first_refreshes)
         times = (1e9 / self.clock_hz, t.t_rcd, t.t_rp, t.t_ras, t.t_ras_maximum, t.t_rc, t.t_rfc,
                  t.t_rrd, t.t_wr, t.power_up, t.refresh_interval)  # fmt: skip

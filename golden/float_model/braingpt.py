@@ -1,9 +1,12 @@
 """BrainGPT for `transformers`: from_pretrained, generate and save_pretrained on our own folders.
 
-Only this module imports `transformers`. `import golden.float_model.braingpt` is enough for
-AutoConfig and AutoModelForCausalLM to know the model type.
+Only this module and its configuration import `transformers`. `import
+golden.float_model.braingpt` is enough for AutoConfig and AutoModelForCausalLM to know the model
+type. Versions before 5.24 call the cache `past_key_values`, later ones `cache`: both names are
+taken.
 """
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -13,83 +16,28 @@ from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
     GenerationMixin,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
 from golden.checkpoints.checkpoint import Checkpoint
-from golden.checkpoints.config import Attention, ModelConfig
 from golden.checkpoints.huggingface import ROTATED, file_name, neighbours
+from golden.float_model.braingpt_config import BrainGPTConfig
 from golden.float_model.braingpt_modules import Decoder
 from golden.quantisation.calibrate import quantise_calibrated
 from golden.spiking_model.model import SpikingModel
 from isa.errors import SpikeletError
 from isa.schedule import Population
 
-
-class BrainGPTConfig(PreTrainedConfig):
-    """Qwen2's keys, `attention_bias` (of q, k and v), `attention` and `firing_thresholds`.
-
-    Raises:
-        SpikeletError: a rotary embedding, activation or attention that BrainGPT does not have.
-    """
-
-    model_type = "braingpt"
-    keys_to_ignore_at_inference = ["past_key_values"]
-
-    vocab_size: int = 151936
-    hidden_size: int = 4096
-    intermediate_size: int = 22016
-    num_hidden_layers: int = 32
-    num_attention_heads: int = 32
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
-    max_position_embeddings: int = 32768
-    rope_theta: float = 10000.0
-    rms_norm_eps: float = 1e-6
-    hidden_act: str = "silu"
-    tie_word_embeddings: bool = False
-    attention_bias: bool = True
-    attention: str = "softmax"
-    firing_thresholds: dict[str, list[int]] | None = None
-    initializer_range: float = 0.02
-    use_cache: bool = True
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    pad_token_id: int | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.num_key_value_heads is None:
-            self.num_key_value_heads = self.num_attention_heads
-        if self.head_dim is None:
-            self.head_dim = self.hidden_size // self.num_attention_heads
-        # Later versions of transformers write the base of the frequencies into a dictionary.
-        rope = kwargs.pop("rope_parameters", None) or {}
-        scaling = kwargs.pop("rope_scaling", None) or rope
-        kind = scaling.get("rope_type", scaling.get("type", "default"))
-        if kind != "default":
-            raise SpikeletError(f"config.json asks for a rotary embedding of type {kind}: BrainGPT "
-                                "has the plain one; use another checkpoint")
-        self.rope_theta = float(rope.get("rope_theta", self.rope_theta))
-        if kwargs.get("use_sliding_window") or self.hidden_act != "silu":
-            raise SpikeletError("config.json asks for a sliding window or another activation than "
-                                "silu, which BrainGPT does not have; use another checkpoint")
-        super().__post_init__(**kwargs)
-
-    def shape(self) -> ModelConfig:
-        """The same model as the rest of the golden model describes it."""
-        if self.attention not in list(Attention):
-            raise SpikeletError(f"config.json asks for the attention {self.attention!r}: BrainGPT "
-                                f"has {' and '.join(Attention)}")
-        return ModelConfig(
-            dim=self.hidden_size, hidden=self.intermediate_size, layers=self.num_hidden_layers,
-            heads=self.num_attention_heads, kv_heads=self.num_key_value_heads,
-            head_dim=self.head_dim, vocab=self.vocab_size, context=self.max_position_embeddings,
-            rope_theta=self.rope_theta, norm_epsilon=self.rms_norm_eps,
-            tied=self.tie_word_embeddings, qkv_bias=self.attention_bias,
-            attention=Attention(self.attention))
+# The cache's name among what `forward` gives back, as the installed version has it: `cache` from
+# 5.24 on, `past_key_values` before.
+CACHE = ("cache" if "cache" in {field.name for field in dataclasses.fields(CausalLMOutputWithPast)}
+         else "past_key_values")
+# Arguments that `generate` and Trainer may hand to `forward`, which has no use for them.
+IGNORED = {"cache_position"}   # of older versions: the cache knows how long it is
+# Features of other models: BrainGPT does not have them, and takes None or False only.
+WITHOUT = {"inputs_embeds", "token_type_ids", "output_attentions", "output_hidden_states"}
 
 
 class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
@@ -143,8 +91,11 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
         return self
 
     def _spiking_logits(self, ids: torch.Tensor, mask: torch.Tensor | None,
-                        cache: DynamicCache | None) -> torch.Tensor:
-        if cache is not None or (mask is not None and not mask.all()):
+                        positions: torch.Tensor | None, cached: bool) -> torch.Tensor:
+        """The integer model's logits (B, T, vocab) of ids (B, T), positions (B or 1, T)."""
+        plain = torch.arange(ids.shape[1], device=ids.device)
+        if cached or (mask is not None and not mask.all()) or (
+                positions is not None and (positions != plain).any()):
             raise SpikeletError("the spiking model takes whole texts without padding: give one "
                                 "text at a time, with use_cache=False")
         logits = torch.stack([self.integers.log_logits(row) for row in ids.cpu()])
@@ -153,20 +104,13 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
     def _hidden(self, ids: torch.Tensor, mask: torch.Tensor | None,
                 positions: torch.Tensor | None, cache: DynamicCache | None) -> torch.Tensor:
         """The residual stream (B, T, dim) of ids (B, T), as `forward` describes its arguments."""
-        B, T = ids.shape
-        if not isinstance(cache, DynamicCache | None):
-            raise SpikeletError("BrainGPT generates with a dynamic cache only: leave out "
-                                "cache_implementation")
-        past = 0 if cache is None else cache.get_seq_length()
+        T, past = ids.shape[1], 0 if cache is None else cache.get_seq_length()
         if past + T > self.config.max_position_embeddings:
             raise SpikeletError(f"{past + T} tokens do not fit the model's context of "
                                 f"{self.config.max_position_embeddings}: ask for fewer")
         position, visible = torch.arange(past + T, device=ids.device), None
         count = position[None]
         if mask is not None and not mask.all():
-            if mask.shape != (B, past + T):
-                raise SpikeletError(f"the attention mask must be of {B} sequences of {past + T} "
-                                    f"positions, not {tuple(mask.shape)}")
             query = position[past:, None]
             # Padding sees itself: a softmax of nothing is no number.
             visible = (position <= query) & mask[:, None].bool() | (position == query)  # (B, T, P)
@@ -176,27 +120,42 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
         return self.model(ids, positions, visible, cache)
 
     @can_return_tuple
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None,
+    def forward(self, input_ids: torch.Tensor | None = None,
+                attention_mask: torch.Tensor | None = None,
                 position_ids: torch.Tensor | None = None,
                 past_key_values: DynamicCache | None = None, labels: torch.Tensor | None = None,
-                use_cache: bool | None = None, logits_to_keep: int | torch.Tensor = 0,
-                **kwargs: Any) -> CausalLMOutputWithPast:
+                use_cache: bool | None = None, logits_to_keep: int | torch.Tensor = 0, *,
+                cache: DynamicCache | None = None,
+                num_items_in_batch: int | torch.Tensor | None = None,
+                **others: Any) -> CausalLMOutputWithPast:
         """Logits of the last `logits_to_keep` positions given (0: all).
 
         Args:
             input_ids: (B, T).
             attention_mask: (B, P), 0 where a position is padding, of cached positions too.
             position_ids: (B, T) or (1, T); counted from the mask or the cache without them.
+            past_key_values, cache: two names for what an earlier call gave back.
             labels: (B, T); gives the mean loss of predicting each token.
+            num_items_in_batch: with labels, what the sum of the losses is divided by instead.
+            others: only what IGNORED and WITHOUT name.
 
         Raises:
-            SpikeletError: more than the context holds, a cache of fixed size, a mask that is not
-                (B, P), or padding or a cache for the spiking model.
+            SpikeletError: no tokens, more than the context holds, a cache of fixed size, a mask
+                that is not (B, P), padding or a cache for the spiking model, an argument that
+                BrainGPT has no use for.
         """
-        cache, keep = past_key_values, logits_to_keep
+        _refuse(others)
+        if input_ids is None:
+            raise SpikeletError("BrainGPT reads tokens: give input_ids")
+        if cache is not None and past_key_values is not None:
+            raise SpikeletError("cache and past_key_values are two names of one argument: give one")
+        cache, keep = past_key_values if cache is None else cache, logits_to_keep
+        _check_cache(cache)
+        _check_mask(attention_mask, input_ids, cache)
         keep = slice(-keep, None) if isinstance(keep, int) else keep
         if self.integers is not None:
-            logits = self._spiking_logits(input_ids, attention_mask, cache)[:, keep]
+            logits = self._spiking_logits(input_ids, attention_mask, position_ids,
+                                          cached=bool(use_cache) or cache is not None)[:, keep]
         else:
             if cache is None and (self.config.use_cache if use_cache is None else use_cache):
                 cache = DynamicCache()
@@ -204,8 +163,31 @@ class BrainGPTForCausalLM(PreTrainedModel, GenerationMixin):
             logits = self.lm_head(hidden[:, keep])                       # (B, kept, vocab)
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **kwargs)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
+            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size,
+                                      num_items_in_batch=num_items_in_batch)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE: cache})
+
+
+def _refuse(others: dict[str, Any]) -> None:
+    """Raises SpikeletError for the first of forward's further arguments that asks for something."""
+    for name, value in others.items():
+        if name in IGNORED or (name in WITHOUT and (value is None or value is False)):
+            continue
+        raise SpikeletError(f"BrainGPT has no use for {name}: leave it out")
+
+
+def _check_cache(cache: DynamicCache | None) -> None:
+    if not isinstance(cache, DynamicCache | None) or (cache is not None and any(cache.is_sliding)):
+        raise SpikeletError("BrainGPT generates with a dynamic cache of all positions only: leave "
+                            "out cache_implementation")
+
+
+def _check_mask(mask: torch.Tensor | None, ids: torch.Tensor, cache: DynamicCache | None) -> None:
+    B, T = ids.shape
+    positions = T + (0 if cache is None else cache.get_seq_length())
+    if mask is not None and mask.shape != (B, positions):
+        raise SpikeletError(f"the attention mask must be of {B} sequences of {positions} "
+                            f"positions, not {tuple(mask.shape)}")
 
 
 AutoConfig.register(BrainGPTConfig.model_type, BrainGPTConfig, exist_ok=True)

@@ -1,16 +1,21 @@
-"""The quantised model's evaluation: every step of the spiking model, carried in float64.
+"""The quantised network's evaluation: every step of the device, carried in float64.
 
 Integers of at most 53 bits are exact in float64, and so are their products with powers of two: a
 shift is a product, a rounded shift is floor(product + 1/2). Nothing here is shared with
-golden/spiking_model/model.py or golden/spiking_model/arithmetic.py, so that one checks the other.
+golden/spiking_model but the order of the operators (golden/decoder.py) and the neuron's step
+(golden/units/neuron.py), so that one checks the other.
 """
 
 import torch
+from torch import Tensor
 
 from golden.checkpoints.config import Attention
-from golden.quantisation.quantise import QuantisedModel, Synapses
+from golden.decoder import LAYER_MAPS, MAPS, full_name
+from golden.quantisation.quantise import QuantisedModel
+from golden.quantisation.synapses import Synapses
 from golden.units.attention import MAXIMUM_ALIGNMENT
 from golden.units.functions import SILU_LIMIT, Tables
+from golden.units.neuron import sums_and_counts
 from isa.formats import (
     CODE,
     EXP2_CLAMP,
@@ -27,8 +32,7 @@ from isa.formats import (
 )
 from isa.schedule import Population
 
-Tensor = torch.Tensor
-Fired = tuple[Tensor, Tensor, Tensor]
+ShiftedCodes = tuple[Tensor, Tensor, Tensor]  # code, what arrives of it, the exponent of both
 
 
 def half_up(value: Tensor, shift: Tensor | int) -> Tensor:
@@ -52,31 +56,28 @@ def real(array) -> Tensor:
 
 
 class ExactArithmetic:
-    """The steps of the quantised model's forward in integers; methods as TrainingArithmetic's."""
+    """The decoder's operators in integers. Vectors are (B, T, elements)."""
 
     def __init__(self, integers: QuantisedModel) -> None:
         self.model, self.config, self.tables = integers, integers.config, integers.tables
         self.maps = {"logits": integers.head}
         for n, layer in enumerate(integers.layers):
-            self.maps |= {f"layers.{n}.{name}": getattr(layer, name)
-                          for name in ("qkv", "out", "gate", "up", "down")}
+            self.maps |= {full_name(n, name): getattr(layer, name) for name in LAYER_MAPS}
 
     def embed(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> (B, T, dim)."""
         s = self.model.embedding
         rows = real(s.weight).T[ids]
         return self._post(rows, s, UNITY_MANTISSA, self.model.embedding_shift())
 
-    def fire(self, value: Tensor, population: Population | None) -> Fired:
-        """(code, what arrives of it, exponent of both)."""
+    def fire(self, value: Tensor, population: Population | None) -> ShiftedCodes:
+        """The codes of vectors over the last axis; None: nothing is lost on the way."""
         exponent = bits(value.abs().amax(-1, keepdim=True)) - (CODE.bits - 1)
         code = half_up(value.abs(), exponent).clamp(max=CODE.maximum) * value.sign()
         arrived = code
         if population in self.model.schedules:
-            arrived, potential = torch.zeros_like(code), code
-            for step in self.model.schedules[population].steps:
-                spike = torch.where(potential.abs() >= step.threshold, potential.sign(), 0.0)
-                arrived = arrived + spike * 2.0**step.amplitude
-                potential = potential - spike * 2.0**step.amplitude
+            steps = self.model.schedules[population].steps
+            arrived = real(sums_and_counts(code.long(), steps)[0])
         return code, arrived, exponent
 
     def _post(self, acc: Tensor, s: Synapses, mantissa, shift, residual=0.0) -> Tensor:
@@ -90,9 +91,10 @@ class ExactArithmetic:
         shift = torch.as_tensor(shift, dtype=torch.float64).clamp(min=-MAXIMUM_LEFT_SHIFT)
         return clip(half_up(value, shift))
 
-    def normed(self, name: str, fired: Fired) -> Tensor:
-        code, arrived, exponent = fired
-        c, s = self.model.norm, self.maps[name]
+    def normed(self, x: Tensor, n: int | None, maps: tuple[str, ...]) -> list[Tensor]:
+        """Linear maps of the fired vector, its root mean square as the scalar behind them."""
+        code, arrived, exponent = self.fire(x, MAPS[maps[0]].population)
+        c = self.model.norm
         mean = half_up((code * arrived).sum(-1, keepdim=True) * c.mean_mantissa, c.mean_shift)
         shift = (c.epsilon_shift + 2 * exponent).clamp(min=-MAXIMUM_LEFT_SHIFT)
         epsilon = half_up(torch.full_like(shift, c.epsilon_mantissa), shift)
@@ -101,16 +103,16 @@ class ExactArithmetic:
         length = length + length % 2
         mantissa = real(self.tables.rsqrt)[torch.floor(value * torch.exp2(8 - length)).long()]
         root = -length / 2 - 7
-        return self._post(arrived @ real(s.weight).T, s, mantissa, self.model.norm_shift(s) - root)
+        found = [self.maps[full_name(n, name)] for name in maps]
+        return [self._post(arrived @ real(s.weight).T, s, mantissa,
+                           self.model.norm_shift(s) - root) for s in found]
 
-    def biased(self, qkv: Tensor, n: int) -> Tensor:
-        return qkv  # `normed` has added the biases
-
-    def plain(self, name: str, fired: Fired, residual: Tensor) -> Tensor:
-        _, arrived, exponent = fired
-        s = self.maps[name]
+    def residual(self, vector: Tensor, n: int, name: str, x: Tensor) -> Tensor:
+        """A linear map of the fired vector, added to the residual stream."""
+        _, arrived, exponent = self.fire(vector, MAPS[name].population)
+        s = self.maps[full_name(n, name)]
         return self._post(arrived @ real(s.weight).T, s, UNITY_MANTISSA,
-                          self.model.residual_shift(s) - exponent, residual)
+                          self.model.residual_shift(s) - exponent, x)
 
     def _rotate(self, z: Tensor) -> Tensor:
         T, a, b = z.shape[-2], z[..., 0::2], z[..., 1::2]
@@ -118,13 +120,16 @@ class ExactArithmetic:
         pairs = [a * cosine - b * sine, a * sine + b * cosine]
         return clip(half_up(torch.stack(pairs, -1).flatten(-2), TRIGONOMETRIC_FRACTION))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        m, T = self.model, q.shape[2]
+    def attend(self, qkv: Tensor, n: int) -> Tensor:
+        """(B, T, (H + 2 K) hd) -> mixed (B, T, H hd)."""
+        m, c, (B, T, _) = self.model, self.config, qkv.shape
+        heads = qkv.view(B, T, -1, c.head_dim).transpose(1, 2)
+        q, k, v = heads.split((c.heads, c.kv_heads, c.kv_heads), 1)      # (B, H or K, T, hd)
         _, q, q_e = self.fire(self._rotate(q), Population.attention)
         k, _, k_e = self.fire(self._rotate(k), None)
         v, _, v_e = self.fire(v, None)
         alignment = v_e.cummax(2).values                                 # (B, K, T, 1)
-        k, k_e, v, v_e, alignment = (z.repeat_interleave(self.config.group, 1)
+        k, k_e, v, v_e, alignment = (z.repeat_interleave(c.group, 1)
                                      for z in (k, k_e, v, v_e, alignment))
         causal = torch.ones(T, T, dtype=torch.bool).tril()
         score = clip(half_up((q @ k.mT) * m.score_gain, m.score_drop))   # (B, H, T, T)
@@ -150,7 +155,8 @@ class ExactArithmetic:
         p = exp2_negative(t, self.tables) * causal
         return p, p.sum(-1, keepdim=True)
 
-    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+    def gated(self, gate: Tensor, up: Tensor, n: int) -> Tensor:
+        """SiLU of the gate, fired, gates `up` element by element."""
         code, _, exponent = self.fire(self._silu(gate), None)
         return self._scale(code * up, self.model.fraction - exponent)
 

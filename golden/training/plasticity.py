@@ -1,8 +1,9 @@
 """Stage 3's rules: plasticity under a global task signal (BrainTransformers, section on training).
 
-Neurons: theta_base and alpha of each population follow the task's gradient and are pulled towards
-S_target spikes a neuron and V_target left in the membrane. Synapses: a local rule from the order of
-first spikes, gated by tags. G, the global signal, says how well the task goes.
+Neurons: theta_base and alpha of each population follow the task's gradient, and are pulled towards
+S_target spikes a neuron and V_target left in the membrane. Synapses: a local rule by the order of
+first spikes, gated by tags. Both rules are scaled by G, the global signal, which says how well the
+task goes.
 """
 
 from collections import deque
@@ -12,14 +13,16 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 
-from golden.quantisation.network import QuantisedNetwork, code_scale
-from golden.quantisation.responses import AMPLITUDES, Fired
+from golden.decoder import MAPS
+from golden.quantisation.network import QuantisedNetwork
+from golden.quantisation.responses import AMPLITUDES, TRAINED, Fired
+from golden.quantisation.straight_through import code_scale
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import EXACT_THRESHOLDS, Population
 
-# Projections that each population fires into: q, k and v; o; gate and up; down; the head.
-PROJECTIONS = {Population.qkv: 3, Population.out: 1, Population.gated: 2, Population.down: 1,
-               Population.head: 1}
+MATRICES = {population: sum(len(m.weights) for m in MAPS.values() if m.population is population)
+            for population in TRAINED}
+"""How many of the checkpoint's matrices each population fires into: q, k and v are three."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Rules:
         T_target: expected phase of the first spike, 0..8.
         eta_theta: rate of theta_base towards S_target, by the local rule.
         eta_alpha: rate of alpha towards V_target, by the local rule.
-        eta_w: rate of the local rule for synapses; `every` steps apart.
+        eta_w: rate of the local rule for synapses, which is applied every `every` steps.
         A_plus, A_minus, tau: the spike-timing window; tau in phases.
         beta, W: slope and window of the global signal.
         C: sum of a neuron's weights.
@@ -78,16 +81,16 @@ class GlobalSignal:
 
 def mean_over_projections(fired: Sequence[Fired], value: str = "spikes") -> torch.Tensor:
     """Mean of a quantity over all projections of all layers and the head."""
-    weights = [PROJECTIONS[f.population] for f in fired]
+    weights = [MATRICES[f.population] for f in fired]
     values = [getattr(f, value) if value != "first_spike" else f.first_spike() for f in fired]
     return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
 
 def shares(fired: Sequence[Fired], populations: Iterable[Population]) -> list[float]:
-    """Projections that each population fires into, over their mean by population."""
+    """How many matrices each population fires into, relative to the mean of the populations."""
     counts = dict.fromkeys(populations, 0)
     for f in fired:
-        counts[f.population] += PROJECTIONS[f.population]
+        counts[f.population] += MATRICES[f.population]
     return [len(counts) * count / sum(counts.values()) for count in counts.values()]
 
 
@@ -119,11 +122,12 @@ def synapses(model: QuantisedNetwork) -> list[tuple[str, nn.Parameter]]:
 def neuron_rule(rules: Rules, fired: Sequence[Fired], model: QuantisedNetwork, G: float) -> None:
     """theta_base and alpha of each population move towards S_target and V_target.
 
-    d theta_base = eta_theta G (mean S - S_target) share, with S the mean over all projections and
-    share the population's part of the projections (1 where all have the same): the head's neurons
-    are few and their spikes worth most. The paper prints the difference the other way round, with
-    which a neuron that fires too often would fire more often still, and has no shares
-    (docs/training.md has the measurement).
+    d theta_base = eta_theta G (mean S - S_target) share. The mean is over all projections; share is
+    the population's part of the projections, 1 where all populations have the same. It is small
+    for the head, whose neurons are few and whose spikes are worth most.
+
+    The paper prints the difference the other way round, so that a neuron that fires too often
+    would fire more often still, and it has no shares (docs/training.md has the measurement).
     """
     spikes = float(mean_over_projections(fired))
     r = model.responses
@@ -144,7 +148,7 @@ def first_steps(magnitude: torch.Tensor, theta: Sequence[float]) -> torch.Tensor
 
 
 def timing_window(rules: Rules, device: torch.device) -> torch.Tensor:
-    """delta (9, 9) by first step of post and pre; a silent side gives 0."""
+    """delta (9, 9) by the first step of the post- and the presynaptic neuron; silence gives 0."""
     step = torch.arange(CODE_PHASES + 1, device=device, dtype=torch.float32)
     dt = step[:, None] - step[None, :]
     delta = torch.where(dt > 0, rules.A_plus * torch.exp(-dt / rules.tau),
@@ -156,10 +160,10 @@ def timing_window(rules: Rules, device: torch.device) -> torch.Tensor:
 @torch.no_grad()
 def synapse_rule(rules: Rules, model: QuantisedNetwork, ids: torch.Tensor, G: float,
                  loss: float) -> None:
-    """w += eta_w G tag (delta - w), from the order of first spikes on some windows.
+    """w += eta_w G tag (delta - w), by the order of first spikes on some windows of text.
 
-    tag_ij = sigmoid(pre_j + post_i - loss), pre and post the shares of the tokens at which the two
-    neurons fire.
+    tag_ij = sigmoid(pre_j + post_i - loss), with pre and post the shares of the tokens at which the
+    two neurons fire.
     """
     parameters, window = dict(synapses(model)), timing_window(rules, ids.device)
 
@@ -177,10 +181,8 @@ def synapse_rule(rules: Rules, model: QuantisedNetwork, ids: torch.Tensor, G: fl
         active = [(steps < CODE_PHASES).float().mean(0) for steps in (before, after)]
         tag = torch.sigmoid(active[0][None, :] + active[1][:, None] - loss)
         path = name.rpartition(".")[0]
-        names = {"qkv": ("wq", "wk", "wv"), "out": ("wo",), "gate": ("w_gate",), "up": ("w_up",),
-                 "down": ("w_down",)}[short]
         first = 0
-        for leaf in names:
+        for leaf in MAPS[short].weights:
             w = parameters[f"{path}.{leaf}.weight"]
             rows = slice(first, first + len(w))
             w += rules.eta_w * G * tag[rows] * (delta[rows] - w)

@@ -9,13 +9,16 @@ order (BrainTransformers' EI-IF neuron; soft and hard reset and leak from the wi
     V <- V - (V >> leak)          if 0 < leak < 15 (rounding down);   V <- 0 if leak == 15
 
 The spike's weight on its synapses is S * 2**amplitude. V saturates at 16 bits, symmetric.
+
+Everything of golden/ that steps neurons steps them here. `step` takes NumPy arrays and PyTorch
+tensors of int64 alike, as it uses only what both have; the rest of this file is NumPy's.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from golden.units.fixed import saturate
 from isa.formats import POTENTIAL
 from isa.schedule import LEAK_CLEAR, Reset, Schedule, Step
 
@@ -29,21 +32,36 @@ class Spikes:
 
 
 def step(potential: np.ndarray, code: np.ndarray, entry: Step) -> tuple[np.ndarray, Spikes]:
-    """One step of the schedule for any number of neurons: (new potential, spikes)."""
-    v = np.asarray(potential, dtype=np.int64)
+    """One step of the schedule for any number of neurons: (new potential, spikes).
+
+    Potentials and codes are int64, NumPy's or PyTorch's; the results are of the same kind.
+    """
+    v, limit = potential, POTENTIAL.maximum
     if entry.integrate:
-        v, _ = saturate(v + code, POTENTIAL.bits)
-    sign = np.where(np.abs(v) >= entry.threshold, np.sign(v), 0)
+        v = (v + code).clip(-limit, limit)
+    sign = (v >= entry.threshold) * 1 - (v <= -entry.threshold) * 1      # thresholds are positive
     if entry.reset is Reset.SOFT:
-        v = v - (sign << entry.amplitude)
+        v = v - sign * 2**entry.amplitude
     elif entry.reset is Reset.HARD:
-        v = np.where(sign != 0, 0, v)
+        v = v * (sign == 0)
     if entry.leak == LEAK_CLEAR:
-        v = np.zeros_like(v)
+        v = v * 0
     elif entry.leak:
         v = v - (v >> entry.leak)
-    v, _ = saturate(v, POTENTIAL.bits)
-    return v, Spikes(sign, entry.amplitude)
+    return v.clip(-limit, limit), Spikes(sign, entry.amplitude)
+
+
+def sums_and_counts(codes: np.ndarray, steps: Iterable[Step]) -> tuple[np.ndarray, np.ndarray]:
+    """(sum of weighted spikes, number of spikes) of each neuron over all steps, none skipped.
+
+    Arrays are as in `step`.
+    """
+    potential, total, count = codes, codes * 0, codes * 0
+    for entry in steps:
+        potential, spikes = step(potential, codes, entry)
+        total = total + spikes.sign * 2**spikes.amplitude
+        count = count + abs(spikes.sign)
+    return total, count
 
 
 def fire(codes: np.ndarray, schedule: Schedule) -> list[Spikes]:

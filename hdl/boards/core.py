@@ -1,60 +1,57 @@
-"""What is behind a board's pins, whatever the board: the serial link and the device."""
+"""What is behind a board's pins, whatever the board: the device, its link and its memory."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib.wiring import Component, In, Out, connect, flipped
+from amaranth.lib.wiring import Component, Out
 
 from hdl.device import Device
 from hdl.lib.ecp5 import global_net
+from hdl.lib.ports import pass_ports
 from hdl.lib.reset import with_own_reset
-from hdl.link.serial import SerialLink
-from hdl.memory.sdram import sdram_signature
-from hdl.memory.sdram_timing import SDRAM_32MB
-from hdl.sdram_device import SdramDevice
+from hdl.link.device_side import device_side
+from hdl.memory_device import MemoryDevice
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
-from isa.frames import Hello
 
 LEDS = 8
 HEARTBEAT_SECONDS = 0.5  # on, and as long off
 
 
 class BoardCore(Component):
-    """A device of `configuration` behind a UART of `baud`, in one clock domain of `clock_hz`.
+    """A device of configuration `c` behind a link to its host, in one clock domain of `clock_hz`.
 
-    rx, tx: UART pins, idle high. leds: 0 heartbeat, 1 a session is open, 2 the host talks.
-    `contents`: what the memories hold at power-on. sdram: the chip's signals before the registers
-    at its pins, where the configuration has external memory.
+    link, controller: as hdl.boards.board.HostLink and ExternalMemory make them; their pins, as the
+    registers or buffers at the pins expect them, are ports of this component by the same names.
+    controller: None where the configuration has no external memory. contents: what the memories
+    hold at power-on. leds: 0 heartbeat, 1 a session is open, 2 the host talks.
     """
 
-    def __init__(self, configuration: Configuration, clock_hz: int, baud: int,
-                 contents: Contents = EMPTY) -> None:
-        self.configuration, self.clock_hz, self.baud = configuration, clock_hz, baud
-        self.contents = contents
-        ports = {"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(LEDS)}
-        if configuration.external_words:
-            ports["sdram"] = Out(sdram_signature(SDRAM_32MB))
-        super().__init__(ports)
+    def __init__(self, c: Configuration, clock_hz: int, link: Component,
+                 controller: Component | None = None, contents: Contents = EMPTY) -> None:
+        self.clock_hz, self.link = clock_hz, link
+        self.device = device = Device(c, contents)
+        self._link_pins = [name for name in link.signature.members if name not in device_side()]
+        ports = {name: link.signature.members[name] for name in self._link_pins}
+        if controller is not None:
+            self.device = MemoryDevice(device, controller)
+            ports |= {name: controller.signature.members[name] for name in self.device.pins}
+        super().__init__({**ports, "leds": Out(LEDS)})
 
     def elaborate(self, platform):
         m = Module()
-        hello = Hello(self.configuration.identity, image=self.contents.identity)
-        link = SerialLink(self.clock_hz, self.baud, hello, **_buffers(self.configuration))
+        link, device = self.link, self.device
         # The reset comes from the corner of the pins: a register takes it to the link.
         link_reset = Signal(init=1)
         m.d.sync += link_reset.eq(0)
         m.submodules.link = with_own_reset(m, link, link_reset, "link")
-        device = Device(self.configuration, self.contents)
-        if self.configuration.external_words:
-            device = SdramDevice(self.configuration, SDRAM_32MB, self.clock_hz, device)
-            connect(m, device.sdram, flipped(self.sdram))
-            m.d.comb += device.reset_device.eq(link.reset_device)
+        pass_ports(m, link, self, self._link_pins)
+        if isinstance(device, MemoryDevice):
             m.submodules.device = device
+            m.d.comb += device.reset_device.eq(link.reset_device)
+            pass_ports(m, device, self, device.pins)
         else:
             reset = global_net(m, platform, link.reset_device)
             m.submodules.device = with_own_reset(m, device, reset)
         m.d.comb += [
-            link.rx.eq(self.rx),
-            self.tx.eq(link.tx),
             device.link_in_payload.eq(link.words_to_device.payload),
             device.link_in_valid.eq(link.words_to_device.valid),
             link.words_to_device.ready.eq(device.link_in_ready),
@@ -69,11 +66,3 @@ class BoardCore(Component):
             m.d.sync += [count.eq(0), beat.eq(~beat)]
         m.d.comb += self.leds.eq(Cat(beat, link.activity))
         return m
-
-
-def _buffers(c: Configuration) -> dict:
-    """Sizes of the link's buffers, in words, and where they lie: in block RAM, unless the rows of
-    the configuration leave none."""
-    if c.spare_blocks:
-        return {"receive_words": 512, "transmit_words": 512, "block": True}
-    return {"receive_words": 256, "transmit_words": 256, "block": False}

@@ -4,15 +4,12 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
-from amaranth.lib.wiring import Component, connect
+from amaranth.lib.wiring import Component, In
 
 from hdl.boards import pll
 from hdl.boards.board import Board
 from hdl.boards.core import LEDS, BoardCore
 from hdl.emit import convert
-from hdl.memory.sdram import sdram_signature
-from hdl.memory.sdram_pins import SUBSIGNALS, PinRegisters, SdramPins
-from hdl.memory.sdram_timing import SDRAM_32MB
 from isa.configurations import Configuration, configuration
 from isa.contents import EMPTY, Contents
 
@@ -20,92 +17,77 @@ SIMULATED_TOP = "spikelet_board"
 
 
 class BoardTop(Elaboratable):
-    """The core of a board on the pins of an Amaranth platform.
+    """The core of a board, with the board's link and memory, on the pins of an Amaranth platform.
 
     With `platform` None the pins are plain signals (`pins`), and there is no PLL: the clock pin
     runs at the core's frequency, `core_hz`, and every register begins with its initial value.
+
+    Raises:
+        SpikeletError: a clock that cannot be made; a configuration whose external memory the board
+            does not have.
     """
 
     def __init__(self, board: Board, c: Configuration | None = None,
-                 contents: Contents = EMPTY, core_hz: int | None = None,
-                 baud: int | None = None) -> None:
+                 contents: Contents = EMPTY, core_hz: int | None = None) -> None:
         self.board = board
         self.configuration = c or configuration(board.configuration)
-        self.baud = baud or board.baud
-        self.pll, self.core_hz = pll.core_clock(board, core_hz)
         self.contents = contents
-        name = "_".join(map(str, board.uart)) if board.uart[1] else board.uart[0]
-        self.clock, self.rx, self.tx = (
-            Signal(name=n) for n in (board.clock, f"{name}_rx", f"{name}_tx"))
+        self.memory = board.memory_of(self.configuration)
+        self.pll, self.core_hz = pll.core_clock(board, core_hz)
+        self.clock = Signal(name=board.clock)
         self.leds = Signal(board.leds, name="led")
-        self.sdram = {}
-        if self.configuration.external_words:
-            members = sdram_signature(SDRAM_32MB).members
-            self.sdram = {name: Signal(member.shape, name=f"sdram_{name}")
-                          for name, member in members.items()}  # fmt: skip
+        self._attached = [board.link] + ([self.memory] if self.memory else [])
+        self._members = {n: member for part in self._attached for n, member in part.ports.items()}
+        self._signals = {n: Signal(member.shape, name=n) for n, member in self._members.items()}
 
     @property
     def pins(self) -> dict[str, tuple]:
         """Port name -> (signal, direction) of a top without a platform."""
+        directions = {name: PortDirection.Input if member.flow is In else PortDirection.Output
+                      for name, member in self._members.items()}  # fmt: skip
         return {
             self.clock.name: (self.clock, PortDirection.Input),
-            self.rx.name: (self.rx, PortDirection.Input),
-            self.tx.name: (self.tx, PortDirection.Output),
+            **{name: (signal, directions[name]) for name, signal in self._signals.items()},
             **({"led": (self.leds, PortDirection.Output)} if self.board.leds else {}),
-            **{signal.name: (signal, PortDirection.Input if name == "data_in"
-                             else PortDirection.Output) for name, signal in self.sdram.items()},
         }
 
     def core(self) -> Component:
         """What is behind the pins."""
-        return BoardCore(self.configuration, self.core_hz, self.baud, self.contents)
+        link = self.board.link.component(self.configuration, self.core_hz, self.contents)
+        controller = self.memory.component(self.core_hz) if self.memory else None
+        return BoardCore(self.configuration, self.core_hz, link, controller, self.contents)
 
     def elaborate(self, platform):
         m = Module()
         m.domains.sync = ClockDomain()
         m.submodules.core = core = self.core()
-        m.d.comb += [core.rx.eq(self.rx), self.tx.eq(core.tx), self.leds.eq(core.leds)]
+        m.d.comb += self.leds.eq(core.leds)
         if platform is None:
             m.d.comb += ClockSignal().eq(self.clock)
         else:
-            self._pins(m, platform)
+            clock = io.Buffer("i", platform.request(self.board.clock, dir="-"))
+            m.submodules.clock_buffer = clock
+            m.d.comb += self.clock.eq(clock.i)
+        for part in self._attached:
+            part.attach(m, platform, core, self._signals)
+        if platform is not None:
+            self._leds(m, platform)
             self._clock(m, platform)
-        if self.sdram:
-            self._sdram(m, platform, core)
         return m
 
-    def _sdram(self, m: Module, platform, core: BoardCore) -> None:
-        """The chip's pins; without a platform its registers, before plain signals."""
-        if platform is not None:
-            port = platform.request("sdram", dir=dict.fromkeys(SUBSIGNALS, "-"))
-            m.submodules.sdram_pins = pins = SdramPins(port)
-            connect(m, core.sdram, pins.controller)
-            return
-        m.submodules.sdram_registers = registers = PinRegisters(SDRAM_32MB)
-        connect(m, core.sdram, registers.controller)
-        for name, signal in self.sdram.items():
-            inside = getattr(registers.chip, name)
-            m.d.comb += inside.eq(signal) if name == "data_in" else signal.eq(inside)
-
-    def _pins(self, m: Module, platform) -> None:
-        board = self.board
-        lines = {line.name: "-" for line in platform.lookup(*board.uart).ios}
-        uart = platform.request(*board.uart, dir=lines)
-        m.submodules.clock_buffer = clock = io.Buffer("i", platform.request(board.clock, dir="-"))
-        m.submodules.rx_buffer = rx = io.Buffer("i", uart.rx)
-        m.submodules.tx_buffer = tx = io.Buffer("o", uart.tx)
-        m.d.comb += [self.clock.eq(clock.i), self.rx.eq(rx.i), tx.o.eq(self.tx)]
-        for n in range(min(board.leds, LEDS)):
+    def _leds(self, m: Module, platform) -> None:
+        for n in range(min(self.board.leds, LEDS)):
             led = io.Buffer("o", platform.request("led", n, dir="-"))
             m.submodules[f"led_buffer_{n}"] = led
             m.d.comb += led.o.eq(self.leds[n])
 
     def _clock(self, m: Module, platform) -> None:
+        """The PLL, or the oscillator itself, as the clock of the core and of its memory's pins."""
         locked = Signal()
         late = {}
-        if self.sdram:
-            m.domains.sdram = ClockDomain(reset_less=True)
-            late["late_out"] = ClockSignal("sdram")
+        if self.memory is not None and self.memory.late_domain is not None:
+            m.domains += ClockDomain(self.memory.late_domain, reset_less=True)
+            late["late_out"] = ClockSignal(self.memory.late_domain)
         if self.pll is None:
             m.d.comb += [ClockSignal().eq(self.clock), locked.eq(1)]
             m.d.comb += [clock.eq(~self.clock) for clock in late.values()]

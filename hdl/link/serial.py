@@ -1,9 +1,9 @@
 """Serial link: the frame protocol of isa/frames.py over the two pins of a UART."""
 
-from amaranth.hdl import Module, Signal, unsigned
-from amaranth.lib import stream
+from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
+from hdl.link.device_side import device_side
 from hdl.link.frame_link import FrameLink
 from hdl.link.uart import UartReceiver, UartTransmitter
 from isa.frames import Hello
@@ -32,10 +32,7 @@ class SerialLink(Component):
             {
                 "rx": In(1, init=1),
                 "tx": Out(1, init=1),
-                "words_to_device": Out(stream.Signature(unsigned(32))),
-                "words_from_device": In(stream.Signature(unsigned(32))),
-                "reset_device": Out(1),
-                "activity": Out(2),
+                **device_side(),
             }
         )
 

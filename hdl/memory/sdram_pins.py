@@ -5,7 +5,7 @@ from amaranth.lib import io
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.memory.sdram import sdram_signature
-from hdl.memory.sdram_timing import SDRAM_32MB, SdramTiming
+from hdl.memory.sdram_timing import SdramTiming
 
 SUBSIGNALS = ("clk", "clk_en", "cs", "ras", "cas", "we", "ba", "a", "dqm", "dq")
 """Of a platform's SDRAM resource; all are requested with direction "-"."""
@@ -44,7 +44,7 @@ class SdramPins(Component):
             cycle to arrive and read data has about a cycle from the chip's edge to the register.
     """
 
-    def __init__(self, port, timing: SdramTiming = SDRAM_32MB, clock_domain: str = "sdram") -> None:
+    def __init__(self, port, timing: SdramTiming, clock_domain: str = "sdram") -> None:
         self._port, self._clock_domain = port, clock_domain
         super().__init__({"controller": In(sdram_signature(timing))})
 

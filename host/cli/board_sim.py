@@ -65,7 +65,7 @@ def board_sim(
         virtual.set_faults(faults, faults, seed)
         handlers = {signal.SIGINT: ended.set, signal.SIGTERM: ended.set,
                     signal.SIGUSR1: virtual.restart, signal.SIGUSR2: virtual.replug}
-        old = {number: signal.signal(number, lambda *_, act=act: act())
+        old = {number: signal.signal(number, lambda _signal, _frame, act=act: act())
                for number, act in handlers.items()}
         try:
             rate = "" if simulation.baud == BAUD else f"@{simulation.baud}"

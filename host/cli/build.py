@@ -159,14 +159,14 @@ def _summary(design: "Design", result: "Bitstream", image: "Image | None",
     if speed is None:
         rows.append(("tokens a second", "no model given: derived with --model"))
     else:
-        rate = speed.tokens_a_second(result.clock_hz, board.baud)
+        rate = speed.tokens_a_second(result.clock_hz, board.link.words_a_second)
         rows += [
             ("model", f"{image.model['weights']}, {design.contents.identity:08x}, in the "
                       "bitstream"),
             ("tokens a second", f"{rate:,.1f} derived: {speed.cycles:,} cycles at position "
                                 f"{speed.position} in simulation" + (
                                     f", {speed.streamed_words:,} words a token over "
-                                    f"{board.baud:,} baud" if speed.streamed_words else "")),
+                                    f"{board.link}" if speed.streamed_words else "")),
         ]
     seconds = f"{result.synthesis_seconds:.0f} s synthesis, {result.place_seconds:.0f} s place and "
     return [*rows, ("build", seconds + "route" + (" (from the cache)" if result.from_cache

@@ -51,9 +51,11 @@ def devices(
 def _bauds() -> list[int]:
     """The baud rates of all boards, the usual one first."""
     from hdl.boards import BOARDS
+    from hdl.boards.uart_link import UartLink
     from isa.frames import BAUD
 
-    return sorted({b.baud for b in BOARDS.values()}, key=lambda baud: (baud != BAUD, -baud))
+    rates = {b.link.baud for b in BOARDS.values() if isinstance(b.link, UartLink)}
+    return sorted(rates, key=lambda baud: (baud != BAUD, -baud))
 
 
 def _ask(path: str, bauds: list[int], seconds: float) -> str:

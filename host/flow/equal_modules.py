@@ -2,7 +2,7 @@
 
 Amaranth writes a module for each instance. The cores of a device are half of its logic and equal,
 up to the numbers in the names of what has none: one of them goes through synthesis as a module of
-its own, and the netlist is flattened after it (docs/results.md, "Area and clock").
+its own, and the netlist is flattened after it (docs/clock_diary.md).
 """
 
 import re

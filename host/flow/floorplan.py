@@ -3,7 +3,7 @@ takes, lane by lane, and the blocks of every other memory next to each other.
 
 Rows nearly fill the block RAM of a part that holds a model. A placer that finds out by itself which
 block goes where leaves a lane's two banks, and the lanes of a word, far from each other: on the
-LFE5U-85F the wires of `ulx3s` were 39 % longer (docs/results.md, "Area and clock").
+LFE5U-85F the wires of `ulx3s` were 39 % longer (docs/clock_diary.md).
 """
 
 import re

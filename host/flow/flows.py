@@ -17,7 +17,7 @@ NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
 
 # The wires of the largest configuration are a tenth shorter than with nextpnr's default placer.
 # Rounds: whole devices took 527 to 634; one, with nearly all block RAM and most logic cells of a
-# small part in use, went on for ever (docs/results.md, "Area and clock").
+# small part in use, went on for ever (docs/clock_diary.md).
 _PLACER, _STEADY_PLACER = "static", "heap"
 PLACER_ROUNDS = 1_000
 """Of the placer, after which it is taken for one that comes to no end."""

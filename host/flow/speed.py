@@ -7,8 +7,6 @@ from isa.configurations import configuration
 from isa.image import Image
 
 POSITION = 64
-_LINE_BITS_A_WORD = 40  # four bytes of ten bits; frames add a little, see LINE_SHARE
-LINE_SHARE = 0.9  # of a serial line's bits that carry words
 
 
 @dataclass(frozen=True)
@@ -19,10 +17,9 @@ class Speed:
     cycles: int
     streamed_words: int
 
-    def tokens_a_second(self, clock_hz: float, baud: int) -> float:
-        """At a clock, and as fast as the line brings streamed weights."""
-        line = self.streamed_words * _LINE_BITS_A_WORD / (baud * LINE_SHARE)
-        return 1 / max(self.cycles / clock_hz, line)
+    def tokens_a_second(self, clock_hz: float, words_a_second: float) -> float:
+        """At a clock, and as fast as the link brings streamed weights."""
+        return 1 / max(self.cycles / clock_hz, self.streamed_words / words_a_second)
 
 
 def measure(image: Image, transport: Transport) -> Speed:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import sim
 from hdl.boards.board import Board
+from hdl.boards.sdram_memory import SdramMemory
 from hdl.boards.top import SIMULATED_TOP, BoardTop, board_verilog
-from isa.configurations import Configuration
+from hdl.boards.uart_link import UartLink
+from isa.configurations import Configuration, configuration
 from isa.contents import EMPTY, Contents
+from isa.errors import SpikeletError
 from sim.build import Harness, build_simulator
 from sim.compiler import Progress
 from sim.memory import SimulatedMemory
@@ -66,17 +69,29 @@ def build_board(
 ) -> Simulation:
     """The simulator of a whole board with its pins; the clock pin carries the core's clock.
 
-    A configuration with external memory has an SDRAM chip at its pins, which checks its timing.
+    A configuration with external memory has the board's SDRAM chip at its pins, which checks its
+    timing.
 
     Args:
         c: the device; by default the board's usual one.
         contents: what the memories hold at power-on, as in a bitstream.
         core_hz: another clock than the board's usual one. The UART takes fewer cycles then.
+
+    Raises:
+        SpikeletError: a link or a memory of which the harness has no model; as BoardTop.
     """
+    c = c or configuration(board.configuration)
+    link, memory = board.link, board.memory_of(c)
+    if not isinstance(link, UartLink):
+        raise SpikeletError(f"the link of {board.name} is {link}: the simulator of a board has a "
+                            "UART at its pins")
+    if memory is not None and not isinstance(memory, SdramMemory):
+        raise SpikeletError(f"the memory of {board.name} is {memory}: the simulator of a board has "
+                            "an SDRAM chip at its pins")
     top = BoardTop(board, c, contents, core_hz)
-    pins = Pins(top.clock.name, top.rx.name, top.tx.name,
-                top.leds.name if board.leds else None)
-    identity = repr((board, top.configuration, contents.identity, top.core_hz, top.baud))
-    memory = SimulatedMemory(clock_hz=top.core_hz).definitions(top.configuration)
-    library = build_simulation(lambda: board_verilog(top), pins, identity, progress, memory)
-    return Simulation(library, top.core_hz, top.baud)
+    pins = Pins(top.clock.name, link.rx, link.tx, top.leds.name if board.leds else None)
+    identity = repr((board, c, contents.identity, top.core_hz))
+    chip = None if memory is None else memory.timing
+    definitions = SimulatedMemory(chip, top.core_hz).definitions(c)
+    library = build_simulation(lambda: board_verilog(top), pins, identity, progress, definitions)
+    return Simulation(library, top.core_hz, link.baud)

@@ -12,14 +12,14 @@ from isa.errors import SpikeletError
 class Terminal:
     """An open pseudo-terminal; `file` is the board's end, which does not block.
 
-    `path` is what the host opens: the terminal's own name, or `link`, a symbolic link to it that
+    `path` is what the host opens: the terminal's own name, or `symlink`, a symbolic link to it that
     has the same name each time.
 
     Raises:
         SpikeletError: no pseudo-terminal can be opened, or the link cannot be made.
     """
 
-    def __init__(self, baud: int, link: Path | None = None) -> None:
+    def __init__(self, baud: int, symlink: Path | None = None) -> None:
         try:
             self.file, self._host = os.openpty()
         except OSError as error:
@@ -27,20 +27,20 @@ class Terminal:
         os.set_blocking(self.file, False)
         tty.setraw(self._host)
         self._set_baud(baud)
-        self._link = link
-        self.path = str(link or os.ttyname(self._host))
-        if link is not None:
-            self._make_link(link)
+        self._symlink = symlink
+        self.path = str(symlink or os.ttyname(self._host))
+        if symlink is not None:
+            self._make_symlink(symlink)
 
-    def _make_link(self, link: Path) -> None:
+    def _make_symlink(self, symlink: Path) -> None:
         try:
-            if link.is_symlink():  # of a board that was killed
-                link.unlink()
-            link.symlink_to(os.ttyname(self._host))
+            if symlink.is_symlink():  # of a board that was killed
+                symlink.unlink()
+            symlink.symlink_to(os.ttyname(self._host))
         except OSError as error:
-            self._link = None
+            self._symlink = None
             self.close()
-            raise SpikeletError(f"cannot make the link {link}: {error.strerror}") from None
+            raise SpikeletError(f"cannot make the link {symlink}: {error.strerror}") from None
 
     def _set_baud(self, baud: int) -> None:
         constant = getattr(termios, f"B{baud}", None)
@@ -51,8 +51,8 @@ class Terminal:
 
     def close(self) -> None:
         """Hangs up: the host's reads and writes fail from now on."""
-        if self._link is not None:
+        if self._symlink is not None:
             with contextlib.suppress(OSError):
-                self._link.unlink()
+                self._symlink.unlink()
         os.close(self.file)
         os.close(self._host)

@@ -31,18 +31,18 @@ class VirtualBoard:
         clock_hz: the board's clock; the simulation is slower than that.
         baud: the board's baud rate. What the host sets counts on its own end of the line: another
             one garbles every byte.
-        link: a symbolic link to the pseudo-terminal, for a name that stays.
+        symlink: a symbolic link to the pseudo-terminal, for a name that stays.
 
     Raises:
         SpikeletError: no pseudo-terminal can be opened.
     """
 
     def __init__(
-        self, library: Path, clock_hz: int, baud: int, link: Path | None = None
+        self, library: Path, clock_hz: int, baud: int, symlink: Path | None = None
     ) -> None:
         self.clock_hz, self.baud = clock_hz, baud
-        self._link = link
-        self._terminal: Terminal | None = Terminal(baud, link)
+        self._symlink = symlink
+        self._terminal: Terminal | None = Terminal(baud, symlink)
         self.path = self._terminal.path
         """What the host opens."""
         self._board = SimulatedBoard(library, clock_hz, baud)
@@ -93,10 +93,10 @@ class VirtualBoard:
         self._do(act)
 
     def open_port(self) -> str:
-        """Plugs the cable in again; the path, which is another one where there is no link."""
+        """Plugs the cable in again; the path, which is a new one unless `symlink` names it."""
 
         def act() -> str:
-            self._terminal = Terminal(self.baud, self._link)
+            self._terminal = Terminal(self.baud, self._symlink)
             self._board.attach(self._terminal.file)
             self.path = self._terminal.path
             return self.path

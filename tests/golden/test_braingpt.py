@@ -18,7 +18,8 @@ from golden.checkpoints.checkpoint import (
 )
 from golden.checkpoints.config import Attention, ModelConfig
 from golden.evaluation.perplexity import perplexity
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from golden.quantisation.calibrate import quantise_calibrated
 from golden.spiking_model.model import SpikingModel
 from isa.errors import SpikeletError
@@ -96,8 +97,8 @@ def test_equals_the_float_model(pair):
     cache = None
     for chunk, part in zip(ids.split([4, 1, 3, c.context - 8], 1),
                            expected.split([4, 1, 3, c.context - 8], 1), strict=True):
-        result = model(chunk, past_key_values=cache)
-        cache = result.past_key_values
+        result = model(chunk, **{braingpt.CACHE: cache})
+        cache = result[braingpt.CACHE]
         assert (result.logits - part).abs().max() < TOLERANCE
 
 

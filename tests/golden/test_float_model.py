@@ -10,7 +10,8 @@ import torch
 from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
 from golden.checkpoints.config import Attention
 from golden.evaluation.perplexity import perplexity, split_documents
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from golden.tokenizers.llama2c import Llama2cTokenizer
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, SEED, TINY, WIDE_HEADS, stories, stories_documents

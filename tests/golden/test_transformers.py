@@ -1,6 +1,7 @@
 """The float model against Qwen2ForCausalLM and LlamaForCausalLM of `transformers`."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
@@ -8,41 +9,16 @@ import torch
 
 from golden.checkpoints.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
 from golden.checkpoints.config import ModelConfig
-from golden.float_model.model import FloatModel, KeyValueCache
+from golden.float_model.arithmetic import KeyValueCache
+from golden.float_model.model import FloatModel
 from isa.errors import SpikeletError
 from tests import seeds
-from tests.golden.folders import config_json, rotate_half_order, tensors
+from tests.golden.folders import rotate_half_order, tensors
 from tests.golden.models import random_shape
 
-transformers = pytest.importorskip("transformers", reason="the oracle: pip install transformers")
+pytest.importorskip("transformers", reason="the oracle: pip install transformers")
+library = importlib.import_module("tests.golden.library")   # it needs transformers
 TOLERANCE = 1e-4  # of logits, absolute
-
-
-def library_model(c: ModelConfig, family: str):
-    """An untrained model of the library in this shape; eager attention, so nothing is fused."""
-    keys = config_json(random_checkpoint(c, 0), {}, sliding_window=None, use_sliding_window=None)
-    extra = dict(attention_bias=c.qkv_bias) if family == "Llama" else {}
-    config = getattr(transformers, f"{family}Config")(**keys, **extra, attn_implementation="eager")
-    return getattr(transformers, f"{family}ForCausalLM")(config).eval()
-
-
-def filled(checkpoint: Checkpoint, family: str):
-    """A model of the library with a checkpoint's weights.
-
-    Biases that ours do not have are 0: Qwen2's of q, k and v, and Llama's of the output projection,
-    which come with the others.
-    """
-    c = checkpoint.config
-    model, state = library_model(c, family), tensors(checkpoint)
-    biases = {"o_proj"} if family == "Llama" else {"q_proj", "k_proj", "v_proj"}
-    needed = c.qkv_bias == (family == "Llama")
-    for name, value in model.state_dict().items():
-        if needed and name.endswith(".bias") and name.split(".")[-2] in biases:
-            state[name] = torch.zeros_like(value)
-    if c.tied:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    model.load_state_dict(state)       # complains of a name too many or too few
-    return model
 
 
 def random_ids(c: ModelConfig, batch: int, name: str) -> torch.Tensor:
@@ -90,7 +66,7 @@ def test_equals_the_library(case, tmp_path):
     family, fixed = CASES[case]
     config = random_shape(case, **fixed)
     checkpoint = random_checkpoint(config, seeds.seed())
-    model = filled(checkpoint, family)
+    model = library.filled(checkpoint, family)
     ids = random_ids(config, 2, case)
     expected = model(ids, use_cache=False).logits
     assert expected.std() > 0.3        # or equality would say little
@@ -115,11 +91,11 @@ def test_equals_the_library(case, tmp_path):
 def test_the_library_with_its_own_cache():
     config = random_shape("library cache", qkv_bias=True)
     checkpoint = random_checkpoint(config, seeds.seed())
-    model, ours, cache = filled(checkpoint, "Qwen2"), FloatModel(checkpoint), None
+    model, ours, cache = library.filled(checkpoint, "Qwen2"), FloatModel(checkpoint), None
     ids, ours_cache = random_ids(config, 1, "library cache"), KeyValueCache(config)
     for chunk in ids.split([5, 1, 1, 4, config.context - 11], 1):
-        result = model(chunk, past_key_values=cache, use_cache=True)
-        cache = result.past_key_values
+        result = model(chunk, **{library.CACHE: cache}, use_cache=True)
+        cache = result[library.CACHE]
         assert (ours(chunk, cache=ours_cache) - result.logits).abs().max() < TOLERANCE
 
 
@@ -129,7 +105,7 @@ def test_the_library_with_its_own_cache():
 def test_weights_of_the_library(tmp_path, family, shard):
     """The other way round: the library draws the weights and saves them, we load its folder."""
     config = random_shape(f"{family} draws", layers=3, qkv_bias=family == "Qwen2")
-    model = library_model(config, family)
+    model = library.model(config, family)
     generator = torch.Generator().manual_seed(seeds.seed())
     for parameter in model.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
@@ -154,7 +130,7 @@ def test_the_order_of_a_head_matters():
     ids = random_ids(config, 1, "order")
     wrong = {name: rotate_half_order(weight, 12) if name.endswith("wk") else weight
              for name, weight in checkpoint.weights.items()}
-    expected = filled(checkpoint, "Qwen2")(ids).logits
+    expected = library.filled(checkpoint, "Qwen2")(ids).logits
     got = FloatModel(Checkpoint(config, wrong))(ids)
     assert (got - expected).abs().max() > 100 * TOLERANCE
     theta = dataclasses.replace(config, rope_theta=9000.0)

@@ -1,5 +1,5 @@
-"""Whole devices as bitstreams. The first takes minutes and is built by every test run (and cached);
-the others are marked slow."""
+"""Whole devices as bitstreams, cached. The first takes minutes and is one of the extras; the others
+are slow."""
 
 import json
 
@@ -30,6 +30,7 @@ def check(name: str, config: str, clock_hz: int | None = None) -> Bitstream:
     return result
 
 
+@pytest.mark.extra
 @pytest.mark.timeout(3600)
 def test_a_small_device_on_an_ecp5() -> None:
     result = check("ulx3s_85f", "minimal", 40_000_000)

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from hdl.boards import BOARDS, board
+from hdl.boards.uart_link import UartLink
 from host.flow.speed import Speed
 from host.flow.vendor import write_project
 from sim.toolchain import find_verilator
@@ -64,7 +65,7 @@ def test_verilog_and_constraints_of_every_family(tmp_path, name: str) -> None:
     assert "spikelet.v" in names and CONSTRAINTS[name] in names
     constraints = (tmp_path / "project" / CONSTRAINTS[name]).read_text()
     platform = board(name).platform_class()()
-    for line in platform.lookup(*board(name).uart).ios:
+    for line in platform.lookup(*board(name).link.uart).ios:
         if line.name in ("rx", "tx"):
             assert line.ios[0].names[0] in constraints
     cells = tmp_path / "cells.v"
@@ -128,8 +129,9 @@ def test_boards_are_listed(run) -> None:
 
 def test_streamed_weights_are_bound_by_the_line() -> None:
     speed = Speed(64, 10_000, 30_000)
-    assert speed.tokens_a_second(80e6, 3_000_000) == pytest.approx(3e6 * 0.9 / 40 / 30_000)
-    assert Speed(64, 10_000, 0).tokens_a_second(80e6, 3_000_000) == pytest.approx(8000)
+    line = UartLink(3_000_000).words_a_second
+    assert speed.tokens_a_second(80e6, line) == pytest.approx(3e6 * 0.9 / 40 / 30_000)
+    assert Speed(64, 10_000, 0).tokens_a_second(80e6, line) == pytest.approx(8000)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

@@ -7,39 +7,48 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from hdl.memory.external import burst_layout, memory_port
+from hdl.memory.external_port import burst_layout, memory_port
 from hdl.memory.sdram import SdramController
 from hdl.memory.sdram_pins import PinRegisters
-from hdl.memory.sdram_timing import SDRAM_32MB
+from hdl.memory.sdram_timing import SDRAM_32MB, SdramTiming
 from sim.sdram import SdramModel
 from tests.cocotb_support import Sink, Source, cycle, generator, parameters, start
 
-CHIP = replace(SDRAM_32MB, power_up=10_000.0)  # a short wait: simulation takes long
-SIGNALS = dict(cke=1, ras_n=1, cas_n=1, we_n=1, bank=2, address=13, dqm=2, data=16, drive=1)
-WORDS = SDRAM_32MB.words
-ROW = 1 << SDRAM_32MB.column_bits - 1  # words of a row
+SLOW = SdramTiming("4M x 16", row_bits=12, column_bits=8, t_rcd=30.0, t_rp=30.0, t_ras=60.0,
+                   t_rc=90.0, t_rfc=90.0, t_wr=30.0, cas_latency=2)  # fmt: skip
+"""Smaller and slower than any chip that a board of ours has."""
+CHIPS = {t.name: replace(t, power_up=10_000.0)  # a short wait: simulation takes long
+         for t in (SDRAM_32MB, SLOW)}  # fmt: skip
+"""Chips by their names, which are the parameter `chip` of the tests."""
+
+
+def signals(t: SdramTiming) -> dict[str, int]:
+    """The chip's pins and their widths."""
+    return dict(cke=1, ras_n=1, cas_n=1, we_n=1, bank=t.bank_bits, address=t.row_bits, dqm=2,
+                data=16, drive=1)  # fmt: skip
 
 
 class PackedController(Component):
     """The controller and its pin registers; what the chip gets is one port, read once a cycle."""
 
-    def __init__(self, clock_hz: float) -> None:
-        self.controller = SdramController(CHIP, clock_hz)
+    def __init__(self, chip: str, clock_hz: float) -> None:
+        self.timing = CHIPS[chip]
+        self.controller = SdramController(self.timing, clock_hz)
         super().__init__({
             "memory": In(memory_port(self.controller.bits)), "flush": In(1),
-            "pins": Out(sum(SIGNALS.values())), "data_in": In(16),
+            "pins": Out(sum(signals(self.timing).values())), "data_in": In(16),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.controller = controller = self.controller
-        m.submodules.registers = registers = PinRegisters(CHIP)
+        m.submodules.registers = registers = PinRegisters(self.timing)
         connect(m, flipped(self.memory), controller.memory)
         connect(m, controller.sdram, registers.controller)
         chip = registers.chip
         m.d.comb += [
             controller.flush.eq(self.flush),
-            self.pins.eq(Cat(*(getattr(chip, name) for name in list(SIGNALS)[:-2]),
+            self.pins.eq(Cat(*(getattr(chip, name) for name in list(signals(self.timing))[:-2]),
                              chip.data_out, chip.data_enable)),
             chip.data_in.eq(self.data_in),
         ]
@@ -52,20 +61,24 @@ class Bench:
     def __init__(self, dut, stalls) -> None:
         p = parameters()
         self.dut, self.rng = dut, generator(f"sdram {stalls}")
-        self.chip = SdramModel(CHIP, p["clock_hz"])
+        self.timing = CHIPS[p["chip"]]
+        self.chip = SdramModel(self.timing, p["clock_hz"])
+        self.row = 1 << self.timing.column_bits - 1  # words of a row
         self.words: dict[int, int] = {}
         cocotb.start_soon(self._clock())
         idle, stall = stalls
-        self.requests = Source(dut, "memory__request", burst_layout(23), idle)
+        bits = (self.timing.words - 1).bit_length()
+        self.requests = Source(dut, "memory__request", burst_layout(bits), idle)
         self.data = Source(dut, "memory__write", 32, idle)
         self.sink = Sink(dut, "memory__read", 32, stall)
 
     async def _clock(self) -> None:
         edge, packed, bus = RisingEdge(self.dut.clk), self.dut.pins, self.dut.data_in
+        widths = signals(self.timing)
         while True:
             await edge
             bits, pins = int(packed.value), {}
-            for name, width in SIGNALS.items():
+            for name, width in widths.items():
                 pins[name] = bits & (1 << width) - 1
                 bits >>= width
             bus.value = self.chip.step(**pins)
@@ -85,10 +98,11 @@ class Bench:
         assert not self.chip.error, self.chip.error
 
 
-def around(rng) -> int:
+def around(bench: Bench) -> int:
     """Where rows, banks and the memory begin and end, and anywhere."""
-    near = rng.choice([0, ROW, 4 * ROW, 8 * ROW, rng.randrange(WORDS // ROW) * ROW, WORDS - 600])
-    return min(max(0, near + rng.randrange(-8, 300)), WORDS - 1)
+    rng, row, words = bench.rng, bench.row, bench.timing.words
+    near = rng.choice([0, row, 4 * row, 8 * row, rng.randrange(words // row) * row, words - 600])
+    return min(max(0, near + rng.randrange(-8, 300)), words - 1)
 
 
 @cocotb.test()
@@ -101,8 +115,8 @@ async def random_bursts(dut):
     regions: list[tuple[int, int]] = []
     for _ in range(parameters()["bursts"]):
         if not regions or rng.random() < 0.4:
-            address = around(rng)
-            length = min(rng.choice([1, 1, 2, 7, 40, ROW + 3]), WORDS - address)
+            address = around(bench)
+            length = min(rng.choice([1, 1, 2, 7, 40, bench.row + 3]), bench.timing.words - address)
             await bench.write(address, [rng.getrandbits(32) for _ in range(length)])
             regions.append((address, length))
         else:
@@ -126,13 +140,14 @@ async def streams_without_gaps(dut):
     """A long burst across rows and banks takes two cycles a word, but for refreshes."""
     await start(dut)
     bench = Bench(dut, (0.0, 0.0))
-    count, first = 12 * ROW, 3 * ROW + 17
+    row = bench.row
+    count, first = 12 * row, 3 * row + 17
     words = [bench.rng.getrandbits(32) for _ in range(count)]
     await bench.write(first, words)
     write_cycles = bench.data.cycles[-1] - bench.data.cycles[0]
     began = cycle()
     # Bursts that go on where the last one ended: no cycle is lost between them either.
-    expected = bench.read(first, 5 * ROW) + bench.read(first + 5 * ROW, 7 * ROW)
+    expected = bench.read(first, 5 * row) + bench.read(first + 5 * row, 7 * row)
     assert await bench.sink.receive(count) == expected
     read_cycles = bench.sink.cycles[-1] - bench.sink.cycles[0]
     share = 2 * (count - 1) / read_cycles
@@ -143,7 +158,7 @@ async def streams_without_gaps(dut):
     # Without the refreshes nothing is lost: the time between most words is exactly two cycles.
     gaps = [b - a for a, b in zip(bench.sink.cycles, bench.sink.cycles[1:], strict=False)]
     late = sum(gap > 2 for gap in gaps)
-    interval = CHIP.refresh_interval * parameters()["clock_hz"] / 1e9  # cycles
+    interval = bench.timing.refresh_interval * parameters()["clock_hz"] / 1e9  # cycles
     print(f"{late} gaps in {count} words, the longest {max(gaps)} cycles")
     assert late <= read_cycles / (4 * interval) + 1
     bench.check()

@@ -19,7 +19,7 @@ class Top(Elaboratable):
         m.d.comb += ClockSignal("sdram").eq(ClockSignal())
         port = platform.request("sdram", dir=dict.fromkeys(SUBSIGNALS, "-"))
         m.submodules.controller = controller = SdramController(SDRAM_32MB, 25e6)
-        m.submodules.pins = pins = SdramPins(port)
+        m.submodules.pins = pins = SdramPins(port, SDRAM_32MB)
         m.d.comb += [
             getattr(pins.controller, name).eq(getattr(controller.sdram, name))
             for name in pins.controller.signature.members if name != "data_in"

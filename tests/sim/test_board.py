@@ -186,7 +186,7 @@ def test_the_cable_is_pulled(board, tmp_path):
 def test_a_name_that_stays(tmp_path):
     link = tmp_path / "board"
     link.symlink_to(tmp_path / "gone")
-    with VirtualBoard(library(), CLOCK, BAUD, link=link) as board:
+    with VirtualBoard(library(), CLOCK, BAUD, symlink=link) as board:
         assert board.path == str(link)
         board.close_port()
         assert not link.is_symlink()

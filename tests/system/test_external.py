@@ -14,7 +14,7 @@ from tests.golden.models import ODD, ODD_GATE, SEED, TINY, TINY_GATE
 from tests.system.pairs import Pair, random_model
 from tests.system.test_device import WIDE, prompt
 
-FAST, SDRAM = SimulatedMemory(sdram=False), SimulatedMemory()
+FAST, SDRAM = SimulatedMemory(chip=None), SimulatedMemory()
 MODELS = {"softmax": TINY, "gate": TINY_GATE}
 LARGE = {"odd": ODD, "odd gate": ODD_GATE, "wide": WIDE}
 

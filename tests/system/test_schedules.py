@@ -8,8 +8,8 @@ import torch
 
 from golden.checkpoints.checkpoint import random_checkpoint
 from golden.checkpoints.config import ModelConfig
+from golden.decoder import decode
 from golden.quantisation.exact import ExactArithmetic
-from golden.quantisation.network import QuantisedNetwork
 from golden.quantisation.quantise import QuantisedModel, quantise
 from host.compiler.compile import compile_model
 from host.driver import Driver
@@ -76,8 +76,7 @@ def test_the_golden_device_gives_the_quantised_networks_integers() -> None:
     ids = np.random.default_rng(SEED).integers(0, TINY.vocab, 12)
     q, c = quantise(checkpoint, fraction=FRACTION), configuration("tiny")
     with torch.no_grad():
-        network = QuantisedNetwork(checkpoint, FRACTION)
-        (expected,) = network.logits(ExactArithmetic(q), torch.tensor(ids)[None])
+        (expected,) = decode(ExactArithmetic(q), torch.tensor(ids)[None], q.config.layers)
     image = compile_model(q, c)
     for count in (1, 12):
         got = Driver(GoldenTransport(c), image).logits(ids[:count].tolist())

@@ -1,6 +1,7 @@
 """Digilent Arty A7-100T, for Vivado only."""
 
 from hdl.boards.board import Board, Family
+from hdl.boards.uart_link import UartLink
 
 BOARD = Board(
     name="arty_a7_100",
@@ -12,7 +13,7 @@ BOARD = Board(
     clock="clk100",
     clock_hz=100_000_000,
     core_hz=50_000_000,
-    baud=3_000_000,
+    link=UartLink(3_000_000),
     leds=4,
     loader="arty_a7_100t",
     vendor="AMD",

@@ -1,6 +1,7 @@
 """1BitSquared iCEBreaker: a Lattice iCE40UP5K."""
 
 from hdl.boards.board import Board, Family
+from hdl.boards.uart_link import UartLink
 
 BOARD = Board(
     name="icebreaker",
@@ -12,7 +13,7 @@ BOARD = Board(
     clock="clk12",
     clock_hz=12_000_000,
     core_hz=12_000_000,
-    baud=1_000_000,
+    link=UartLink(1_000_000),
     leds=2,
     loader="ice40_generic",
     vendor="Lattice",

@@ -1,6 +1,9 @@
 """MuseLab iCESugar Pro: a core board with an ECP5-25F and SDRAM."""
 
-from hdl.boards.board import Board, ExternalMemory, Family
+from hdl.boards.board import Board, Family
+from hdl.boards.sdram_memory import SdramMemory
+from hdl.boards.uart_link import UartLink
+from hdl.memory.sdram_timing import SDRAM_32MB
 
 BOARD = Board(
     name="icesugar_pro",
@@ -12,9 +15,9 @@ BOARD = Board(
     clock="clk25",
     clock_hz=25_000_000,
     core_hz=50_000_000,
-    baud=1_000_000,  # its USB bridge is a microcontroller
+    link=UartLink(1_000_000),  # its USB bridge is a microcontroller
     leds=0,
     loader="icesugar-pro",
     vendor="Lattice",
-    memory=ExternalMemory.sdram,
+    memory=SdramMemory(SDRAM_32MB),
 )

@@ -1,6 +1,7 @@
 """Sipeed Tang Mega 138K Pro Dock: a Gowin GW5AST-138."""
 
 from hdl.boards.board import Board, Family
+from hdl.boards.uart_link import UartLink
 
 BOARD = Board(
     name="tang_mega_138k",
@@ -12,7 +13,7 @@ BOARD = Board(
     clock="clk50",
     clock_hz=50_000_000,
     core_hz=50_000_000,
-    baud=2_000_000,
+    link=UartLink(2_000_000),
     leds=6,
     loader="tangmega138k",
     vendor="Gowin",

@@ -1,6 +1,7 @@
 """Sipeed Tang Primer 20K: a Gowin GW2A-18."""
 
 from hdl.boards.board import Board, Family
+from hdl.boards.uart_link import UartLink
 
 BOARD = Board(
     name="tang_primer_20k",
@@ -12,7 +13,7 @@ BOARD = Board(
     clock="clk27",
     clock_hz=27_000_000,
     core_hz=27_000_000,
-    baud=2_000_000,  # as fast as its USB bridge goes
+    link=UartLink(2_000_000),  # as fast as its USB bridge goes
     leds=0,
     loader="tangprimer20k",
     vendor="Gowin",

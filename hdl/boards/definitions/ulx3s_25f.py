@@ -1,6 +1,9 @@
 """Radiona ULX3S with the small ECP5."""
 
-from hdl.boards.board import Board, ExternalMemory, Family
+from hdl.boards.board import Board, Family
+from hdl.boards.sdram_memory import SdramMemory
+from hdl.boards.uart_link import UartLink
+from hdl.memory.sdram_timing import SDRAM_32MB
 
 BOARD = Board(
     name="ulx3s_25f",
@@ -12,8 +15,8 @@ BOARD = Board(
     clock="clk25",
     clock_hz=25_000_000,
     core_hz=50_000_000,
-    baud=3_000_000,
+    link=UartLink(3_000_000),
     loader="ulx3s",
     vendor="Lattice",
-    memory=ExternalMemory.sdram,
+    memory=SdramMemory(SDRAM_32MB),
 )
