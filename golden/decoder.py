@@ -19,6 +19,8 @@ from isa.schedule import Population
 
 Vector = Any  # an arithmetic's own: positions first, elements last
 Heads = Any   # queries, keys and values in the form in which its `attend` takes them
+Inner = Any   # what its `attend` and `gated` hand to `residual`: a vector, or its spike codes
+Record = dict[str, Any]  # vectors by their full names
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,13 @@ class Arithmetic(Protocol):
     def normed(self, x: Vector, n: int | None, maps: tuple[str, ...]) -> list[Any]:
         """RMSNorm of x, then each of the maps (`Heads` of `qkv`). All maps share the norm."""
 
-    def attend(self, qkv: Heads, n: int) -> Vector:
+    def attend(self, qkv: Heads, n: int) -> Inner:
         """Rotary embedding of queries and keys, then values mixed causally by their scores."""
 
-    def residual(self, vector: Vector, n: int, name: str, x: Vector) -> Vector:
-        """x plus a map of the vector."""
+    def residual(self, inner: Inner, n: int, name: str, x: Vector) -> Vector:
+        """x plus a map of what `attend` or `gated` gave."""
 
-    def gated(self, gate: Vector, up: Vector, n: int) -> Vector:
+    def gated(self, gate: Vector, up: Vector, n: int) -> Inner:
         """SiLU of the gate times up, element by element."""
 
 

@@ -25,10 +25,10 @@ from isa.schedule import Population
 class Checkpoint:
     """A model's shape and its float32 weights, named as `ModelConfig.weight_shapes` names them.
 
-    A tied head is the embedding under a second name. Weights of a folder are read at each access:
-    keep what is used twice, and do not run through `weights.values()` for names or shapes.
+    A tied head is the embedding under a second name. Weights of a folder are read anew at each
+    access: keep what is used twice, and do not walk through `weights.values()` for names or shapes.
     `thresholds` holds the eight firing thresholds (phases 7..0) of the populations in which
-    plasticity has changed them; `unused` names the tensors of the file that have no use.
+    plasticity has changed them. `unused` names the file's tensors that the model does not need.
     """
 
     config: ModelConfig
@@ -93,8 +93,8 @@ def _read_part(path: Path) -> Checkpoint:
                         f"{path.parent}")
 
 
-# Tried in order: (does this file look like it, read it). The last one takes every other file, and
-# explains why it is not a checkpoint.
+# Pairs of (does the file look like this format, read it), tried in order. The last one takes every
+# other file, and says why it is not a checkpoint.
 LOADERS: list[tuple[Callable[[Path], bool], Callable[[Path], Checkpoint]]] = [
     (Path.is_dir, _read_folder),
     (lambda path: path.suffix in (".safetensors", ".json"), _read_part),

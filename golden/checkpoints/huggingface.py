@@ -14,7 +14,7 @@ import numpy as np
 
 from golden.checkpoints import safetensors_file
 from golden.checkpoints.config import ModelConfig
-from golden.checkpoints.huggingface_config import Settings, Thresholds, read_config, read_json
+from golden.checkpoints.huggingface_config import ConfigFile, Thresholds, read_config, read_json
 from golden.checkpoints.safetensors_file import FLOATS, SafetensorsFile
 from isa.errors import SpikeletError
 
@@ -33,7 +33,8 @@ LAYER = {
     "w_down": "mlp.down_proj.layer.weight",
 }  # fmt: skip
 ROTATED = ("wq", "wk", "bq", "bk")
-# Not in the canonical weights, and not to be left out either: the model would be another one.
+# Tensors that change what a model computes and have no place among the canonical weights: who has
+# them is refused.
 COMPUTED_ELSEWHERE = re.compile(r"\.layers\.\d+\..*(\.bias|[qk]_norm\.weight)$")
 
 
@@ -95,7 +96,7 @@ def read(folder: Path) -> tuple[ModelConfig, LazyWeights, Thresholds, tuple[str,
             a feature that is not computed, a config that contradicts the tensors.
         OSError: a file that cannot be read.
     """
-    settings = Settings(folder / CONFIG)
+    settings = ConfigFile(folder / CONFIG)
     tensors = _open(folder)
     plain: dict[str, str] = {}
     for name in tensors:
@@ -138,7 +139,7 @@ def _some(names: list[str]) -> str:
 
 
 def _check_layers(folder: Path, config: ModelConfig, plain: Mapping[str, str]) -> None:
-    """The first thing to say of a wrong number of layers is the number."""
+    """Compares the number of layers first: it explains the tensors that are missing or too many."""
     numbers = {int(found[1]) for name in plain
                if (found := re.match(r"model\.layers\.(\d{1,6})\.", name))}
     layers = max(numbers, default=-1) + 1

@@ -1,4 +1,4 @@
-"""config.json of a Hugging Face folder: which model its tensors make, and what is not computed.
+"""config.json of a Hugging Face folder: the model's shape, and the features that are refused.
 
 Keys are those of Qwen2 (and Llama). Ours, with model_type "braingpt", adds `attention_bias` (of the
 q, k and v projections), `attention` ("softmax" or "gate") and `firing_thresholds` (eight for each
@@ -17,13 +17,13 @@ from isa.schedule import Population, phase_schedule
 
 ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM",
                  "braingpt": "BrainGPTForCausalLM"}
-LARGEST = 1 << 20  # of any size in config.json; a damaged one must not exhaust the memory
+LARGEST = 1 << 20  # the largest size that is believed; a damaged one must not exhaust the memory
 LARGEST_NUMBER = 1e30
 
 Thresholds = dict[Population, tuple[int, ...]]
 
 
-class Settings:
+class ConfigFile:
     """The keys of one config.json, each read with a check of its kind.
 
     Raises:
@@ -42,7 +42,7 @@ class Settings:
                      if isinstance(name, str)), None)
         kinds = {name: kind for kind, name in ARCHITECTURES.items()}
         kind = self.get("model_type", str, kinds.get(name))
-        # What else BrainGPT's class may be called, its model_type is the same.
+        # BrainGPT's class has several names in released checkpoints, but one model_type.
         if kind not in ARCHITECTURES or (name not in (None, *kinds) and kind != "braingpt"):
             found = kind if kind and kind not in ARCHITECTURES else name
             raise SpikeletError(f"{self.path} names the unknown architecture '{found}': give a "
@@ -105,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_config(s: Settings, has_head: bool, has_bias: bool) -> tuple[ModelConfig, Thresholds]:
+def read_config(s: ConfigFile, has_head: bool, has_bias: bool) -> tuple[ModelConfig, Thresholds]:
     """Shape and trained firing thresholds that a config.json says.
 
     Args:
@@ -138,7 +138,7 @@ def read_config(s: Settings, has_head: bool, has_bias: bool) -> tuple[ModelConfi
     return config, thresholds
 
 
-def _refuse_features(s: Settings, layers: int, context: int) -> None:
+def _refuse_features(s: ConfigFile, layers: int, context: int) -> None:
     activation = s.get("hidden_act", str, "silu")
     if activation != "silu":
         raise s.refuse(f"hidden_act {activation!r} (not silu)")
@@ -159,7 +159,7 @@ def _refuse_features(s: Settings, layers: int, context: int) -> None:
         raise s.refuse("a sliding window (use_sliding_window, layer_types)")
 
 
-def _rope_theta(s: Settings) -> float:
+def _rope_theta(s: ConfigFile) -> float:
     """The base of the rotary embedding; newer files keep it among `rope_parameters`."""
     theta = s.positive("rope_theta", 10000.0)
     for key in ("rope_scaling", "rope_parameters"):
@@ -175,7 +175,7 @@ def _rope_theta(s: Settings) -> float:
     return theta
 
 
-def _thresholds(s: Settings) -> Thresholds:
+def _thresholds(s: ConfigFile) -> Thresholds:
     thresholds = {}
     for name, values in s.get("firing_thresholds", dict, {}).items():
         try:

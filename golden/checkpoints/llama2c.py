@@ -1,8 +1,9 @@
 """The llama2.c checkpoint file (its first version, `model.bin`), read and written.
 
-Seven little-endian int32 (dim, hidden, layers, heads, kv_heads, vocab, context; a negative vocab
-says that the head is not tied), then float32 weights, each kind for all layers together, with two
-tables of the rotary embedding that its reader ignores. Source: karpathy/llama2.c, run.c.
+It begins with seven little-endian int32: dim, hidden, layers, heads, kv_heads, vocab, context; a
+negative vocab says that the head is not tied. Then come float32 weights, each kind for all layers
+together, and two tables of the rotary embedding that readers ignore. Source: karpathy/llama2.c,
+run.c.
 """
 
 import struct
@@ -15,7 +16,7 @@ from isa.errors import SpikeletError
 
 HEADER = struct.Struct("<7i")
 LATER_VERSION_MAGIC = 0x616B3432
-LARGEST = dict(dim=1 << 17, hidden=1 << 19, layers=1 << 10, heads=1 << 12, kv_heads=1 << 12,
+LARGEST_SIZES = dict(dim=1 << 17, hidden=1 << 19, layers=1 << 10, heads=1 << 12, kv_heads=1 << 12,
                vocab=1 << 20, context=1 << 20)
 STACKED = ("attention_norm", "wq", "wk", "wv", "wo", "mlp_norm", "w_gate", "w_down", "w_up")
 
@@ -41,7 +42,7 @@ def _config(path: Path, header: bytes) -> ModelConfig:
                             "--version 0")
     sizes = dict(dim=dim, hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads,
                  vocab=abs(vocab), context=context)
-    if any(not 1 <= sizes[name] <= LARGEST[name] for name in sizes):
+    if any(not 1 <= sizes[name] <= LARGEST_SIZES[name] for name in sizes):
         raise foreign
     if dim % heads or (dim // heads) % 2 or heads % kv_heads:
         raise foreign

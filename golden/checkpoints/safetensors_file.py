@@ -1,9 +1,9 @@
 """Safetensors files, one tensor at a time: read by memory map, written as a stream.
 
-The file is a little-endian uint64 (bytes of the header), the header (JSON: for each tensor its
-dtype, shape and the range of its bytes behind the header), the tensors without gaps. Read here
-rather than by its library so that bfloat16 needs no PyTorch, a model is never whole in memory, and
-a bad file is one clear line. Source: huggingface/safetensors, README.
+The file is a little-endian uint64 (the header's length in bytes), the header (JSON: for each tensor
+its dtype, its shape and the range of its bytes behind the header), and the tensors without gaps.
+We read it ourselves, so that bfloat16 needs no PyTorch, a model is never whole in memory, and a bad
+file gives one clear line. Source: huggingface/safetensors, README.
 """
 
 import json
@@ -42,8 +42,8 @@ class Tensor:
 class SafetensorsFile:
     """An open safetensors file: `tensors` by name, checked; their values are read when asked for.
 
-    The file stays open, so what was read later is of the same file even where another one has
-    taken its name meanwhile.
+    The file stays open: later reads are of the same file, even if another one has taken its name
+    meanwhile.
 
     Raises:
         SpikeletError: one line for a file that is empty, truncated, oversized, damaged or no

@@ -1,23 +1,24 @@
 """What a token costs: accumulates, bytes and energy of spikes, against int8 multiply-accumulates.
 
-Counts are exact: every code that the integer model fires on a text is looked up in a table of
-spikes for each schedule. Energies are those of 45 nm operations at 0.9 V in picojoules, from M.
-Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
+Counts are exact: every code that the integer model fires on a text is looked up in each schedule's
+table of spikes. Energies are those of operations at 45 nm and 0.9 V in picojoules, from
+M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
 
-Accumulators count as 32 bits, potentials as 16. What is left out, in spikes and baseline alike:
-control, wires, registers, shifters, the activations' own memory, coding a vector to 8 bits, and
-what happens once a vector (1/rms, 1/sum).
+Accumulators count as 32 bits, potentials as 16. For spikes and baseline alike these are left out:
+control, wires, registers, shifters, the memory of activations, quantising a vector to 8 bits, and
+what is computed once for a vector (1/rms, 1/sum).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from golden.checkpoints.config import Attention, ModelConfig
+from golden.decoder import population_of
 from golden.device.memories import spike_response
-from golden.spiking_model.arithmetic import SPIKES_OF_CODE, Tensor
-from golden.spiking_model.in_time import population_of
+from golden.spiking_model.arithmetic import SPIKES_OF_CODE
 from golden.spiking_model.model import SpikingModel
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import Population, phase_schedule
@@ -26,7 +27,7 @@ ADD16, ADD32 = 0.05, 0.1          # pJ: integer additions
 MULTIPLY8 = 0.2                   # pJ: an 8 x 8 bit multiplication
 SRAM_BYTE = 10 / 8                # pJ: 64 bits out of 8 KB
 DRAM_BYTE = (1300 / 8, 2600 / 8)  # pJ: 64 bits, low and high
-BASELINE, UNARY, SIGNED, TRAINED = "int8 MAC", "unary", "signed", "trained"
+BASELINE, UNARY, SIGNED, AS_TRAINED = "int8 MAC", "unary", "signed", "trained"
 
 SQUARED = ("qkv", "gate", "logits")  # RMSNorm gathers its squares as these fire
 
@@ -43,12 +44,12 @@ class Counted:
 
 
 @dataclass
-class Fired:
+class OperatorCensus:
     """What was fired into one operator (`score`, `mixed`, or a projection)."""
 
     neurons: int = 0
     weights: int = 0     # one for each neuron and output: a multiply-accumulate of the baseline
-    neuron_tiles: int = 0  # neurons, once for every tile of `lanes` outputs that they fire into
+    neuron_tiles: int = 0  # each neuron counts once for every tile of outputs that it fires into
     by: dict[str, Counted] = field(default_factory=dict)
 
 
@@ -62,15 +63,15 @@ class Census:
 
     def __init__(self, thresholds: Mapping[Population, Sequence[int]], lanes: int) -> None:
         self.lanes = lanes
-        self.fired: dict[str, Fired] = {}
+        self.fired: dict[str, OperatorCensus] = {}
         self._tables: dict[Population, dict[str, Tensor]] = {}
         for population in Population:
             tables = {UNARY: torch.arange(CODE.maximum + 1), SIGNED: SPIKES_OF_CODE}
             if thresholds:
-                tables[TRAINED] = SPIKES_OF_CODE
+                tables[AS_TRAINED] = SPIKES_OF_CODE
             if population in thresholds:
                 _, spikes = spike_response(phase_schedule(tuple(thresholds[population])))
-                tables[TRAINED] = torch.tensor(spikes[CODE.maximum:])
+                tables[AS_TRAINED] = torch.tensor(spikes[CODE.maximum:])
             self._tables[population] = tables
 
     @property
@@ -80,9 +81,9 @@ class Census:
 
     def __call__(self, name: str, codes: Tensor, outputs: int | Tensor,
                  neurons: int | None = None) -> None:
-        """Counts codes (..., n) fired into rows `outputs` wide (see spiking_model.model.Watch)."""
+        """Counts codes (..., n) fired into rows `outputs` wide (see spiking_model.loaded.Watch)."""
         operator = name.rpartition(".")[2]
-        fired = self.fired.setdefault(operator, Fired())
+        fired = self.fired.setdefault(operator, OperatorCensus())
         width = torch.as_tensor(outputs)
         tiles = (width + self.lanes - 1) // self.lanes
         each = torch.ones(codes.shape[:-1], dtype=torch.int64) * codes.shape[-1]
@@ -129,9 +130,9 @@ class Products:
 
 
 def products(c: ModelConfig, documents: Sequence[int]) -> list[Products]:
-    """Everything but the gathers that multiplies, for documents of these lengths.
+    """All products but those of the gathers, for documents of these lengths.
 
-    Gain and scale of every output; rotary embedding; gate x up; SiLU's and exp2's slopes.
+    Gain and scale of every output, rotary embedding, gate times up, the slopes of SiLU and exp2.
     """
     positions, pairs = sum(documents), sum(n * (n + 1) // 2 for n in documents)
     rows = c.attention_dim + 2 * c.kv_dim + 2 * c.dim + 2 * c.hidden + c.attention_dim
@@ -144,7 +145,8 @@ def products(c: ModelConfig, documents: Sequence[int]) -> list[Products]:
 
 
 def additions(c: ModelConfig, documents: Sequence[int]) -> int:
-    """Additions that no product holds: residuals, biases, rotations, table lines, softmax's sum."""
+    """Additions that belong to no product: residuals, biases, rotary embedding, tables, softmax's
+    sum."""
     positions, pairs = sum(documents), sum(n * (n + 1) // 2 for n in documents)
     layer = 2 * c.dim + c.attention_dim + c.kv_dim + c.hidden
     layer += c.attention_dim + 2 * c.kv_dim if c.qkv_bias else 0
@@ -154,10 +156,10 @@ def additions(c: ModelConfig, documents: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """One way to run a token, on average. Energies in nJ.
+    """What a token costs on average in one way to run it. Energies are in nJ.
 
-    `held`: a row is read once and kept for all spikes of its neuron, not at all for a silent one.
-    `built`: as the device does, every spike reads its row again.
+    `held` assumes that a row is read once and kept for all spikes of its neuron, and that a silent
+    neuron's row is not read. `built` is what the device does: every spike reads its row again.
     """
 
     name: str

@@ -61,10 +61,10 @@ def _surprise(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def bits_per_character(forward: Forward, text: str, tokenizer: Tokenizer, context: int) -> float:
     """Bits that all tokens of all documents take, over the number of characters.
 
-    Comparable between tokenizers. A document of more than `context` tokens goes through windows
-    that overlap by half: every token is predicted once, by the window that shows most before it.
-    Without a begin token the first token of a document is not predicted, and its characters are
-    not counted.
+    Unlike perplexity, models with different tokenizers can be compared by it. A document of more
+    than `context` tokens goes through windows that overlap by half; every token is predicted once,
+    by the window that shows most of what is before it. Without a begin token the first token of a
+    document is not predicted, and its characters are not counted.
 
     Raises:
         SpikeletError: a text in which no token follows another.

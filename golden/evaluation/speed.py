@@ -35,7 +35,7 @@ def fastest(actions: Sequence[Callable[[], object]], rounds: int) -> list[float]
 
 
 @torch.inference_mode()
-def measure(checkpoint: Checkpoint, tokens: int, rounds: int) -> list[float]:
+def fastest_of(checkpoint: Checkpoint, tokens: int, rounds: int) -> list[float]:
     """Seconds of the float model, of the integer model, and of it with its spikes counted."""
     reference, spiking = FloatModel(checkpoint), SpikingModel(quantise(checkpoint))
     ids = torch.arange(tokens) * 7 % checkpoint.config.vocab
@@ -64,7 +64,7 @@ def main() -> None:
              or [("shipped shape, random", random_checkpoint(SHIPPED_SHAPE, 1))])
     for name, checkpoint in named:
         tokens = min(arguments.tokens, checkpoint.config.context)
-        real, integers, counted = measure(checkpoint, tokens, arguments.rounds)
+        real, integers, counted = fastest_of(checkpoint, tokens, arguments.rounds)
         print(f"{name}, {tokens} tokens: float {real * 1e3:.1f} ms, integers "
               f"{integers * 1e3:.1f} ms: {integers / real:.2f} times; with spikes counted "
               f"{counted * 1e3:.1f} ms: {counted / real:.2f} times")

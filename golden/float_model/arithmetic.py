@@ -10,23 +10,28 @@ from torch import nn
 from torch.nn import functional as F
 
 from golden.checkpoints.config import Attention, ModelConfig
-from golden.decoder import MAPS, full_name
+from golden.decoder import MAPS, Record, full_name
 
-Record = dict[str, torch.Tensor]
-Turn = tuple[torch.Tensor, torch.Tensor]  # cosine and sine of the positions' angles
+Rotation = tuple[torch.Tensor, torch.Tensor]  # cosine and sine of the positions' angles
 # What a matrix gives, by its name in a record; into the residual stream, what it adds and the sum.
 RECORDED = {"wq": "q", "wk": "k", "wv": "v", "wo": ("attention_out", "attended"),
             "w_gate": "gate", "w_up": "up", "w_down": ("down", "residual"), "head": "logits"}
 
 
 def rotate(z: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding of (..., T, hd): neighbours (2i, 2i+1) turn by the angle of pair i."""
+    """Rotary embedding of (..., T, hd): neighbours (2i, 2i+1) rotate by the angle of pair i.
+
+    cosine and sine are (T, hd/2), or what broadcasts to (..., T, hd/2).
+    """
     a, b = z[..., 0::2], z[..., 1::2]                                    # (..., T, hd/2)
     return torch.stack([a * cosine - b * sine, a * sine + b * cosine], -1).flatten(-2)
 
 
 def rotate_halves(z: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding of (..., T, hd): elements i and i + hd/2 turn by the angle of pair i."""
+    """Rotary embedding of (..., T, hd): elements i and i + hd/2 rotate by the angle of pair i.
+
+    cosine and sine are as in `rotate`.
+    """
     a, b = z.chunk(2, -1)
     return torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1)
 
@@ -107,8 +112,8 @@ class FloatArithmetic:
     Args:
         layers: by number, those that are run; each has its modules under the names of the
             checkpoint's weights (`attention_norm`, `wq`, ...).
-        turn: of the positions given.
-        pairs: the rotary embedding, by neighbours or by halves of a head.
+        rotation: of the positions given.
+        pairs: the rotary embedding: `rotate`, or `rotate_halves` for Hugging Face's order.
         ends: has `embedding`, `final_norm` and `head`, where whole models are decoded.
         visible: which positions each query sees, as `mix` takes them.
         cache: gets the new keys and values, and gives those of earlier positions, too.
@@ -116,11 +121,11 @@ class FloatArithmetic:
     """
 
     def __init__(self, config: ModelConfig, layers: Mapping[int, nn.Module] | nn.ModuleList,
-                 turn: Turn, pairs: Callable[..., torch.Tensor] = rotate,
+                 rotation: Rotation, pairs: Callable[..., torch.Tensor] = rotate,
                  ends: nn.Module | None = None, visible: torch.Tensor | None = None,
                  cache: Cache | None = None, record: Record | None = None) -> None:
         self.config, self.layers, self.ends = config, layers, ends
-        self.turn, self.pairs, self.visible = turn, pairs, visible
+        self.rotation, self.pairs, self.visible = rotation, pairs, visible
         self.cache, self.record = cache, record
 
     def _keep(self, n: int | None, name: str, vector: torch.Tensor) -> torch.Tensor:
@@ -144,8 +149,8 @@ class FloatArithmetic:
         """q (B, T, H hd), k and v (B, T, K hd) -> (B, T, H hd)."""
         B, T, _ = qkv[0].shape
         q, k, v = (z.view(B, T, -1, self.config.head_dim).transpose(1, 2) for z in qkv)
-        q = self._keep(n, "q_rotated", self.pairs(q, *self.turn))        # (B, H, T, hd)
-        k = self._keep(n, "k_rotated", self.pairs(k, *self.turn))        # (B, K, T, hd)
+        q = self._keep(n, "q_rotated", self.pairs(q, *self.rotation))        # (B, H, T, hd)
+        k = self._keep(n, "k_rotated", self.pairs(k, *self.rotation))        # (B, K, T, hd)
         if self.cache is not None:
             k, v = self.cache.update(k, v, n)                            # (B, K, P, hd)
         mixed = mix(q, k, v, self.config.attention, self.visible)        # (B, H, T, hd)

@@ -34,9 +34,9 @@ from isa.schedule import Population
 # 5.24 on, `past_key_values` before.
 CACHE = ("cache" if "cache" in {field.name for field in dataclasses.fields(CausalLMOutputWithPast)}
          else "past_key_values")
-# What `generate` and Trainer may hand to `forward` that it has no use for.
+# Arguments that `generate` and Trainer may hand to `forward`, which has no use for them.
 IGNORED = {"cache_position"}   # of older versions: the cache knows how long it is
-# What they hand over where a model computes it; BrainGPT does not, and takes None or False.
+# Features of other models: BrainGPT does not have them, and takes None or False only.
 WITHOUT = {"inputs_embeds", "token_type_ids", "output_attentions", "output_hidden_states"}
 
 

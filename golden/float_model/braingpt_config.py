@@ -11,19 +11,19 @@ from transformers import PreTrainedConfig
 from golden.checkpoints.config import Attention, ModelConfig
 from isa.errors import SpikeletError
 
-# What the library itself reads and writes; none of it changes the model.
+# Keys that the library itself reads and writes; none of them changes the model.
 LIBRARY = {"architectures", "attn_implementation", "auto_map", "dtype", "experts_implementation",
            "id2label", "label2id", "name_or_path", "num_labels", "problem_type", "return_dict",
            "torch_dtype", "transformers_version"}
 # Features that config.json files name and BrainGPT does not have: the value that means "without".
-WITHOUT: dict[str, Any] = {
+FIXED_KEYS: dict[str, Any] = {
     "model_type": "braingpt", "attention_dropout": 0.0, "chunk_size_feed_forward": 0,
     "is_encoder_decoder": False, "mlp_bias": False, "output_attentions": False,
     "output_hidden_states": False, "partial_rotary_factor": 1.0, "pretraining_tp": 1,
     "use_mrope": False}
-# Without effect, whatever they say, and not kept: a cache of the library would take a
-# `sliding_window` for one that is used.
-IGNORED = {
+# Keys without effect, whatever they say. They are not kept, because the library's cache would take
+# a `sliding_window` for one that is in use.
+IGNORED_KEYS = {
     "max_window_layers", "sliding_window",   # of a sliding window, and `use_sliding_window` is off
     "_commit_hash", "_name_or_path",         # where the file came from
     # Of the training of released checkpoints.
@@ -80,11 +80,11 @@ class BrainGPTConfig(PreTrainedConfig):
             raise _refused("a sliding window (use_sliding_window, layer_types)")
         if values.pop("quantization_config", None):
             raise _refused("quantised weights (quantization_config)")
-        for key, without in WITHOUT.items():
+        for key, without in FIXED_KEYS.items():
             value = values.pop(key, None)
             if value is not None and value != without:
                 raise _refused(f"{key} {value!r} (not {without!r})")
-        kept = {key: value for key, value in values.items() if key not in IGNORED}
+        kept = {key: value for key, value in values.items() if key not in IGNORED_KEYS}
         unknown = sorted(kept.keys() - LIBRARY)
         if unknown:
             raise SpikeletError(f"config.json holds {', '.join(unknown)}, which BrainGPT does not "

@@ -12,7 +12,7 @@ from torch import nn
 
 from golden.checkpoints.config import ModelConfig
 from golden.decoder import decoder_layer
-from golden.float_model.arithmetic import Cache, FloatArithmetic, Turn, rotate_halves
+from golden.float_model.arithmetic import Cache, FloatArithmetic, Rotation, rotate_halves
 from golden.float_model.model import RMSNorm
 
 
@@ -75,10 +75,10 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(c.dim, c.norm_epsilon)
         self.mlp = GatedMLP(c)
 
-    def forward(self, x: torch.Tensor, turn: Turn, visible: torch.Tensor | None,
+    def forward(self, x: torch.Tensor, rotation: Rotation, visible: torch.Tensor | None,
                 cache: Cache | None) -> torch.Tensor:
         """The residual stream (B, T, dim) after this layer."""
-        arithmetic = FloatArithmetic(self.shape, {self.n: self}, turn, rotate_halves,
+        arithmetic = FloatArithmetic(self.shape, {self.n: self}, rotation, rotate_halves,
                                      visible=visible, cache=cache)
         return decoder_layer(arithmetic, x, self.n)
 
@@ -98,7 +98,7 @@ class Decoder(nn.Module):
         c, x = self.shape, self.embed_tokens(ids)                        # (B, T, dim)
         pair = torch.arange(0, c.head_dim, 2, dtype=torch.float64, device=ids.device) / c.head_dim
         angle = positions[:, None, :, None] / c.rope_theta ** pair       # (B, 1, T, hd/2)
-        turn = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        rotation = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
         for layer in self.layers:
-            x = layer(x, turn, visible, cache)
+            x = layer(x, rotation, visible, cache)
         return self.norm(x)

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.checkpoints.config import ModelConfig
-from golden.decoder import decode
-from golden.float_model.arithmetic import FloatArithmetic, KeyValueCache, Record
+from golden.decoder import Record, decode
+from golden.float_model.arithmetic import FloatArithmetic, KeyValueCache
 from isa.errors import SpikeletError
 
 BIASES = {"bq": "wq", "bk": "wk", "bv": "wv"}
@@ -26,7 +26,9 @@ class RMSNorm(nn.Module):
 
 
 class FloatLayer(nn.Module):
-    """A layer's modules under the names of the checkpoint's weights; `FloatArithmetic` runs them.
+    """The modules of a layer under the names of the checkpoint's weights.
+
+    It has no `forward`: golden/decoder.py runs layers, with `FloatArithmetic`.
     """
 
     def __init__(self, c: ModelConfig) -> None:

@@ -1,23 +1,23 @@
 """The float model layer by layer, for checkpoints too large to be whole in memory.
 
-Hidden states stay, weights come and go; the head is taken some rows at a time. What a walk measures
-is what the whole model would give.
+A walk takes all documents through one layer before it reads the next: it keeps the hidden states
+and never more than one layer's weights. The head is multiplied some rows at a time. It measures
+what the whole model would give.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
-from golden.decoder import decoder_layer
+from golden.decoder import Record, decoder_layer
 from golden.evaluation.perplexity import Perplexity
-from golden.float_model.arithmetic import FloatArithmetic, Record
+from golden.float_model.arithmetic import FloatArithmetic
 from golden.float_model.model import FloatLayer, rotation_table, state_name
+from golden.progress import Tell, unheard
 
-Tell = Callable[[float, str], None]
 Documents = list[list[int]]
 HEAD_ROWS = 1 << 13  # rows of the head that are multiplied at a time
 SMALL = 1 << 25  # parameters of a model whose layers are kept
@@ -27,8 +27,8 @@ SMALL = 1 << 25  # parameters of a model whose layers are kept
 class FloatWalk:
     """What the float model made of the documents.
 
-    attended, residual: the residual stream after attention and after the MLP, by layer and
-    document (T, dim). largest, where: the largest magnitude of any vector or bias, and its name.
+    attended, residual: the residual stream after attention and after the MLP, (T, dim) by layer and
+    document. largest, where: the absolute maximum of all vectors and biases, and whose it is.
     """
 
     attended: list[list[torch.Tensor]] = field(default_factory=list)
@@ -38,16 +38,16 @@ class FloatWalk:
     where: str = "embedding"
 
     def see(self, name: str, vector: torch.Tensor) -> None:
-        """Notes a vector's largest magnitude; one that is no number stays."""
+        """Takes a vector's absolute maximum into account. Once it is not a number, it stays so."""
         peak = float(vector.abs().max())
         if not peak <= self.largest and not math.isnan(self.largest):
             self.largest, self.where = peak, name
 
 
 class FloatLayers:
-    """The float model's parts, each made of its weights when it is needed.
+    """The float model's parts, each read when it is needed.
 
-    `kept`: the model is small, and layers that were made once stay.
+    `kept` says that the model is small, so that layers stay once they are read.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -59,7 +59,7 @@ class FloatLayers:
         """Layer n."""
         if n in self._layers:
             return self._layers[n]
-        with torch.device("meta"):  # without numbers that are replaced at once
+        with torch.device("meta"):  # no memory for numbers that are replaced at once
             layer = FloatLayer(self.config)
         prefix = f"layers.{n}."
         layer.load_state_dict({
@@ -70,7 +70,7 @@ class FloatLayers:
             self._layers[n] = layer
         return layer
 
-    def normed(self, x: torch.Tensor) -> torch.Tensor:
+    def last_norm(self, x: torch.Tensor) -> torch.Tensor:
         """x after the last RMSNorm."""
         return torch.nn.functional.rms_norm(x, x.shape[-1:], self._tensor("final_norm"),
                                             self.config.norm_epsilon)
@@ -120,7 +120,7 @@ class NextTokens:
 
 @torch.inference_mode()
 def walk_float(checkpoint: Checkpoint, documents: Documents,
-               tell: Tell = lambda fraction, stage: None) -> FloatWalk:
+               tell: Tell = unheard) -> FloatWalk:
     """Runs the float model over documents (lists of ids, each at most the context long)."""
     c, layers, walk = checkpoint.config, FloatLayers(checkpoint), FloatWalk()
     for name in checkpoint.config.weight_shapes():
@@ -151,7 +151,7 @@ def walk_float(checkpoint: Checkpoint, documents: Documents,
     tell(c.layers / (c.layers + 1), "head")
     probability, head = NextTokens(documents), layers.head()
     for i, x in enumerate(states):
-        h = layers.normed(x[0])
+        h = layers.last_norm(x[0])
         for first in range(0, c.vocab, HEAD_ROWS):
             logits = h @ head[first:first + HEAD_ROWS].T
             walk.see("logits", logits)

@@ -22,7 +22,7 @@ from isa.formats import (
 )
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "functions.md"
-VECTORS = "vectors/braintransformers.npz"
+RELEASED_VECTORS = "vectors/braintransformers.npz"
 POINTS = 10_001          # in which fits on real numbers are compared with their function
 PIECES, STEPS = 64, 4    # of the paper's approximators: 256 steps in all
 RELEASED_STEPS = 90      # of the released SiLU: 3 neurons of 10 steps, 3 of 20
@@ -66,8 +66,8 @@ class Row:
     relative: float | None = None
 
 
-def functions() -> list[Approximated]:
-    """The six, on the paper's partitions; domains of which the paper says nothing are ours."""
+def approximated() -> list[Approximated]:
+    """The paper's six functions on its partitions; where it names no domain, the domain is ours."""
     apart = logarithmic(0.25, 4, PIECES)
     even = ("uniform", uniform(0.25, 4, PIECES))
     return [
@@ -123,7 +123,7 @@ def released(vectors: Path | None) -> Iterator[Row]:
 
 
 def hardware() -> Iterator[Row]:
-    """The integer tables of an image, over every argument that they can tell apart."""
+    """The integer tables of an image, over every argument for which they differ."""
     tables = units.default_tables()
     t = np.arange(EXP2_CLAMP + 1)
     value = units.exp2_negative(t, tables) / 2**EXP2_FRACTION
@@ -148,7 +148,7 @@ def hardware() -> Iterator[Row]:
 def shared_vectors() -> Path | None:
     """The released operators' outputs, where the folder of reference files has them."""
     folder = Path(os.environ.get("SPIKELET_SHARED", PATH.parents[2] / "shared"))
-    return folder / VECTORS if (folder / VECTORS).exists() else None
+    return folder / RELEASED_VECTORS if (folder / RELEASED_VECTORS).exists() else None
 
 
 def table(vectors: Path | None) -> str:
@@ -156,7 +156,7 @@ def table(vectors: Path | None) -> str:
 
     `vectors`: outputs of the released operators; None takes the figures that the docs cite.
     """
-    everything = [*(row for a in functions() for row in fitted(a)), *released(vectors),
+    everything = [*(row for a in approximated() for row in fitted(a)), *released(vectors),
                   *hardware()]
 
     def cells(r: Row) -> list[object]:

@@ -1,8 +1,8 @@
 """Staircase function neurons (the paper's CustomNeuron) and optimal fits of them.
 
-A neuron of T steps integrates its constant input, V(t) = (t + 1) x, is never reset, and adds the
-amplitude of every step in which V(t) reaches that step's threshold. So step t is a step of the
-function at x = threshold(t) / (t + 1), and T steps make T levels: the first one is always taken.
+A neuron of T steps integrates its constant input, V(t) = (t + 1) x, and is never reset. It adds the
+amplitude of every step t whose threshold V(t) reaches. So its output is a staircase in x, which
+rises at x = threshold(t) / (t + 1). T steps make T levels, because the first one is always taken.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import numpy as np
 from golden.function_fits.partitions import subdivide
 
 Function = Callable[[np.ndarray], np.ndarray]
-Measure = Literal["largest", "squared"]
+LeastError = Literal["largest", "squared"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FunctionNeurons:
         return total
 
 
-def fit(function: Function, edges: np.ndarray, steps: int, least: Measure = "largest",
+def fit(function: Function, edges: np.ndarray, steps: int, least: LeastError = "largest",
         cells: int = 64) -> FunctionNeurons:
     """A neuron of `steps` steps in each piece, the best there is.
 
@@ -76,7 +76,7 @@ def train(function: Function, edges: np.ndarray, steps: int, cells: int = 16) ->
 
 
 def _neurons(function: Function, edges: np.ndarray, cuts: np.ndarray, steps: int,
-             least: Measure) -> FunctionNeurons:
+             least: LeastError) -> FunctionNeurons:
     """Optimal steps on the cell edges `cuts` (N, cells + 1) of each piece."""
     if cuts.shape[1] <= steps:
         raise ValueError(f"{cuts.shape[1] - 1} cells are too few for {steps} steps")

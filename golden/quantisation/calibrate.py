@@ -12,15 +12,15 @@ from golden.checkpoints.checkpoint import Checkpoint
 from golden.decoder import decoder_layer
 from golden.float_model.arithmetic import FloatArithmetic, KeyValueCache
 from golden.float_model.walk import FloatLayers, FloatWalk, walk_float
+from golden.progress import Tell, unheard
 from golden.quantisation.quantise import DEFAULT_FRACTION, QuantisedModel, quantise
 from golden.quantisation.walk import IntegerWalk, Saturated, Sink, walk_integer
 from isa.errors import SpikeletError
 from isa.formats import VECTOR
 
 LEAST_FRACTION = 4
-MARGIN_BITS = 2  # other text may reach this many times 2 further than the text of calibration
+MARGIN_BITS = 2  # head room, in bits, for text that reaches further than the calibration text
 
-Tell = Callable[[float, str], None]
 OpenSink = Callable[[int], AbstractContextManager[Sink | None]]
 
 
@@ -40,12 +40,12 @@ def calibration_text() -> str:
 
 @torch.inference_mode()
 def sample_documents(checkpoint: Checkpoint, count: int | None = None, length: int | None = None,
-                     seed: int = 0, begin: int | None = None, tell: Tell | None = None
+                     seed: int = 0, begin: int | None = None, tell: Tell = unheard
                      ) -> list[list[int]]:
     """Text that the model itself tells, as token ids: calibration without a corpus.
 
-    It tells from the token `begin` on; where a model has none, from any tokens. By default 4
-    documents of 48 tokens; 12 of 16 where the layers have to be read again for every token.
+    It begins with the token `begin`, or with random tokens where a model has none. By default it
+    tells 4 documents of 48 tokens; 12 of 16 where layers have to be read again for every token.
 
     Raises:
         SpikeletError: activations that float32 does not hold.
@@ -63,8 +63,7 @@ def sample_documents(checkpoint: Checkpoint, count: int | None = None, length: i
     embedding = layers.embedding()
     head = embedding if c.tied else layers.head()
     for p in range(length - 1):
-        if tell is not None:
-            tell(p / length, f"sampling {p + 1}/{length}")
+        tell(p / length, f"sampling {p + 1}/{length}")
         x = embedding[ids[:, -1:]]                                       # (count, 1, dim)
         for n in range(c.layers):
             arithmetic = FloatArithmetic(c, {n: layers.layer(n)},
@@ -72,7 +71,7 @@ def sample_documents(checkpoint: Checkpoint, count: int | None = None, length: i
             x = decoder_layer(arithmetic, x, n)
             del arithmetic  # and its layer, before the next one is made
         cache.length += 1
-        logits = layers.normed(x[:, 0]) @ head.T                         # (count, vocab)
+        logits = layers.last_norm(x[:, 0]) @ head.T                         # (count, vocab)
         probability = torch.softmax(logits.to(torch.float64), -1)
         if not torch.isfinite(probability).all():
             raise SpikeletError("the checkpoint's float activations overflow: use another one")
@@ -97,7 +96,7 @@ def calibrate(checkpoint: Checkpoint, documents: list[list[int]], margin_bits: i
     Raises:
         SpikeletError: activations too large for 24-bit vectors.
     """
-    tell = tell or (lambda fraction, stage: None)
+    tell = tell or unheard
     floats = walk_float(checkpoint, documents, lambda done, stage: tell(done / 3, f"float {stage}"))
     where, fraction = floats.where, DEFAULT_FRACTION
     if not math.isfinite(floats.largest):

@@ -1,4 +1,4 @@
-"""The quantised model's evaluation: every step of the spiking model, carried in float64.
+"""The quantised network's evaluation: every step of the device, carried in float64.
 
 Integers of at most 53 bits are exact in float64, and so are their products with powers of two: a
 shift is a product, a rounded shift is floor(product + 1/2). Nothing here is shared with
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from golden.checkpoints.config import Attention
 from golden.decoder import LAYER_MAPS, MAPS, full_name
-from golden.quantisation.quantise import QuantisedModel, Synapses
+from golden.quantisation.quantise import QuantisedModel
+from golden.quantisation.synapses import Synapses
 from golden.units.attention import MAXIMUM_ALIGNMENT
 from golden.units.functions import SILU_LIMIT, Tables
 from golden.units.neuron import sums_and_counts

@@ -1,9 +1,9 @@
 """What arrives of a spike code under raised thresholds, and how that changes with the thresholds.
 
 A neuron's spikes depend on its code alone, so everything is a table over the 255 codes: the sum of
-its weighted spikes, their number, and the slopes of both with respect to each threshold. A slope is
-the exact difference over a window around the threshold (a rectangular surrogate gradient that sees
-what later phases make good again).
+its weighted spikes, their number, and the slope of both by each threshold. A slope is the exact
+difference over a window around the threshold: a rectangular surrogate gradient, which takes into
+account what later phases make good again.
 
 The threshold of phase k is theta_base + alpha * 2**k, the paper's theta_base + alpha * t with the
 spike's amplitude in place of time; 1/2 and 2/3 are the non-adjacent form, in which all arrives.
@@ -51,8 +51,9 @@ def fit_parameters(thresholds: Sequence[int]) -> tuple[float, float]:
 class Slopes:
     """Tables of one population's integer thresholds, as float32 tensors.
 
-    total, count (255,); their slopes by threshold (8, 255); count's slope by code (255,); the
-    magnitude of what stays in the membrane (255,) and its slope by threshold (8, 255).
+    total, count (255,): sum and number of a code's spikes. total_by_theta, count_by_theta (8, 255):
+    their slopes by each threshold; count_by_code (255,): that of count by the code. left (255,),
+    left_by_theta (8, 255): the magnitude of what stays in the membrane, and its slopes.
     """
 
     def __init__(self, theta: tuple[int, ...], device: torch.device) -> None:
@@ -82,7 +83,8 @@ class Slopes:
 
 
 class _Fire(torch.autograd.Function):
-    """Table look-ups forward; straight-through to x and table slopes to the thresholds backward."""
+    """Forward, looks up what arrives. Backward, the gradient passes straight through to x, and
+    reaches the thresholds by the tables' slopes."""
 
     @staticmethod
     def forward(ctx, x, theta, index, slopes):
@@ -109,7 +111,7 @@ class Fired:
 
 
 class FiredCodes(Fired):
-    """One firing with its share of each code, from which more follows."""
+    """One firing with the share of each code (255,), from which potentials and times follow."""
 
     def __init__(self, population: Population, theta: Tensor, slopes: Slopes, share: Tensor,
                  spikes: Tensor) -> None:
@@ -149,7 +151,7 @@ class Responses(nn.Module):
         self.index = {p: i for i, p in enumerate(populations)}
         self.base = nn.Parameter(torch.tensor([base for base, _ in pairs]))
         self.alpha = nn.Parameter(torch.tensor([alpha for _, alpha in pairs]))
-        # What two numbers cannot say of thresholds that were rounded, or trained elsewhere.
+        # The thresholds less the line through them: they were rounded, or trained elsewhere.
         rest = torch.zeros(len(populations), CODE_PHASES)
         for i, p in enumerate(populations):
             if p in thresholds:
@@ -161,13 +163,16 @@ class Responses(nn.Module):
 
     @torch.no_grad()
     def hold(self) -> None:
-        """Looks up thresholds as they are now. Until the next call `fire` takes these, in
-        operations that a compiler can fuse; gradients are the same."""
+        """Makes the tables of the thresholds as they are now, for `fire` until the next call.
+
+        With held tables `fire` consists of operations that torch.compile can fuse; its results and
+        gradients are the same.
+        """
         amplitude = torch.tensor([2.0**k for k in AMPLITUDES], device=self.base.device)
         found = []
         for population, integers in self.integers().items():
             s = self._tables(integers)
-            free = self.theta(population) > self._least()  # else base and alpha do not move it
+            free = self.theta(population) > self._least()  # the others do not follow base and alpha
             by_base = [slopes[free].sum(0) for slopes in (s.total_by_theta, s.count_by_theta)]
             by_alpha = [amplitude[free] @ slopes[free]
                         for slopes in (s.total_by_theta, s.count_by_theta)]

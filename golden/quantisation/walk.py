@@ -1,7 +1,7 @@
 """The integer model layer by layer: quantised, run beside the float model, and handed on.
 
-Hidden states stay, integers come and go; the head is taken some rows at a time. What a walk
-measures is what the whole model would give.
+As golden/float_model/walk.py does, a walk takes all documents through one layer before the next one
+is quantised, and keeps the hidden states only. It measures what the whole model would give.
 """
 
 import math
@@ -12,23 +12,24 @@ import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.evaluation.perplexity import Perplexity
-from golden.float_model.walk import HEAD_ROWS, Documents, FloatWalk, NextTokens, Tell
+from golden.float_model.walk import HEAD_ROWS, Documents, FloatWalk, NextTokens
+from golden.progress import Tell, unheard
 from golden.quantisation.quantise import (
     Layer,
-    Synapses,
     outline,
     quantise_embedding,
     quantise_head,
     quantise_layer,
 )
+from golden.quantisation.synapses import Synapses
 from golden.spiking_model.model import SpikingModel
 
-# The vectors that saturate where they are too large; codes and probabilities cannot be.
+# The vectors that saturate when they are too large. Codes and probabilities never are.
 VECTORS = ("qkv", "rotated", "score", "mixed", "attended", "gate", "up", "silu", "product", "down")
 
 
 class Sink(Protocol):
-    """Who takes the integers of each part of a model once it has gone through."""
+    """Takes the integers of each part of a model once all documents have gone through it."""
 
     def embedding(self, synapses: Synapses) -> None: ...
     def layer(self, n: int, layer: Layer) -> None: ...
@@ -48,7 +49,7 @@ class IntegerWalk:
     """What the integer model made of the documents.
 
     errors: by layer, ||integer - float|| / ||float|| of the residual stream after attention and
-    after the MLP. peaks: by vector name, the largest magnitude, an integer.
+    after the MLP. peaks: by vector name, the absolute maximum, an integer.
     """
 
     errors: list[tuple[float, float]] = field(default_factory=list)
@@ -58,7 +59,7 @@ class IntegerWalk:
 
 @torch.inference_mode()
 def walk_integer(checkpoint: Checkpoint, fraction: int, documents: Documents, floats: FloatWalk,
-                 sink: Sink | None = None, tell: Tell = lambda fraction, stage: None
+                 sink: Sink | None = None, tell: Tell = unheard
                  ) -> IntegerWalk:
     """Quantises a checkpoint and runs it over the documents.
 

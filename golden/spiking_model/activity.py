@@ -1,4 +1,7 @@
-"""What neurons did: histograms of the codes that were fired, and the counts that follow from them.
+"""What the spiking model's neurons did: spikes, synaptic operations and saturations by operator.
+
+How often a neuron spikes depends on its code alone. So a run keeps a histogram of the codes that
+each operator fired, and every count follows from it when somebody asks.
 """
 
 from collections import Counter
@@ -6,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from golden.spiking_model.arithmetic import SPIKES_OF_CODE, Tensor
-from golden.spiking_model.in_time import population_of
+from golden.decoder import population_of
+from golden.spiking_model.arithmetic import SPIKES_OF_CODE
 from isa.formats import CODE
 from isa.schedule import Population
 
-OFFSET = CODE.maximum + 1  # code q is counted at q + 128
-MOST_WAITING = 1 << 24  # codes that are kept, a byte each, before they are counted
+OFFSET = CODE.maximum + 1  # the histogram's entry of code q is q + OFFSET
+MOST_WAITING = 1 << 24  # int8 codes that are kept at most before their histogram is taken
 SIZE = torch.arange(-OFFSET, OFFSET).abs()
 SPIKES = SPIKES_OF_CODE[SIZE.clamp(max=CODE.maximum)]
 
@@ -32,15 +36,20 @@ class Activity:
 
 
 @dataclass
-class Fired:
-    """What one operator's neurons fired, by code."""
+class CodeHistogram:
+    """The codes that one operator's neurons fired, and how many weights each of them reached."""
 
     neurons: int = 0
-    codes: Tensor | int = 0     # (256,), how many fired the code
-    weights: Tensor | int = 0   # (256,), weights of the rows that they reach
+    codes: Tensor | int = 0     # (256,): neurons that fired each code
+    weights: Tensor | int = 0   # (256,): weights in the rows of these neurons, all together
 
     def count(self, codes: Tensor, outputs: int | Tensor, neurons: int | None) -> None:
-        """Counts codes (..., n) fired into rows `outputs` wide; `neurons` of them, None: all."""
+        """Adds codes (..., n) that are fired into rows of `outputs` weights.
+
+        Args:
+            outputs: one number, or one for each of the leading axes.
+            neurons: how many of the codes are neurons and not padding; None: all.
+        """
         index = codes.flatten().to(torch.int16) + OFFSET
         seen = torch.bincount(index, minlength=2 * OFFSET)
         if isinstance(outputs, int):
@@ -52,7 +61,7 @@ class Fired:
         self.neurons += codes.numel() if neurons is None else neurons
 
     def activity(self, spikes_of: Tensor) -> Activity:
-        """The counts, of a schedule's spikes (256,) by code."""
+        """The counts under a schedule that fires `spikes_of` (256,) spikes for each code."""
         return Activity(self.neurons, int((self.codes * spikes_of).sum()),
                         int((self.codes * SIZE).sum()), int((self.weights * spikes_of).sum()))
 
@@ -61,27 +70,28 @@ class Fired:
 class Counters:
     """Counts by operator name (`layers.N.qkv`, ...), over all positions since the last reset.
 
-    Codes are counted when somebody asks, or when many wait.
+    Histograms are taken when somebody asks, or when many codes wait: a run whose counters nobody
+    reads does not pay for them.
     """
 
-    spikes_of: Mapping[Population, Tensor] = field(default_factory=dict)  # (256,); others: `SPIKES`
+    spikes_of: Mapping[Population, Tensor] = field(default_factory=dict)  # (256,); else SPIKES
     saturations: Counter[str] = field(default_factory=Counter)
-    fired: dict[str, Fired] = field(default_factory=dict)
+    fired: dict[str, CodeHistogram] = field(default_factory=dict)
     waiting: list[tuple[str, Tensor, int | Tensor, int | None]] = field(default_factory=list)
     size: int = 0  # codes that wait
 
     def add(self, name: str, codes: Tensor, outputs: int | Tensor, neurons: int | None = None
             ) -> None:
-        """Takes an operator's int8 codes, as `Fired.count` does."""
+        """Takes an operator's int8 codes; arguments are those of `CodeHistogram.count`."""
         self.waiting.append((name, codes, outputs, neurons))
         self.size += codes.numel()
         if self.size > MOST_WAITING:
             self.count()
 
     def count(self) -> None:
-        """Counts what waits."""
+        """Takes the histograms of all codes that wait."""
         for name, *what in self.waiting:
-            self.fired.setdefault(name, Fired()).count(*what)
+            self.fired.setdefault(name, CodeHistogram()).count(*what)
         self.waiting, self.size = [], 0
 
     @property
@@ -93,7 +103,7 @@ class Counters:
     def activity(self) -> dict[str, Activity]:
         """The activity of each operator."""
         self.count()
-        return {name: fired.activity(SPIKES if name == "embedding" else    # picked, not fired into
+        return {name: fired.activity(SPIKES if name == "embedding" else    # no population fires
                                      self.spikes_of.get(population_of(name), SPIKES))
                 for name, fired in self.fired.items()}
 

@@ -1,35 +1,39 @@
-"""PyTorch twins of golden/units, batched: every integer step for any number of positions at once.
+"""The integer steps of golden/units once more, in PyTorch, for any number of positions at once.
 
-Names, arguments and results are those of golden/units, except that exponents, mantissas and shifts
-are arrays that broadcast over leading axes instead of single numbers. Integers of at most 53 bits
-are exact in float64, and so are their products with powers of two: a shift is a product, a rounded
-shift is floor(product + 1/2). Arguments may be integer tensors; results are integers in float64.
+Functions have the names, arguments and results of golden/units. The difference is that exponents,
+mantissas and shifts are arrays that broadcast over leading axes instead of single numbers.
 
-Vectors are tensors. What is one number for each position or head is a NumPy array: that is little
-work, and NumPy's calls cost a third of PyTorch's.
+Integers are carried in floating point, because its products are fast. float64 holds every integer
+of at most 53 bits exactly, and so it holds their products with powers of two: a shift is a product,
+and a rounded shift is floor(product + 1/2). Arguments may be integer tensors, too.
+
+Vectors are tensors. What is one number for each position or head is a NumPy array: there is little
+of it, and a call of NumPy costs a third of one of PyTorch. A name that ends in an underscore
+overwrites its first argument, as in PyTorch.
 """
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from isa.formats import CODE, TRIGONOMETRIC_FRACTION, VECTOR
 
-Tensor = torch.Tensor
 Scalars = np.ndarray  # float64, a number for each position or head in an axis of size 1
 Shift = Scalars | Tensor | int
 
-# A tensor, because PyTorch takes longer to make one of a number than for many a step itself.
+# Made once, because making a tensor of a number takes longer than many of the steps themselves.
 HALF = {kind: torch.tensor(0.5, dtype=kind) for kind in (torch.float32, torch.float64)}
 ABOVE = 1 + 2.0**-23  # the least float32 above 1
 
-# Non-zero digits of the non-adjacent form of q: the bits in which 3 q and q differ.
+# Spikes of |code| 0..127 under exact thresholds: the non-zero digits of its non-adjacent form.
+# They are the bits in which 3 q and q differ.
 SPIKES_OF_CODE = torch.tensor([((3 * q) ^ q).bit_count() for q in range(CODE.maximum + 1)])
 
 
 def exact_type(bound: int) -> torch.dtype:
-    """The float type that holds every integer up to `bound`, a limit of all partial sums.
+    """The smaller float type that holds every integer up to `bound`, which limits all partial sums.
 
-    float32 is exact below 2^24 and float64 below 2^53, in any order of summation.
+    float32 is exact below 2^24 and float64 below 2^53, in whatever order a product adds.
 
     Raises:
         OverflowError: a bound that not even float64 holds.
@@ -59,7 +63,7 @@ def half_up_(value: Tensor) -> Tensor:
 def product_half_up_(value: Tensor, columns: Tensor) -> Tensor:
     """value (..., n) * columns (n or 1, n) rounded to integers in place, halves upwards.
 
-    One pass less than apart; a factor for each row is better multiplied in first.
+    This saves a pass over memory. A factor for each row is better multiplied in before.
     """
     return torch.addcmul(HALF[value.dtype], value, columns, out=value).floor_()
 
@@ -80,24 +84,26 @@ def saturate(value: Tensor, bits: int = VECTOR.bits) -> tuple[Tensor, int]:
 
 
 def code_exponent(values: Tensor) -> Scalars:
-    """Spike codes' exponent over the last axis (kept, of size 1), as the OR of magnitudes gives.
+    """Exponent of the spike codes of vectors (..., n), (..., 1).
 
-    The OR of magnitudes and the largest magnitude have the same bit length.
+    It comes from the peak. The hardware takes the OR of all magnitudes, whose bit length is the
+    same.
     """
     return exponent_of(values.abs().amax(-1, keepdim=True))
 
 
 def exponent_of(largest: Tensor) -> Scalars:
-    """Spike codes' exponent where the largest magnitude is known."""
+    """Exponent of the spike codes of vectors whose peak is known."""
     return np.frexp(largest.numpy())[1] - (CODE.bits - 1.0)
 
 
 def encode_(values: Tensor, exponent: Scalars) -> Tensor:
     """Spike codes round(v / 2**exponent), half away from zero, at most 127; int8.
 
-    Values have 24 bits, in float32, and are overwritten. `round_` takes ties to even; a little more
-    than the power keeps them off. In float32 that is one or two units in the last place, at most
-    2**-16, which moves nothing else where quotients are multiples of 2**-15.
+    Values have 24 bits, in float32, and are overwritten. `round_` takes ties to even, so the factor
+    is a little more than the power of two, which moves ties away from zero. In float32 it moves
+    a quotient by one or two units in the last place, at most 2**-16. That changes nothing else,
+    because quotients are multiples of 2**-15 there.
     """
     power = np.exp2(-exponent)
     if exponent.max() <= 15:
@@ -115,7 +121,10 @@ def code(values: Tensor) -> tuple[Tensor, Scalars]:
 
 
 def saturated_code(values: Tensor) -> tuple[Tensor, int, Tensor, Scalars]:
-    """(*saturate(values), *code of these): the exponent tells whether anything is to clip."""
+    """(values, how many were clipped, their codes, their exponents): `saturate`, then `code`.
+
+    The exponent tells whether there is anything to clip, which saves a pass in most cases.
+    """
     codes, exponent = code(values)
     if exponent.max() <= VECTOR.bits - CODE.bits:
         return values, 0, codes, exponent
@@ -130,7 +139,7 @@ def factor(mantissa: Scalars | int, shift: Scalars | int) -> Scalars:
 
 def post(y: Tensor, mantissa: Scalars | int, shift: Scalars, bias: Tensor | None = None,
          residual: Tensor | None = None) -> tuple[Tensor, int]:
-    """What in golden/units/post.py follows the gain: (vector, saturations).
+    """The epilogue of golden/units/post.py behind the gain: (vector, saturations).
 
     Overwrites y, which has 24 bits, in float64.
     """
@@ -151,7 +160,7 @@ def of_codes(table: Tensor, codes: Tensor) -> Tensor:
 
 
 def by_code(values: Tensor) -> Tensor:
-    """The table for `of_codes` of what codes -127..127 have."""
+    """What codes -127..127 have (255,), as a table for `of_codes` (256,)."""
     return torch.cat((values.new_zeros(1), values)).roll(CODE.maximum + 1)
 
 
@@ -160,21 +169,16 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.to(torch.int32).flatten()).view(index.shape)
 
 
-def turns(cosine: np.ndarray, sine: np.ndarray) -> Tensor:
-    """Complex factors (..., d/2) of the device's cosines and sines."""
+def rotary_factors(cosine: np.ndarray, sine: np.ndarray) -> Tensor:
+    """The rotary embedding's complex factors (..., d/2), of the device's cosines and sines."""
     return torch.from_numpy((cosine + 1j * sine) * 2.0**-TRIGONOMETRIC_FRACTION)
 
 
-def rotate_(head: Tensor, turn: Tensor) -> Tensor:
+def rotate_(head: Tensor, factors: Tensor) -> Tensor:
     """Rotary embedding of neighbouring pairs, in place and not saturated.
 
-    head (..., d) in float64, turn (..., d/2) as `turns` gives it.
+    head (..., d) in float64, factors (..., d/2) as `rotary_factors` gives it.
     """
     pairs = torch.view_as_complex(head.view(*head.shape[:-1], -1, 2))
-    pairs.mul_(turn)                                     # exact: products of integers
+    pairs.mul_(factors)                                     # exact: products of integers
     return half_up_(head)
-
-
-def spike_counts(codes: Tensor) -> Tensor:
-    """Each code's spikes in the phase schedule: the non-zero digits of its non-adjacent form."""
-    return look_up(SPIKES_OF_CODE, codes.abs())

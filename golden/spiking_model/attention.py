@@ -1,65 +1,49 @@
-"""The attention of the integer spiking model: codes of queries, keys and values to mixed values.
+"""Attention in the device's integers: from codes of queries, keys and values to mixed values.
 
-T is the sequence, H the query heads, K the key/value heads, G = H / K, hd a head's width. Queries
-of the G heads that listen to one key/value head are rows of one product: (K, T G, hd).
+T is the sequence, H the query heads, K the key/value heads, G = H / K, hd a head's width. G query
+heads share one key/value head; their queries are the rows of one product, (K, T G, hd).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from golden.checkpoints.config import Attention
-from golden.quantisation.quantise import QuantisedModel
+from golden.decoder import Record
 from golden.spiking_model import arithmetic as a
-from golden.spiking_model import lookups as functions
-from golden.spiking_model.arithmetic import Scalars, Tensor
-from golden.spiking_model.in_time import AtOnce, InTime
+from golden.spiking_model import lookups
+from golden.spiking_model.arithmetic import Scalars
+from golden.spiking_model.loaded import LoadedModel
 from isa.formats import ARRIVED_MAXIMUM, CODE, EXP2_FRACTION, UNITY_SHIFT, VECTOR
 from isa.schedule import Population
 
-Record = dict[str, Tensor]
-ROWS = 128  # positions whose scores are formed at a time: what is after the last is left out
+ROWS = 128  # queries whose scores are formed at a time; keys after the last one are left out
 
 
 @cache
 def after(positions: int, group: int) -> Tensor:
-    """Added to scores (positions G, positions): -inf at positions after a query's."""
+    """The causal mask that is added to scores, (positions G, positions): -inf after the query."""
     return torch.full((positions, positions), -torch.inf).triu(1).repeat_interleave(group, 0)
 
 
-@dataclass(frozen=True)
-class Means:
-    """What attention needs of the model around it.
-
-    constants: gains, shifts and sizes. gathers: how neurons fire and rows are summed. tables: exp2
-    and the reciprocal. fired and counted: the model's counters (SpikingModel's methods).
-    """
-
-    constants: QuantisedModel
-    gathers: AtOnce | InTime
-    tables: functions.Tables
-    fired: Callable[..., None]
-    counted: Callable[[str, tuple[Tensor, int]], Tensor]
-
-
-def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
+def mix(model: LoadedModel, name: str, query: tuple[Tensor, Scalars],
         key: tuple[Tensor, Scalars], value: tuple[Tensor, Scalars, Scalars],
         record: Record | None) -> Tensor:
-    """Values mixed causally (T, H hd), float64: ROWS queries at a time, with what they can reach.
+    """Mixed values (T, H hd), float64, each position over itself and those before it.
 
-    Codes come as (heads, T, hd), their exponents and the values' alignments as (heads, T, 1).
+    ROWS queries are taken at a time, with the keys that they can reach. Codes come as
+    (heads, T, hd), their exponents and the values' alignments as (heads, T, 1).
     """
     (q, q_e), (k, k_e), (v, v_e, alignment) = query, key, value
-    (H, T, hd), K, m, gathers = q.shape, len(k), model.constants, model.gathers
+    (H, T, hd), K, m, gathers = q.shape, len(k), model.model, model.gathers
     G = H // K
     model.fired(f"{name}.score", q, torch.arange(1, T + 1))  # positions 0..p
     q = q.reshape(K, G, T, hd).transpose(1, 2).reshape(K, T * G, hd)
     q_e = q_e.reshape(K, G, T).swapaxes(1, 2).reshape(K, T * G, 1)
     alignment = np.repeat(alignment, G, 1)                               # (K, T G, 1)
-    # Only what the gain has below 2**drop needs rounding: this keeps products short.
+    # gain = whole * 2**drop + part: only the product with `part` needs rounding, and it is short.
     whole, part = divmod(m.score_gain, 1 << m.score_drop)
     kind = a.exact_type(hd * ARRIVED_MAXIMUM * CODE.maximum << m.score_drop)
     k, half = k.mT.contiguous(), a.HALF[kind]                            # (K, hd, T)
@@ -67,7 +51,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
     clips = q_e.max() + k_e.max() > 0
     q_power, k_power = a.power(q_e, np.float32), a.power(k_e, np.float32).mT
     down, up = a.power(-alignment, np.float32), a.power(v_e, np.float32).mT
-    # Softmax leaves out what comes after a query anyway; the gate, counts and records do not.
+    # Softmax masks later positions anyway; the gate, saturation counts and records need them at 0.
     masked = clips or record is not None or m.config.attention is Attention.gate
     sums = torch.empty(T, K, G, hd, dtype=torch.float64)
     exponents, totals = np.empty_like(q_e), np.empty_like(q_e)           # (K, T G, 1)
@@ -80,7 +64,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
         score = a.product_half_up_(score, k_power[..., :end])            # (K, rows G, seen)
         own = score[..., first:]
         if masked:
-            own.masked_fill_(causal < 0, 0)                              # what is not there is 0
+            own.masked_fill_(causal < 0, 0)                              # later positions are 0
         if clips:
             score.copy_(model.counted(f"{name}.score", a.saturate(score)))
         keep_rows(record, f"{name}.score", score, first, T)
@@ -90,7 +74,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
         else:
             own.add_(causal)
             t = torch.sub(score.amax(-1, keepdim=True), score, out=score)
-            p = functions.exp2(t, model.tables)
+            p = lookups.exp2(t, model.tables)
             totals[:, at] = p.sum(
                 -1, keepdim=True, dtype=a.exact_type(end << EXP2_FRACTION)).numpy()
         p = a.product_half_up_(p.mul_(down[:, at]), up[..., :end])       # 2**(v_e - alignment)
@@ -102,7 +86,7 @@ def mix(model: Means, name: str, query: tuple[Tensor, Scalars],
         sums[first:end] = mixed.view(K, -1, G, hd).transpose(0, 1)
     if T * ARRIVED_MAXIMUM * CODE.maximum > VECTOR.maximum:
         sums = model.counted(f"{name}.mixed", a.saturate(sums))
-    mantissa, e = functions.reciprocal(totals, model.tables)
+    mantissa, e = lookups.reciprocal(totals, model.tables)
     shift = m.mix_shift() - (exponents + e + alignment)
     mixed = model.counted(f"{name}.mixed", a.post(
         sums, *(z.reshape(K, T, G, 1).swapaxes(0, 1) for z in (mantissa, shift))))
@@ -120,7 +104,7 @@ def keep(record: Record | None, name: str, value: Tensor | Scalars, heads: bool 
 
 
 def keep_rows(record: Record | None, name: str, rows: Tensor, first: int, T: int) -> None:
-    """Puts rows (K, n G, seen) from position `first` on into heads' matrices (T, T) of a record."""
+    """Puts rows (K, n G, seen), of queries from `first` on, into each head's (T, T) of a record."""
     if record is None:
         return
     n, seen = rows.shape[-1] - first, rows.shape[-1]

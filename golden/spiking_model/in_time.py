@@ -1,54 +1,27 @@
-"""Gathers: how codes become sums over rows. At once, or spike by spike in time.
+"""How codes are fired and rows are gathered: at once by products, or spike by spike in time.
 
-`AtOnce` multiplies codes, which is what the sum of all spikes comes to; `InBytes` does so with int8
-products. `InTime` runs the EI-IF neurons of a schedule step by step and adds or subtracts a row for
-every spike, as the device does. All `fire` int8 codes first; what was fired goes into `rows`, or
-onto operands (`modulate`), any number of times. All give the same integers; tests compare them on
-whole models.
+The spikes of a code add up to what arrives of it. So `AtOnce` multiplies rows by what arrives, and
+`InBytes` does the same with int8 products. `InTime` runs the EI-IF neurons of a schedule step by
+step and adds or subtracts a row for every spike, as the device does.
+
+All three work in two steps: `fire` takes int8 codes, and what it gives goes into `rows` or onto the
+elements of another vector (`modulate`), any number of times. All give the same integers; tests
+compare them on whole models.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from golden.device.memories import spike_response
-from golden.spiking_model.arithmetic import Tensor, by_code, exact_type, of_codes, saturate
-from isa.formats import ARRIVED_MAXIMUM, CODE, POTENTIAL
-from isa.schedule import LEAK_CLEAR, Population, Reset, Schedule, Step
+from golden.spiking_model.arithmetic import by_code, exact_type, of_codes
+from golden.units.neuron import step
+from isa.formats import ARRIVED_MAXIMUM, CODE
+from isa.schedule import Population, Schedule
 
-
-def neuron_step(potential: Tensor, code: Tensor, entry: Step) -> tuple[Tensor, Tensor]:
-    """One step of any number of EI-IF neurons, as in golden/units/neuron.py: (potential, signs)."""
-    v = potential
-    if entry.integrate:
-        v, _ = saturate(v + code, POTENTIAL.bits)
-    sign = torch.where(v.abs() >= entry.threshold, v.sign(), torch.zeros_like(v))
-    if entry.reset is Reset.SOFT:
-        v = v - (sign << entry.amplitude)
-    elif entry.reset is Reset.HARD:
-        v = torch.where(sign != 0, torch.zeros_like(v), v)
-    if entry.leak == LEAK_CLEAR:
-        v = torch.zeros_like(v)
-    elif entry.leak:
-        v = v - (v >> entry.leak)
-    v, _ = saturate(v, POTENTIAL.bits)
-    return v, sign
-
-
-PROJECTIONS = {
-    "qkv": Population.qkv, "attended": Population.out, "gate": Population.gated,
-    "up": Population.gated, "down": Population.down, "logits": Population.head,
-    "out": Population.out,  # the map that gives `attended`
-}  # fmt: skip
-
-
-def population_of(operator: str) -> Population:
-    """The population that fires into an operator or map (`layers.N.qkv`, ...)."""
-    return PROJECTIONS.get(operator.rpartition(".")[2], Population.attention)
-
-
-CODES = torch.arange(-CODE.maximum, CODE.maximum + 1, dtype=torch.float32)
+EVERY_CODE = torch.arange(-CODE.maximum, CODE.maximum + 1, dtype=torch.float32)
 
 
 def gathering_type(codes: Tensor) -> torch.dtype:
@@ -60,57 +33,61 @@ class AtOnce:
     """Sums of products of codes, carried by BLAS in a type in which they are exact.
 
     Args:
-        schedules: of the populations whose thresholds are raised: less may arrive than is coded.
+        schedules: of populations with raised thresholds, where less may arrive than was coded.
     """
 
     def __init__(self, schedules: Mapping[Population, Schedule] | None = None) -> None:
         self.arrives: dict[Population, Tensor] = {}
         for population, schedule in (schedules or {}).items():
             arrives = torch.tensor(spike_response(schedule)[0], dtype=torch.float32)
-            if not torch.equal(arrives, CODES):
+            if not torch.equal(arrives, EVERY_CODE):
                 self.arrives[population] = by_code(arrives)
 
     def held(self, rows: Tensor, population: Population) -> Tensor:
-        """Rows (inputs, outputs) in +-127, int8, of a population as `rows` takes them fastest."""
+        """The form in which `rows` takes a map's int8 rows (inputs, outputs) fastest.
+
+        `population` is the one that fires into them.
+        """
         return rows.to(exact_type(len(rows) * ARRIVED_MAXIMUM * CODE.maximum)).contiguous()
 
     def fire(self, codes: Tensor, population: Population | None) -> Tensor:
-        """What of codes (..., n) in +-127 arrives at synapses: each neuron's weighted spikes.
+        """What arrives of codes (..., n) at the synapses: the sum of each neuron's weighted spikes.
 
-        None: all of it arrives.
+        Codes are -127..127. For no population (None) all of it arrives.
         """
         table = self.arrives.get(population)
         return codes if table is None else of_codes(table, codes)
 
     def rows(self, fired: Tensor, rows: Tensor) -> Tensor:
-        """What was fired (..., n) into rows (..., n, outputs) -> (..., outputs).
+        """Sums (..., outputs) of what was fired (..., n), gathered from rows (..., n, outputs).
 
-        Rows are in +-127, or of a type that is exact for sums of theirs.
+        Rows hold -127..127, in int8 or in a type that is exact for their sums.
         """
         kind = torch.promote_types(rows.dtype, gathering_type(fired))
         return fired.to(kind) @ rows.to(kind)
 
     def squares(self, fired: Tensor, codes: Tensor, population: Population) -> Tensor:
-        """Sums (..., 1) of what was fired of codes (..., n), each onto its own code; floating."""
+        """RMSNorm's sums of squares (..., 1), floating: a spike adds the code of its own neuron."""
         kind = gathering_type(codes)
         return (fired.to(kind) * codes.to(kind)).sum(-1, keepdim=True)
 
     def modulate(self, fired: Tensor, operand: Tensor) -> Tensor:
-        """What was fired onto operands of the vector format, one by one; floating."""
-        return fired.to(operand.dtype) * operand             # much faster than of two types
+        """The elementwise product of what was fired with an operand of the vector format; floating.
+        """
+        return fired.to(operand.dtype) * operand             # a product of two types is slow
 
 
 def byte_product(left: Tensor, right: Tensor) -> Tensor:
     """left (m, k) @ right (k, n) of int8, in int32.
 
-    What is below takes the strides for BLAS's as they are. Those of a single row may be any, and
-    others be none that BLAS knows: it then gives wrong sums and no error.
+    PyTorch hands the strides on to BLAS without a check. A matrix of one row, or a view, may have
+    strides that BLAS does not know; sums would be wrong, without an error. So they are copied.
     """
     return torch._int_mm(_for_blas(left), _for_blas(right))
 
 
 def _for_blas(matrix: Tensor) -> Tensor:
-    """The matrix, its rows or its columns one after the other."""
+    """The matrix with its rows, or its columns, one after the other in memory."""
     down, across = matrix.stride()
     if (down >= matrix.shape[1]) if across == 1 else (down == 1 and across >= len(matrix)):
         return matrix
@@ -120,14 +97,14 @@ def _for_blas(matrix: Tensor) -> Tensor:
 class InBytes(AtOnce):
     """The same sums by products of int8 in int32: four times as fast as float32's, and exact.
 
-    Of a raised threshold's code +128 may arrive, which int8 does not hold. Such populations fire
-    two numbers next to each other, whose sum it is, into rows that are there twice.
+    Under raised thresholds up to 128 may arrive of a code, which int8 does not hold. Such
+    populations fire two numbers next to each other, which sum up to it, into doubled rows.
     """
 
     def __init__(self, schedules: Mapping[Population, Schedule] | None = None) -> None:
         super().__init__(schedules)
         self.bytes: dict[Population, Tensor] = {}
-        self.squared = {p: table * by_code(CODES) for p, table in self.arrives.items()}
+        self.squared = {p: table * by_code(EVERY_CODE) for p, table in self.arrives.items()}
         for population, table in self.arrives.items():
             most = table.clamp(-CODE.maximum, CODE.maximum)
             pairs = torch.stack((most, table - most), -1).to(torch.int8)         # (256, 2)
@@ -166,23 +143,26 @@ class InBytes(AtOnce):
 
 
 def at_once(schedules: Mapping[Population, Schedule] | None = None) -> AtOnce:
-    """The faster of the two. Without VNNI, int8 products may saturate on the way, and are slow."""
+    """The faster of the two that is exact on this processor.
+
+    Without VNNI instructions int8 products are slow, and may saturate on the way.
+    """
     return (InBytes if torch.cpu._is_vnni_supported() else AtOnce)(schedules)
 
 
 class Volley(NamedTuple):
-    """Codes and the spikes that they became: signs (-1, 0, 1) and amplitude of each step."""
+    """The spike trains of a vector: its codes, and each step's signs (-1, 0, 1) and amplitude."""
 
     codes: Tensor
     steps: list[tuple[Tensor, int]]
 
 
 class InTime:
-    """The same sums, formed by firing schedules step by step; counts the spikes it fired.
+    """The same sums, formed by stepping the neurons; `fired` counts their spikes.
 
     Args:
-        schedule: of the populations that have none of their own.
-        schedules: of those that have.
+        schedule: the one of populations without a schedule of their own.
+        schedules: the others', by population.
     """
 
     def __init__(self, schedule: Schedule,
@@ -194,10 +174,10 @@ class InTime:
         codes = potential = codes.to(torch.int64)
         volley = Volley(codes, [])
         for entry in self.schedules.get(population, self.schedule).steps:
-            potential, sign = neuron_step(potential, codes, entry)
-            if sign.any():                      # a silent step adds nothing
-                self.fired += int(torch.count_nonzero(sign))
-                volley.steps.append((sign, entry.amplitude))
+            potential, spikes = step(potential, codes, entry)
+            if spikes.sign.any():               # a silent step adds nothing
+                self.fired += int(torch.count_nonzero(spikes.sign))
+                volley.steps.append((spikes.sign, entry.amplitude))
         return volley
 
     held = AtOnce.held

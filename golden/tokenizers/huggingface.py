@@ -69,12 +69,13 @@ class HuggingFaceTokenizer(Tokenizer):
                 raise SpikeletError(f"{path.parent / 'config.json'} names token {token} as begin "
                                     f"or end, {path.name} has {self._vocab}: give files of one "
                                     "model")
-        # Some put a space before a text, and some of those only where it does not begin with one.
+        # Some tokenizers put a space before a text; some of these only if it begins without one.
         self._puts_space = self._raw("a").startswith(b" ")
         self._shares_space = self._puts_space and not self._raw(" a").startswith(b"  ")
 
     def _unknown_token(self, model: dict[str, Any]) -> int | None:
-        """The id for what has no token; Unigram gives it as a number, BPE as a text."""
+        """The id of the token for unknown text; a Unigram model names it by its number, BPE by its
+        text."""
         if model.get("unk_id") is not None:
             return model["unk_id"]
         name = model.get("unk_token")
@@ -82,7 +83,7 @@ class HuggingFaceTokenizer(Tokenizer):
 
     @property
     def vocab(self) -> int:
-        """Number of tokens: the largest id and one."""
+        """Number of tokens: the largest id plus one."""
         return self._vocab
 
     def encode(self, text: str, bos: bool = True) -> list[int]:
@@ -99,8 +100,8 @@ class HuggingFaceTokenizer(Tokenizer):
         if self._shares_space and text.startswith(" "):
             text = " " + text           # the first one is taken away again
         encoding = self._library.encode(text, add_special_tokens=False)
-        # The library leaves out what it has no token for, and Unigram finds the names of special
-        # and byte tokens in a text.
+        # The library drops what it has no token for, and a Unigram model takes the names of special
+        # and byte tokens in a text for these tokens. Neither would come back as it was.
         normaliser = self._library.normalizer
         whole = text if normaliser is None else normaliser.normalize_str(text)
         expected = (whole if self._byte_level else whole.replace(SPACE, " ")).encode()
@@ -111,7 +112,7 @@ class HuggingFaceTokenizer(Tokenizer):
         return first + encoding.ids
 
     def _culprit(self, text: str) -> str:
-        """The first part of a text that does not come back."""
+        """The first part of a text that decoding would not give back."""
         encoding = self._library.encode(text, add_special_tokens=False)
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if token == self._unknown or token in self._special or (

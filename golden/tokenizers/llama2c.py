@@ -1,7 +1,8 @@
 """The llama2.c tokenizer file: SentencePiece-like byte-pair encoding with byte fallback.
 
-The file is one int32 (the longest piece), then for each token a float32 score, an int32 length and
-the piece's bytes. It does not say how many tokens it has: that is counted. Source: llama2.c, run.c.
+The file begins with one int32, the length of the longest piece. Then it has for each token
+a float32 score, an int32 length and the piece's bytes. It does not say how many tokens there are,
+so they are counted. Source: llama2.c, run.c.
 """
 
 import heapq

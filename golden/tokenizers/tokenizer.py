@@ -18,7 +18,7 @@ class Tokenizer(ABC):
     @property
     @abstractmethod
     def vocab(self) -> int:
-        """Number of tokens: the largest id and one."""
+        """Number of tokens: the largest id plus one."""
 
     @abstractmethod
     def encode(self, text: str, bos: bool = True) -> list[int]:

@@ -1,9 +1,9 @@
-"""Which terms of plasticity help: the same short training with one term left out or put in."""
+"""Which terms of plasticity help: the same short training, each time with one term more or less."""
 
 from dataclasses import replace
 
-from golden.training.loop import Settings
 from golden.training.plasticity import Rules
+from golden.training.settings import Settings
 
 # Strengths of the terms that the default rules leave out.
 OPTIONAL = {
@@ -16,8 +16,11 @@ OPTIONAL = {
 
 
 def variants(settings: Settings, rules: Rules) -> list[tuple[str, Settings, Rules]]:
-    """(name, settings, rules) of every run; the first is the full set, the last trains nothing
-    but weights on the task, with thresholds as they are."""
+    """(name, settings, rules) of every run.
+
+    The first is the default set; the last one trains only weights on the task, with thresholds as
+    they are.
+    """
     base = rules.without("eta_w", "lambda_potential", "eta_alpha", "lambda_time", "lambda_C")
     rows = [("base: task, distillation, eta_theta, lambda_neuron", settings, base)]
     rows += [(f"base and {name}", settings, replace(base, **terms))

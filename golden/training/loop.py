@@ -19,47 +19,10 @@ from torch import nn
 
 from golden.checkpoints.atomic import replace_files
 from golden.checkpoints.checkpoint import Checkpoint
+from golden.progress import Tell, unheard
 from golden.training.corpus import Windows
+from golden.training.settings import Settings, optimisers
 from isa.errors import SpikeletError
-
-Tell = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What determines a training run, beside model and text.
-
-    Args:
-        steps: optimiser steps in all.
-        batch: windows a step.
-        length: tokens a window.
-        rate: peak learning rate of the layers' matrices (Muon); the rest takes half of it (Adam).
-        warm_up, cool_down: shares of the steps in which the rate rises from and falls to 0.
-        neuron_rate: step of the neurons' theta_base along the gradient (Adam); alpha takes a tenth.
-        float_share: share of the steps that run in float before the quantisers come in.
-        distil: weight of the teacher's distribution against the text's next token.
-        seed: of the windows, and of untrained weights.
-        save_every: seconds between checkpoints.
-    """
-
-    steps: int
-    batch: int = 32
-    length: int = 256
-    rate: float = 0.02
-    warm_up: float = 0.02
-    cool_down: float = 0.5
-    decay: float = 0.01
-    neuron_rate: float = 0.0
-    float_share: float = 0.0
-    distil: float = 0.0
-    seed: int = 0
-    save_every: float = 120.0
-
-    def rate_at(self, step: int) -> float:
-        """Share of the peak learning rate at a step: a trapezoid."""
-        rise = (step + 1) / max(1.0, self.warm_up * self.steps)
-        fall = (self.steps - step) / max(1.0, self.cool_down * self.steps)
-        return min(1.0, rise, fall)
 
 
 @dataclass
@@ -73,23 +36,6 @@ class Result:
     table: list[tuple[str, str]] = field(default_factory=list)
 
 
-def optimisers(model: nn.Module, s: Settings) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for embedding, head, norms, biases and neurons."""
-    matrices, others = [], []
-    neuron_rates = {"responses.base": s.neuron_rate, "responses.alpha": s.neuron_rate / 10}
-    neurons = []
-    for name, parameter in model.named_parameters():
-        if name in neuron_rates:
-            neurons.append({"params": [parameter], "lr": neuron_rates[name], "weight_decay": 0.0})
-        else:
-            inner = parameter.dim() == 2 and name.startswith("layers.")
-            (matrices if inner else others).append(parameter)
-    groups = [{"params": others, "weight_decay": s.decay}, *neurons]
-    return [torch.optim.Muon(matrices, lr=s.rate, weight_decay=s.decay, momentum=0.95,
-                             adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(groups, lr=s.rate / 2, betas=(0.9, 0.95), fused=True)]
-
-
 def fingerprint(checkpoint: Checkpoint) -> list:
     """What tells one checkpoint from another: shape, thresholds and a checksum of the weights."""
     check = 0
@@ -100,9 +46,10 @@ def fingerprint(checkpoint: Checkpoint) -> list:
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
-    """Ctrl-C waits for a call of the function given, which raises KeyboardInterrupt then.
+    """Holds Ctrl-C back until the block calls the function that it is given.
 
-    So it comes between two steps. A second Ctrl-C does not wait.
+    That call raises KeyboardInterrupt, so an interrupt comes between two steps only. A second
+    Ctrl-C does not wait.
     """
     pressed = False
 
@@ -128,15 +75,15 @@ def interrupts_held() -> Iterator[Callable[[], None]]:
 
 
 class Trainer:
-    """Runs steps of `loss(model, ids)` and keeps a checkpoint from which it goes on.
+    """Runs optimiser steps, and keeps a state from which an interrupted run goes on.
 
     Args:
         model: its trainable parameters are trained.
-        loss: (B, T + 1) ids and the step -> scalar loss in nats a token.
-        folder: where `<stage>.state.pt` lies; a state of another run is refused.
-        after_step: called with the ids after each update (plasticity's local rules).
-        identity: what else makes the run what it is, by name; the text is there by itself.
-        memory: numbers that `after_step` keeps from step to step; the state holds them.
+        loss: takes ids (B, T + 1) and the number of the step, gives a scalar in nats a token.
+        folder: where `<stage>.state.pt` lies; the state of another run is refused.
+        after_step: called with the ids after each update (for plasticity's local rules).
+        identity: what makes the run what it is, by name, beside settings and text.
+        memory: numbers that `after_step` keeps from step to step; the state holds them, too.
 
     Raises:
         SpikeletError: a state file that is damaged or belongs to another run.
@@ -213,7 +160,7 @@ class Trainer:
             raise SpikeletError(f"cannot write {self.state_file} (is the disk full?): the state "
                                 "before it is untouched") from error
 
-    def run(self, tell: Tell = lambda fraction, stage: None) -> Result:
+    def run(self, tell: Tell = unheard) -> Result:
         """All steps that are left.
 
         Raises:

@@ -9,14 +9,14 @@ from golden.quantisation.network import QuantisedNetwork
 from golden.quantisation.responses import Responses
 from golden.training.corpus import Windows
 from golden.training.plasticity import mean_over_projections
-from golden.training.quantised import cross_entropy
+from golden.training.quantised_stage import cross_entropy
 
 SEED = 1  # of the held-out windows: the same for every model
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Perplexity a token, signed spikes a neuron (mean over projections) and by population."""
+    """Perplexity a token; signed spikes a neuron, mean over projections and by population."""
 
     perplexity: float
     spikes: float

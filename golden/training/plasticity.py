@@ -1,8 +1,9 @@
 """Stage 3's rules: plasticity under a global task signal (BrainTransformers, section on training).
 
-Neurons: theta_base and alpha of each population follow the task's gradient and are pulled towards
-S_target spikes a neuron and V_target left in the membrane. Synapses: a local rule from the order of
-first spikes, gated by tags. G, the global signal, says how well the task goes.
+Neurons: theta_base and alpha of each population follow the task's gradient, and are pulled towards
+S_target spikes a neuron and V_target left in the membrane. Synapses: a local rule by the order of
+first spikes, gated by tags. Both rules are scaled by G, the global signal, which says how well the
+task goes.
 """
 
 from collections import deque
@@ -34,7 +35,7 @@ class Rules:
         T_target: expected phase of the first spike, 0..8.
         eta_theta: rate of theta_base towards S_target, by the local rule.
         eta_alpha: rate of alpha towards V_target, by the local rule.
-        eta_w: rate of the local rule for synapses; `every` steps apart.
+        eta_w: rate of the local rule for synapses, which is applied every `every` steps.
         A_plus, A_minus, tau: the spike-timing window; tau in phases.
         beta, W: slope and window of the global signal.
         C: sum of a neuron's weights.
@@ -86,7 +87,7 @@ def mean_over_projections(fired: Sequence[Fired], value: str = "spikes") -> torc
 
 
 def shares(fired: Sequence[Fired], populations: Iterable[Population]) -> list[float]:
-    """Projections that each population fires into, over their mean by population."""
+    """How many matrices each population fires into, relative to the mean of the populations."""
     counts = dict.fromkeys(populations, 0)
     for f in fired:
         counts[f.population] += MATRICES[f.population]
@@ -121,11 +122,12 @@ def synapses(model: QuantisedNetwork) -> list[tuple[str, nn.Parameter]]:
 def neuron_rule(rules: Rules, fired: Sequence[Fired], model: QuantisedNetwork, G: float) -> None:
     """theta_base and alpha of each population move towards S_target and V_target.
 
-    d theta_base = eta_theta G (mean S - S_target) share, with S the mean over all projections and
-    share the population's part of the projections (1 where all have the same): the head's neurons
-    are few and their spikes worth most. The paper prints the difference the other way round, with
-    which a neuron that fires too often would fire more often still, and has no shares
-    (docs/training.md has the measurement).
+    d theta_base = eta_theta G (mean S - S_target) share. The mean is over all projections; share is
+    the population's part of the projections, 1 where all populations have the same. It is small
+    for the head, whose neurons are few and whose spikes are worth most.
+
+    The paper prints the difference the other way round, so that a neuron that fires too often
+    would fire more often still, and it has no shares (docs/training.md has the measurement).
     """
     spikes = float(mean_over_projections(fired))
     r = model.responses
@@ -146,7 +148,7 @@ def first_steps(magnitude: torch.Tensor, theta: Sequence[float]) -> torch.Tensor
 
 
 def timing_window(rules: Rules, device: torch.device) -> torch.Tensor:
-    """delta (9, 9) by first step of post and pre; a silent side gives 0."""
+    """delta (9, 9) by the first step of the post- and the presynaptic neuron; silence gives 0."""
     step = torch.arange(CODE_PHASES + 1, device=device, dtype=torch.float32)
     dt = step[:, None] - step[None, :]
     delta = torch.where(dt > 0, rules.A_plus * torch.exp(-dt / rules.tau),
@@ -158,10 +160,10 @@ def timing_window(rules: Rules, device: torch.device) -> torch.Tensor:
 @torch.no_grad()
 def synapse_rule(rules: Rules, model: QuantisedNetwork, ids: torch.Tensor, G: float,
                  loss: float) -> None:
-    """w += eta_w G tag (delta - w), from the order of first spikes on some windows.
+    """w += eta_w G tag (delta - w), by the order of first spikes on some windows of text.
 
-    tag_ij = sigmoid(pre_j + post_i - loss), pre and post the shares of the tokens at which the two
-    neurons fire.
+    tag_ij = sigmoid(pre_j + post_i - loss), with pre and post the shares of the tokens at which the
+    two neurons fire.
     """
     parameters, window = dict(synapses(model)), timing_window(rules, ids.device)
 

@@ -1,4 +1,4 @@
-"""Stage 3: plasticity under the task signal, from a quantised model to one that fires less."""
+"""Stage 3: plasticity under the task's signal makes a quantised model fire less."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,10 +7,11 @@ import torch
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.float_model.model import FloatModel
+from golden.progress import Tell, unheard
 from golden.quantisation.network import QuantisedNetwork
 from golden.quantisation.responses import Fired, Responses
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
+from golden.training.loop import Result, Trainer, fingerprint
 from golden.training.plasticity import (
     GlobalSignal,
     Rules,
@@ -18,15 +19,16 @@ from golden.training.plasticity import (
     penalty,
     synapse_rule,
 )
-from golden.training.quantised import check_compiler, cross_entropy, divergence, pick_device
+from golden.training.quantised_stage import check_compiler, cross_entropy, divergence, pick_device
+from golden.training.settings import Settings
 from isa.errors import SpikeletError
 
-STAGE = "plasticity"
+PLASTICITY = "plasticity"  # names the state file
 LOCAL_WINDOWS = 2  # windows of a batch that the synapses' local rule looks at
 
 
 def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, rules: Rules,
-                     folder: Path, name: str = STAGE, tell: Tell = lambda fraction, stage: None,
+                     folder: Path, name: str = PLASTICITY, tell: Tell = unheard,
                      teacher: Checkpoint | None = None,
                      compiled: bool = False) -> tuple[Checkpoint, Result]:
     """Trains neurons and synapses of a quantised model under the rules.
@@ -37,9 +39,9 @@ def train_plasticity(start: Checkpoint, windows: Windows, settings: Settings, ru
     Args:
         start: what stage 1 made, or an earlier stage 3.
         teacher: a model of the same vocabulary, such as stage 1's.
-        compiled: compile the step first, as in stage 1; the loss then has the task and the spikes
-            alone.
-        name: of the state file in `folder` from which an interrupted run goes on.
+        compiled: compile the step first, as in stage 1; the loss then consists of the task and the
+            spikes only.
+        name: that of the state file in `folder`, from which an interrupted run goes on.
 
     Raises:
         SpikeletError: a loss that is no finite number, a state of another run, `compiled` with

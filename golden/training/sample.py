@@ -52,7 +52,7 @@ def sample_ids(model: FloatModel, begin: int, end: int, seed: int, batch: int = 
         if not torch.isfinite(logits).all():
             raise SpikeletError("the teacher's logits are no finite numbers: use "
                                 "another one")
-        # The inverse of the cumulative distribution takes one random number a story.
+        # Sampling by the inverse of the cumulative distribution takes one random number a story.
         reached = torch.softmax(logits / temperature, -1).cumsum(-1)
         chance = torch.rand(len(ids), 1, generator=generator) * reached[:, -1:]
         ids = torch.searchsorted(reached, chance, right=True).clamp(max=logits.shape[-1] - 1)
@@ -103,7 +103,7 @@ def _end_with_parent() -> None:
 
 def _hire(*arguments) -> None:
     global _teacher
-    # A parent that is killed ends nobody: its workers would go on.
+    # Workers of a parent that is killed would go on: nothing else ends them.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _teacher = Teacher(*arguments)
@@ -115,7 +115,7 @@ def _round(n: int) -> tuple[list[str], int]:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes that start here never hear of Ctrl-C; their parent hears it later and ends them."""
+    """Processes that start in this block never get Ctrl-C; their parent does, and ends them."""
     heard = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     # The mask is for the children. Another thread of ours may take the signal (torch has some),

@@ -1,4 +1,7 @@
-"""The vector unit's steps around attention and the gated unit: rotate, weights, modulate."""
+"""The vector unit's steps: rotary embedding, attention's weights, and the elementwise gate.
+
+T is the number of positions up to the current one. Arrays are int64.
+"""
 
 import numpy as np
 
@@ -10,8 +13,11 @@ MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 any
 
 
 def rotate(head: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> tuple[np.ndarray, int]:
-    """Rotary embedding of neighbouring pairs: head (..., d), cosine and sine (d/2,) at 10 fraction
-    bits -> (rotated (..., d), saturations). Rounds each sum of two products half up, once."""
+    """Rotary embedding of neighbouring pairs -> (rotated (..., d), saturations).
+
+    head is (..., d), cosine and sine (d/2,) with 10 fraction bits. Each sum of two products is
+    rounded half up, once.
+    """
     head = np.asarray(head, dtype=np.int64)
     a, b = head[..., 0::2], head[..., 1::2]
     first = rshift(a * cosine - b * sine, TRIGONOMETRIC_FRACTION)
@@ -24,9 +30,10 @@ def softmax(
 ) -> tuple[np.ndarray, int, int]:
     """Scores (T,) in log2 units -> (aligned probabilities (T,), reciprocal mantissa, exponent).
 
-    p = 2**-(max - score); the sum's reciprocal waits as a scalar; each p is shifted right by
-    alignment - value_exponent, alignment being the largest value exponent up to this position,
-    so that one exponent serves all positions. The scalar's exponent already includes alignment.
+    p = 2**-(max - score). The division comes later: the reciprocal of the sum is the scalar of the
+    epilogue behind the mix. Each value has an exponent of its own; p is shifted right by
+    alignment - value_exponent, with alignment the largest of them, so that one exponent serves all
+    positions. The scalar's exponent includes the alignment.
     """
     scores = np.asarray(scores, dtype=np.int64)
     p = exp2_negative(scores.max() - scores, tables)
@@ -36,8 +43,10 @@ def softmax(
 def gate(
     scores: np.ndarray, value_exponents: np.ndarray, alignment: int, tables: Tables
 ) -> tuple[np.ndarray, int, int]:
-    """Attention without softmax: as `softmax`, but p = max(score, 0), scores (T,) with
-    GATE_FRACTION fraction bits, and in the sum every position counts 1: the scalar is 1/T."""
+    """Attention without softmax: p = max(score, 0), and the scalar is 1/T; else as `softmax`.
+
+    Scores have GATE_FRACTION fraction bits.
+    """
     scores = np.asarray(scores, dtype=np.int64)
     return _aligned(np.maximum(scores, 0), len(scores), value_exponents, alignment, tables)
 
@@ -53,8 +62,11 @@ def _aligned(
 def modulate(
     driver: np.ndarray, exponent: int, operand: np.ndarray, shift: int
 ) -> tuple[np.ndarray, int]:
-    """Spikes of `driver`, coded at `exponent`, gather copies of `operand` element by element:
-    scale(code * operand, shift - exponent) -> (product, saturations)."""
+    """The elementwise gate: scale(code * operand, shift - exponent) -> (product, saturations).
+
+    The codes are those of `driver` at `exponent`. Every spike of an element adds or subtracts
+    a shifted copy of the operand's element.
+    """
     return scale(encode(driver, exponent) * np.asarray(operand, dtype=np.int64), shift - exponent)
 
 

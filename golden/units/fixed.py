@@ -28,7 +28,10 @@ def saturate(value: Integers, bits: int = VECTOR.bits) -> tuple[Integers, int]:
 
 
 def scale(value: Integers, shift: Integers) -> tuple[Integers, int]:
-    """Saturated rshift to the vector format; left shifts beyond 24 bits saturate what is not 0."""
+    """rshift, saturated to the vector format: (values, how many were clipped).
+
+    A left shift beyond 24 bits is taken as 24, where everything but 0 saturates.
+    """
     return saturate(rshift(value, np.maximum(shift, -24)))
 
 
@@ -39,19 +42,22 @@ def bit_length(value: Integers) -> Integers:
 
 
 def magnitude(values: Integers) -> int:
-    """OR over |v|: what the hardware accumulates while a vector is written."""
+    """The OR of all |v|, which the hardware accumulates while a vector is written.
+
+    Its bit length is that of the absolute maximum.
+    """
     return int(np.bitwise_or.reduce(np.abs(np.asarray(values, dtype=np.int64)), initial=0))
 
 
 def code_exponent(magnitude_or: int) -> int:
-    """The exponent of a spike code vector whose OR of magnitudes is given: -7 .. 17."""
+    """The exponent of a vector's spike codes, -7..17, from its `magnitude`."""
     return int(magnitude_or).bit_length() - (CODE.bits - 1)
 
 
 def encode(values: Integers, exponent: int) -> Integers:
     """Spike codes of a vector at one exponent: round(v / 2**exponent), half away from zero.
 
-    The exponent comes from `code_exponent`, so only rounding up can reach 128: it is cut to 127.
+    With the exponent of `code_exponent`, 128 is reached by rounding up only; it is cut to 127.
     """
     values = np.asarray(values, dtype=np.int64)
     code = np.minimum(rshift(np.abs(values), exponent), CODE.maximum)

@@ -1,6 +1,7 @@
-"""Function neurons: piecewise approximators of exp2, reciprocal, rsqrt and SiLU, and their tables.
+"""Function neurons: exp2, reciprocal, rsqrt and SiLU by small tables, as the hardware has them.
 
-Each takes its table as an argument, because a model image carries it; `default_tables` fits them.
+exp2 and SiLU are piecewise lines, the other two are looked up. Each takes its tables as an
+argument, because a model's image carries them; `default_tables` fits those that we ship.
 """
 
 from dataclasses import dataclass
@@ -61,8 +62,11 @@ def least_error_lines(values: np.ndarray, fraction: int, exact: int) -> tuple[np
 
 
 def default_tables() -> Tables:
-    """exp2: chords. SiLU: the integer lines of least largest error, 0 at 0, so that a silent input
-    stays silent. rsqrt and reciprocal: the function at the middle of each entry."""
+    """The tables that every model gets.
+
+    exp2 has chords. SiLU has the integer lines of least largest error, with 0 at 0, so that a
+    silent input stays silent. rsqrt and reciprocal have the function at the middle of each entry.
+    """
     x = np.arange(EXP2_PIECES + 1) / EXP2_PIECES
     exp2 = 2.0**-x
     wide = np.arange(-SILU_LIMIT, SILU_LIMIT).reshape(SILU_PIECES, -1)

@@ -10,8 +10,11 @@ from golden.units.functions import Tables, rsqrt
 
 @dataclass(frozen=True)
 class NormConstants:
-    """mean_mantissa * 2**-mean_shift ~= 2**4 / dimension; epsilon_mantissa * 2**-epsilon_shift is
-    epsilon * 2**(2 * fraction + 4), in units of the mean square at exponent 0."""
+    """RMSNorm's constants as mantissas and shifts; the mean square has 4 fraction bits.
+
+    mean_mantissa * 2**-mean_shift is about 2**4 / dimension. epsilon_mantissa * 2**-epsilon_shift
+    is epsilon * 2**(2 * fraction + 4), in the units of a mean square of codes at exponent 0.
+    """
 
     mean_mantissa: int
     mean_shift: int
@@ -32,8 +35,8 @@ def scalar_of_squares(
 ) -> tuple[int, int]:
     """The same from the sum of squares that the neuron core gathers.
 
-    The epsilon term is rshift(epsilon_mantissa, epsilon_shift + 2 * exponent): the norm's epsilon
-    seen from codes at this exponent. The sum is cut at 2**32 - 1 (a left shift by 24 at most).
+    The epsilon term is rshift(epsilon_mantissa, epsilon_shift + 2 * exponent): epsilon in the units
+    of codes at this exponent (a left shift by at most 24). The sum is cut at 2**32 - 1.
     """
     shift = max(c.epsilon_shift + 2 * exponent, -24)
     mean = int(rshift(squares * c.mean_mantissa, c.mean_shift))

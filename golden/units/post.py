@@ -1,6 +1,6 @@
-"""Post unit: what turns accumulators into a vector.
+"""Post unit, the epilogue: requantises accumulators and adds what is to be added.
 
-    y1 = saturate(rshift(acc * gain, drop))            gain and drop of each output, or one for all
+    y1 = saturate(rshift(acc * gain, drop))            requantisation, by output or one for all
     y2 = scale(y1 * mantissa, shift)                   the scalar: 1/rms, 1/sum or unity
     y3 = saturate(y2 + bias)                           where there is a bias
     y4 = saturate(y3 + residual)                       where there is a residual

@@ -1,4 +1,4 @@
-"""Accumulate-only synapse engine: every spike adds or subtracts one row of weights."""
+"""The synapse core, which only accumulates: every spike adds or subtracts one row of weights."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from isa.schedule import Schedule
 
 
 def gather(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The fast form: codes (N,) and rows (N, P) of int8 -> accumulators (P,), exact integers.
+    """All spikes at once: codes (N,) and rows (N, P) of int8 -> accumulators (P,), exact integers.
 
     Equal to `gather_spikes` for every schedule whose spikes sum to the code.
     """

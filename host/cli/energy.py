@@ -80,7 +80,7 @@ def energy(
 
 def spike_rows(census: "Census") -> list[list[str]]:
     """Spikes a neuron into each projection, their means, and into scores and mix."""
-    from golden.spiking_model.in_time import PROJECTIONS
+    from golden.decoder import MAPS
 
     schedules = census.schedules
     rows = [["into", "neurons fired", *schedules, "silent"]]
@@ -99,7 +99,7 @@ def spike_rows(census: "Census") -> list[list[str]]:
         ("gate, up", ["gate", "up"]), ("down", ["down"]), ("head", ["logits"]))]
     rows.append(["mean of these five", "", *(f"{sum(m) / len(m):.2f}" for m in zip(*each,
                                                                                 strict=True)), ""])
-    row("mean over their neurons", list(PROJECTIONS))
+    row("mean over their neurons", [m.result for m in MAPS.values()])
     row("scores", ["score"])
     row("mix", ["mixed"])
     return rows

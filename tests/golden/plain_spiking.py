@@ -1,4 +1,9 @@
-"""docs/numerics.md once more: token by token, head by head, in golden/units alone."""
+"""docs/numerics.md once more: token by token, head by head, in golden/units alone.
+
+And one neuron in plain Python, which shares nothing with anything.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -9,6 +14,33 @@ from golden.units.attention import modulate, rotate
 from golden.units.functions import silu
 from golden.units.norm import norm_scalar
 from golden.units.post import post
+from isa.schedule import Reset, Step
+
+
+def plain_neuron(code: int, steps: Iterable[Step]) -> list[tuple[int, int]]:
+    """(potential, sign of the spike) after each step of one neuron, as golden/units/neuron.py's
+    docstring says it, number by number."""
+    def cut(v: int) -> int:
+        return max(-32767, min(32767, v))
+
+    v, history = code, []
+    for entry in steps:
+        if entry.integrate:
+            v = cut(v + code)
+        sign = 0
+        if abs(v) >= entry.threshold:
+            sign = 1 if v > 0 else -1
+        if entry.reset is Reset.SOFT:
+            v -= sign << entry.amplitude
+        if entry.reset is Reset.HARD and sign:
+            v = 0
+        if entry.leak == 15:
+            v = 0
+        elif entry.leak:
+            v -= v >> entry.leak
+        v = cut(v)
+        history.append((v, sign))
+    return history
 
 
 def coded(vector: np.ndarray) -> tuple[np.ndarray, int]:

@@ -6,7 +6,7 @@ import torch
 
 from golden.device.memories import spike_response
 from golden.spiking_model import arithmetic as fast
-from golden.spiking_model import lookups as fast_functions
+from golden.spiking_model import lookups
 from golden.spiking_model.in_time import AtOnce, InBytes, at_once, byte_product
 from golden.units import attention, fixed, functions, norm
 from golden.units import post as post_unit
@@ -16,7 +16,7 @@ from isa.schedule import Population, phase_schedule
 from tests.golden.models import SEED
 
 TABLES = functions.default_tables()
-TORCH_TABLES = fast_functions.Tables.of(TABLES)
+TORCH_TABLES = lookups.TensorTables.of(TABLES)
 EDGES = np.array([0, 1, -1, 2, 3, 126, 127, 128, 129, -127, -128, 255, 256, 2**22, 2**23 - 1,
                   1 - 2**23, 2**23, -2**23, 2**31, -2**31])
 
@@ -71,15 +71,15 @@ def test_tables_of_functions(rng):
     v = np.concatenate([np.arange(1, 5000), 2**np.arange(32), 2**np.arange(1, 33) - 1,
                         rng.integers(1, 2**32, 3000), [0]])
     for name in ("rsqrt", "reciprocal"):
-        got = getattr(fast_functions, name)(v.astype(np.float64), TORCH_TABLES)
+        got = getattr(lookups, name)(v.astype(np.float64), TORCH_TABLES)
         expected = getattr(functions, name)(v, TABLES)
         assert np.array_equal(got, expected), name
     t = np.concatenate([np.arange(EXP2_CLAMP + 300), [2**24]])
-    assert equal(fast_functions.exp2(torch.tensor(t), TORCH_TABLES),
+    assert equal(lookups.exp2(torch.tensor(t), TORCH_TABLES),
                  functions.exp2_negative(t, TABLES))
     g = np.concatenate([EDGES[np.abs(EDGES) <= VECTOR.maximum], np.arange(-2**16, 2**16, 7)])
     for fraction in range(13):
-        assert equal(fast_functions.silu(torch.tensor(g), fraction, TORCH_TABLES),
+        assert equal(lookups.silu(torch.tensor(g), fraction, TORCH_TABLES),
                      functions.silu(g, fraction, TABLES)), fraction
 
 
@@ -88,7 +88,7 @@ def test_rotate(rng):
     angle = rng.uniform(-4, 4, (7, 6))
     cosine, sine = (np.round(f(angle) * 1024).astype(np.int64) for f in (np.cos, np.sin))
     got, count = fast.saturate(fast.rotate_(torch.tensor(head, dtype=torch.float64),
-                                            fast.turns(cosine, sine)))
+                                            fast.rotary_factors(cosine, sine)))
     expected, expected_count = attention.rotate(head, cosine, sine)
     assert equal(got, expected) and count == expected_count > 0
 
@@ -116,7 +116,7 @@ def test_norm_scalar(rng):
                                        int(rng.integers(0, 256)), int(rng.integers(-20, 20)))
         codes = rng.integers(-127, 128, (5, 30)) * rng.integers(0, 2, (5, 1))
         exponents = rng.integers(-7, 18, 5)
-        mantissa, exponent = fast_functions.norm_scalar((codes * codes).sum(1), exponents,
+        mantissa, exponent = lookups.norm_scalar((codes * codes).sum(1), exponents,
                                                         constants, TORCH_TABLES)
         got = list(zip(mantissa.tolist(), exponent.tolist(), strict=True))
         assert got == [norm.norm_scalar(c, int(e), constants, TABLES)
@@ -214,7 +214,7 @@ def test_sums_of_what_arrives(rng):
 def test_spike_count_is_the_schedule():
     codes = np.arange(-127, 128)
     schedule = phase_schedule()
-    assert fast.spike_counts(torch.tensor(codes)).tolist() == \
+    assert fast.SPIKES_OF_CODE[torch.tensor(codes).abs()].tolist() == \
         [total(np.array([c]), schedule)[1] for c in codes]
 
 
@@ -229,7 +229,7 @@ def test_norm_scalar_of_float32_sums():
     """Every sum of squares of 40 codes: products of 28 bits, which float32 does not hold."""
     squares = np.arange(40 * 127 * 127 + 1)
     constants = norm.NormConstants(205, 9, 0, 0)
-    expected, got = (fast_functions.norm_scalar(s, np.zeros_like(s), constants, TORCH_TABLES)
+    expected, got = (lookups.norm_scalar(s, np.zeros_like(s), constants, TORCH_TABLES)
                      for s in (squares, squares.astype(np.float32)))
     assert np.array_equal(expected, got)
 
@@ -237,5 +237,5 @@ def test_norm_scalar_of_float32_sums():
 @pytest.mark.parametrize("fraction", [4, 9, 12])
 def test_silu_looked_up(fraction):
     g = torch.arange(-2**17, 2**17, dtype=torch.float64)
-    got = fast_functions.silu_at_once(g, fast_functions.silu_values(fraction, TORCH_TABLES))
+    got = lookups.silu_at_once(g, lookups.silu_values(fraction, TORCH_TABLES))
     assert equal(got, functions.silu(g.to(torch.int64).numpy(), fraction, TABLES))

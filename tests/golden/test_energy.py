@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from golden.checkpoints.checkpoint import random_checkpoint
+from golden.decoder import population_of
 from golden.evaluation import energy
-from golden.evaluation.energy import SIGNED, TRAINED, UNARY, Census, Products, costs
+from golden.evaluation.energy import AS_TRAINED, SIGNED, UNARY, Census, Products, costs
 from golden.quantisation.quantise import quantise
-from golden.spiking_model.in_time import population_of
 from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
 from host.compiler import compile_model
@@ -85,7 +85,7 @@ def test_every_schedule_against_its_neurons():
 
     model.watch = watch
     model(torch.tensor(np.random.default_rng(SEED).integers(0, TINY.vocab, 6)))
-    by_name = {UNARY: {}, SIGNED: {}, TRAINED: RAISED}
+    by_name = {UNARY: {}, SIGNED: {}, AS_TRAINED: RAISED}
     for schedule, raised in by_name.items():
         spikes, operations, needed, events = 0, 0, 0, 0
         for name, codes, outputs, _ in caught:
@@ -100,9 +100,9 @@ def test_every_schedule_against_its_neurons():
         t = census.total(schedule)
         assert (t.spikes, t.operations, t.needed, t.events) == (spikes, operations, needed, events)
     for name, fired in census.fired.items():
-        same = fired.by[TRAINED] == fired.by[SIGNED]
+        same = fired.by[AS_TRAINED] == fired.by[SIGNED]
         assert same == (population_of(name) not in RAISED), name
-    assert census.total(TRAINED).spikes < census.total(SIGNED).spikes
+    assert census.total(AS_TRAINED).spikes < census.total(SIGNED).spikes
 
 
 def test_the_golden_device_counts_the_same():

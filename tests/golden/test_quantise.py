@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
-from golden.quantisation import quantise as module
+from golden.quantisation import synapses
 from golden.quantisation.quantise import (
-    Synapses,
     outline,
     quantise,
     quantise_embedding,
     quantise_head,
     quantise_layer,
-    quantise_synapses,
 )
+from golden.quantisation.synapses import Synapses, quantise_synapses
 from isa.errors import SpikeletError
 from tests.golden.models import ODD, TINY, WIDE_HEADS
 from tests.seeds import seed
@@ -62,7 +61,7 @@ def damaged(seed_: int) -> Checkpoint:
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 22])
 def test_parts_of_a_matrix_make_the_whole(monkeypatch, chunk):
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(synapses, "CHUNK_ELEMENTS", chunk)
     checkpoint = damaged(seed())
     w = checkpoint.weights
     out = quantise_layer(checkpoint, 0, 12).out

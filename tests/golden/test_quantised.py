@@ -11,7 +11,7 @@ from golden.float_model.model import FloatModel
 from golden.quantisation.network import QuantisedNetwork
 from golden.quantisation.quantise import quantise
 from golden.quantisation.responses import TRAINED, Responses, integer_thresholds, response
-from golden.spiking_model import model as spiking
+from golden.spiking_model import loaded
 from golden.spiking_model.in_time import AtOnce, InBytes, at_once
 from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
@@ -53,7 +53,7 @@ def test_both_types_of_products_give_the_same(config, phases, monkeypatch):
     checkpoint = Checkpoint(config, random_checkpoint(config, SEED).weights, thresholds)
     ids, integers, records = random_ids(config, 20), quantise(checkpoint), ({}, {})
     for kind, record in zip((InBytes, AtOnce), records, strict=True):
-        monkeypatch.setattr(spiking, "at_once", kind)
+        monkeypatch.setattr(loaded, "at_once", kind)
         SpikingModel(integers)(ids, record)
     assert records[0].keys() == records[1].keys()
     assert all(torch.equal(records[0][name], value) for name, value in records[1].items())

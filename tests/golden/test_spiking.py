@@ -11,7 +11,7 @@ from golden.quantisation.calibrate import choose_fraction, quantise_calibrated, 
 from golden.quantisation.quantise import quantise
 from golden.spiking_model import activity
 from golden.spiking_model import attention as spiking_attention
-from golden.spiking_model import model as spiking
+from golden.spiking_model.activity import Activity
 from golden.spiking_model.in_time import InTime
 from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
@@ -113,7 +113,7 @@ def test_activity_counts():
     fast = SpikingModel(model)
     fast(ids, record)
     T, c, activity = 10, TINY, fast.counters.activity
-    assert activity["embedding"] == spiking.Activity(T, T, T, T * c.dim)
+    assert activity["embedding"] == Activity(T, T, T, T * c.dim)
     assert activity["layers.0.qkv"].neurons == T * c.dim
     outputs = c.attention_dim + 2 * c.kv_dim
     assert activity["layers.0.qkv"].synaptic_operations == activity["layers.0.qkv"].spikes * outputs
@@ -128,7 +128,7 @@ def test_activity_counts():
             count = total(codes, SCHEDULES["phase"]())[1]
             spikes, operations = spikes + count, operations + count * (position + 1)
             unary += int(np.abs(codes).sum())
-    assert activity["layers.0.score"] == spiking.Activity(T * c.attention_dim, spikes, unary,
+    assert activity["layers.0.score"] == Activity(T * c.attention_dim, spikes, unary,
                                                           operations)
     assert fast.counters.total.spikes == sum(a.spikes for a in activity.values())
 

@@ -10,13 +10,13 @@ from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
 from golden.checkpoints.config import ModelConfig
 from golden.float_model.model import FloatModel
 from golden.quantisation.network import QuantisedNetwork
-from golden.training import plasticity_stage, quantised
+from golden.training import plasticity_stage, quantised_stage
 from golden.training.initial import untrained
-from golden.training.loop import optimisers
 from golden.training.measure import measure
 from golden.training.plasticity import Rules
 from golden.training.plasticity_stage import train_plasticity
-from golden.training.quantised import divergence, train_quantised
+from golden.training.quantised_stage import divergence, train_quantised
+from golden.training.settings import optimisers
 from isa.errors import SpikeletError
 from tests.golden.training import SHAPE, at_call, learnable, same, settings, state, trained
 from tests.seeds import seed
@@ -40,7 +40,7 @@ def third(folder, steps=6, windows=None, start=None, rules=RULES, tell=lambda *t
 
 
 STAGES = pytest.mark.parametrize("run, module, stage", [
-    (first, quantised, "quantised"), (third, plasticity_stage, "plasticity")], ids=["1", "3"])
+    (first, quantised_stage, "quantised"), (third, plasticity_stage, "plasticity")], ids=["1", "3"])
 
 
 def equal(one: Checkpoint, other: Checkpoint) -> bool:

@@ -18,7 +18,7 @@ from golden.training.corpus import (
     train_tokenizer,
     transformers_settings,
 )
-from golden.training.loop import Settings
+from golden.training.settings import Settings
 from isa.errors import SpikeletError
 from tests.golden.training import VOCAB, full, stories, write_tokenizer
 from tests.seeds import seed

@@ -86,11 +86,11 @@ def test_damaged_states(tmp_path):
 
 def interrupted(folder, monkeypatch) -> bytes:
     """A run that was interrupted at its second step; its state's bytes."""
-    from golden.training import quantised
+    from golden.training import quantised_stage
 
     with monkeypatch.context() as patch:
-        patch.setattr(quantised, "cross_entropy",
-                      at_call(2, quantised.cross_entropy, KeyboardInterrupt()))
+        patch.setattr(quantised_stage, "cross_entropy",
+                      at_call(2, quantised_stage.cross_entropy, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             first(folder, 4)
     return (folder / FILE).read_bytes()
@@ -162,14 +162,15 @@ def test_a_second_interrupt_does_not_wait():
 
 
 def test_a_signal_in_a_step_comes_after_it(tmp_path, monkeypatch):
-    from golden.training import quantised
+    from golden.training import quantised_stage
 
     def press(value):
         os.kill(os.getpid(), signal.SIGINT)
         return value
 
     with monkeypatch.context() as patch:
-        patch.setattr(quantised, "cross_entropy", at_call(2, quantised.cross_entropy, press))
+        patch.setattr(quantised_stage, "cross_entropy",
+                      at_call(2, quantised_stage.cross_entropy, press))
         with pytest.raises(KeyboardInterrupt):
             first(tmp_path / "cut", 4)
     assert torch.load(tmp_path / "cut" / FILE, weights_only=True)["step"] == 2

@@ -14,8 +14,8 @@ from golden.checkpoints.checkpoint import Checkpoint
 from golden.checkpoints.config import ModelConfig
 from golden.training.corpus import END, Windows, train_tokenizer
 from golden.training.initial import untrained
-from golden.training.loop import Settings
-from golden.training.quantised import train_quantised
+from golden.training.quantised_stage import train_quantised
+from golden.training.settings import Settings
 from tests import seeds
 
 SHAPE = ModelConfig(dim=16, hidden=24, layers=1, heads=2, kv_heads=1, head_dim=8, vocab=30,

@@ -13,7 +13,7 @@ import pytest
 from golden.checkpoints.checkpoint import load_checkpoint
 from golden.spiking_model.model import SpikingModel
 from golden.tokenizers.load import load_tokenizer
-from golden.training import plasticity_stage, quantised
+from golden.training import plasticity_stage, quantised_stage
 from host import cli
 from isa.schedule import EXACT_THRESHOLDS
 from tests.golden.test_training_sample import in_process, write_teacher
@@ -96,8 +96,8 @@ def tables(out: str) -> dict[str, str]:
 def test_quantised_goes_on_after_an_interrupt(run, made, here, monkeypatch):
     command = (*QUANTISED, "--text", "text.txt", "--out", "again")
     with monkeypatch.context() as patch:
-        patch.setattr(quantised, "cross_entropy",
-                      at_call(4, quantised.cross_entropy, KeyboardInterrupt()))
+        patch.setattr(quantised_stage, "cross_entropy",
+                      at_call(4, quantised_stage.cross_entropy, KeyboardInterrupt()))
         result = run(*command)
     assert (result.status, result.out.splitlines()[1:]) == (130, [])    # made the tokenizer
     assert result.err.splitlines()[-1] == "spikelet: interrupted" and "Traceback" not in result.err

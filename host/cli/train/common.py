@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from golden.checkpoints.checkpoint import Checkpoint
     from golden.tokenizers.tokenizer import Tokenizer
     from golden.training.corpus import Windows
-    from golden.training.loop import Result, Settings
+    from golden.training.loop import Result
+    from golden.training.settings import Settings
 
 EVERY = 30.0  # seconds between lines of progress where there is no terminal
 HELD_OUT = 0.02  # of the text: measured, never trained on

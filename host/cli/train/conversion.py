@@ -52,7 +52,7 @@ def convert(
 
     import torch
 
-    from golden.training.conversion import compare
+    from golden.training.spiking_stage import compare
     from isa.schedule import phase_schedule, unary_schedule
 
     ids = torch.tensor(documents[0])

@@ -58,8 +58,8 @@ def plasticity(
     """
     from golden.checkpoints.checkpoint import load_checkpoint
     from golden.tokenizers.load import load_tokenizer
-    from golden.training.loop import Settings
     from golden.training.plasticity import Rules
+    from golden.training.settings import Settings
 
     common.check(steps, batch, length, rate, distil)
     _check(spikes, {"eta-theta": eta_theta, "neuron-rate": neuron_rate, "eta-w": eta_w,
@@ -93,14 +93,14 @@ def plasticity(
         _ablate(start, training, held, settings, rules, out, before)
         return
 
-    from golden.training.plasticity_stage import STAGE, train_plasticity
+    from golden.training.plasticity_stage import PLASTICITY, train_plasticity
 
     with progress("stage 3", every=EVERY) as tell:
         checkpoint, result = train_plasticity(start, training, settings, rules, out, tell=tell,
                                               teacher=guide, compiled=compiled)
     common.save(checkpoint, out, words_file)
     after = measure(QuantisedNetwork(checkpoint), held)
-    common.write_results(out, STAGE, settings, result, {
+    common.write_results(out, PLASTICITY, settings, result, {
         "held_out_perplexity": [before.perplexity, after.perplexity],
         "spikes": [before.spikes, after.spikes],
         "thresholds": {str(p): t for p, t in checkpoint.thresholds.items()}})

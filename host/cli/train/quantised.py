@@ -59,9 +59,9 @@ def quantised(
     from golden.checkpoints.checkpoint import load_checkpoint
     from golden.tokenizers.load import load_tokenizer
     from golden.training.initial import untrained
-    from golden.training.loop import Settings
     from golden.training.measure import measure
-    from golden.training.quantised import STAGE, train_quantised
+    from golden.training.quantised_stage import QUANTISED, train_quantised
+    from golden.training.settings import Settings
 
     common.check(steps, batch, length, rate, distil)
     if not 0 <= float_share <= 1:
@@ -95,7 +95,7 @@ def quantised(
     from golden.quantisation.network import QuantisedNetwork
 
     found = measure(QuantisedNetwork(checkpoint), held)
-    common.write_results(out, STAGE, settings, result, {
+    common.write_results(out, QUANTISED, settings, result, {
         "held_out_perplexity": found.perplexity, "spikes": found.spikes})
     print_table([
         ("checkpoint", str(out)),

@@ -1,4 +1,7 @@
-"""Stage 2: quantisers become EI-IF neurons; nothing else changes."""
+"""Stage 2: quantisers become EI-IF neurons, and every logit stays what it was.
+
+Nothing is trained here. `compare` shows that the spiking model has the quantised model's integers.
+"""
 
 from dataclasses import dataclass
 
@@ -19,7 +22,7 @@ class Comparison:
     schedule: str
     logits: int
     different: int
-    first: tuple[int, int] | None  # position and token of the first that differs
+    first: tuple[int, int] | None  # position and token of the first logit that differs
     spikes: int  # fired by the neurons, all operators
 
 

@@ -8,7 +8,7 @@ import torch
 from golden.checkpoints.checkpoint import Checkpoint, random_checkpoint
 from golden.quantisation.calibrate import quantise_calibrated
 from golden.quantisation.quantise import quantise
-from golden.training.conversion import compare
+from golden.training.spiking_stage import compare
 from isa.errors import SpikeletError
 from isa.schedule import phase_schedule, unary_schedule
 from tests.golden.models import ODD, ODD_GATE, SEED, TINY, TINY_GATE, random_ids

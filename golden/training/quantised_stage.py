@@ -1,4 +1,4 @@
-"""Stage 1: quantisation-aware training, from nothing or from a checkpoint."""
+"""Stage 1: quantisation-aware training, of untrained weights or of a checkpoint."""
 
 import os
 import shutil
@@ -10,12 +10,14 @@ from torch.nn import functional as F
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.float_model.model import FloatModel
+from golden.progress import Tell, unheard
 from golden.quantisation.network import QuantisedNetwork
 from golden.training.corpus import Windows
-from golden.training.loop import Result, Settings, Tell, Trainer, fingerprint
+from golden.training.loop import Result, Trainer, fingerprint
+from golden.training.settings import Settings
 from isa.errors import SpikeletError
 
-STAGE = "quantised"
+QUANTISED = "quantised"  # names the state file
 
 
 def cross_entropy(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -44,7 +46,7 @@ def check_compiler(device: torch.device) -> None:
 
 def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, folder: Path,
                     teacher: Checkpoint | None = None, compiled: bool = False,
-                    tell: Tell = lambda fraction, stage: None) -> tuple[Checkpoint, Result]:
+                    tell: Tell = unheard) -> tuple[Checkpoint, Result]:
     """Trains the quantised model of a checkpoint: first in float, then behind its quantisers.
 
     Args:
@@ -92,7 +94,7 @@ def train_quantised(start: Checkpoint, windows: Windows, settings: Settings, fol
     in_float = loss_of(lambda ids: FloatModel.forward(model, ids))
     in_codes = loss_of(lambda ids: model.train_step(ids)[0])
     trainer = Trainer(model, lambda ids, step: (in_float if step < float_steps else in_codes)(ids),
-                      windows, settings, folder, STAGE, identity={
+                      windows, settings, folder, QUANTISED, identity={
                           "model to begin with": fingerprint(start),
                           "teacher": None if guide is None else fingerprint(teacher)})
     result = trainer.run(tell)
