@@ -8,6 +8,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.link.frame_check import CRC_START, crc_step
 from isa.frames import CHECK_BYTES, ESCAPE, ESCAPE_XOR, HEADER, HEADER_BYTES, MARK
 
+WORD_LATENCY = 4  # cycles from the number of a payload word to the word, at most
 STATES = ("idle", "open", "look", "byte", "load", "close")
 
 
@@ -19,8 +20,8 @@ def request_layout() -> StructLayout:
 class FrameTransmitter(Component):
     """One frame at a time; takes a request when the last byte of the frame before is gone.
 
-    `index` is the number of the payload word that `word` has to show four cycles later. Bytes come
-    out of a register, one in two cycles at most.
+    `index` is the number of the payload word that `word` has to show WORD_LATENCY cycles later.
+    Bytes come out of a register, one in two cycles at most.
     `session` may change only while `request.ready`.
     """
 
