@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 AMOUNT_BITS = 16
+ROOM_LATENCY = 3  # cycles from an entry that comes or goes to a write_ready that knows of it
 SPARE_BITS = 2
 SPARE = 1 << SPARE_BITS  # entries; more than can come before they are counted
 
@@ -16,9 +17,9 @@ class Ring(Component):
     must be available. write_ready: there is room for an entry at write_address; write_done says
     that it is complete. All outputs but write_ready follow in the next cycle.
 
-    write_ready sees an entry that comes or goes three cycles late. It never promises too much:
-    where no more than SPARE entries are free, it is 0 in the two cycles after write_done. It falls
-    only in the cycle after write_done, if entries are two cycles apart or more.
+    write_ready sees an entry that comes or goes ROOM_LATENCY cycles late. It never promises too
+    much: where no more than SPARE entries are free, it is 0 until then. It falls only in the cycle
+    after write_done, if entries are two cycles apart or more.
     """
 
     def __init__(self, bits: int) -> None:

@@ -30,10 +30,14 @@ _BATCH_BITS = (_GROUP * _BATCH).bit_length() - 1
 class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
-    tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
-    latency one cycle; a read sees a write from the second cycle after it on, what is read in the
-    cycle before that is not defined. `init`: entries (isa.contents) at power-on.
+    tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. A word
+    comes READ_LATENCY cycles after its address. A read sees a write from WRITE_LATENCY cycles after
+    it on; what is read of its word between is not defined. `init`: entries (isa.contents) at
+    power-on.
     """
+
+    READ_LATENCY = 1
+    WRITE_LATENCY = 2
 
     def __init__(
         self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool,
@@ -82,13 +86,17 @@ def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
 
 
 class ExponentMemory(Component):
-    """Exponents of keys or values, V positions a word; read latency three cycles.
+    """Exponents of keys or values, V positions a word.
 
-    A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
-    `lanes` names. It takes the read port in the cycle after `enable`: what is read in that cycle is
-    not defined. A read sees it from the fifth cycle after `enable` on, in the four before the
-    word is not defined. Two writes of a word are at least four cycles apart.
+    A word comes READ_LATENCY cycles after its address. A write puts `exponent` (-8..23; a code
+    vector has -7..17) into every position of the word that `lanes` names. It takes the read port in
+    the cycle after `enable`: what is read in that cycle is not defined. A read sees it from
+    WRITE_LATENCY cycles after `enable` on; what is read of its word between is not defined. Two
+    writes of a word are at least WRITE_LATENCY - 1 cycles apart.
     """
+
+    READ_LATENCY = 3
+    WRITE_LATENCY = 5
 
     def __init__(self, c: Configuration) -> None:
         self.c = c
