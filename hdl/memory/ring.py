@@ -42,7 +42,7 @@ class Ring(Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Running totals of entries, modulo 2**(bits + 1): their differences are at most the size.
+        # Running totals of entries, modulo 2**(bits + 1), as their differences are at most the size.
         bits = self.bits + 1
         written, taken, freed = (Signal(bits, name=n) for n in ("written", "taken", "freed"))
         with m.If(self.write_done):
@@ -51,10 +51,10 @@ class Ring(Component):
             m.d.sync += taken.eq(taken + self.take_amount)
         with m.If(self.free):
             m.d.sync += freed.eq(freed + self.free_amount)
-        # Room comes out of a register, as it decides on all that the link may do. What was written
-        # in the last two cycles is not counted in it.
+        # Whether there is room comes out of a register, as the receiver decides on it. It does not
+        # count what was written in the last two cycles: then there must be some entries to spare.
         used, over, scarce, ready, recent = Signal(bits), Signal(), Signal(), Signal(), Signal()
-        beyond = Cat(~self.mask, 1)  # bits of a count that no offset has
+        beyond = Cat(~self.mask, 1)  # bits of a count that no offset in the ring has
         m.d.comb += [
             over.eq((used & beyond).any()),
             scarce.eq((used | beyond)[SPARE_BITS:].all()),

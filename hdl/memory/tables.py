@@ -137,16 +137,17 @@ class ExponentMemory(Component):
         return read.data
 
     def _tables(self, m: Module, platform, data: Value) -> Value:
-        """Look-up tables: memories of 16 words in batches, each with a register.
+        """Memories of 16 words of look-up tables, in batches that have a register each.
 
-        That is 0 unless its batch was read: batches are joined by OR. A write exchanges a whole
-        word, so that five bits a lane need no table of their own for each lane.
+        A batch's register is 0 unless the batch was read, so that batches are joined by an OR. A
+        write reads its word, changes the lanes that it names and puts the whole word back: lanes
+        of five bits then need no memory of their own.
         """
         lanes, depth = self.c.vector_lanes, self.c.exponent_depth
         bits = _STORED_BITS * lanes
-        # A write: reads its word, which comes into a register, exchanges it.
+        # The cycles of a write: it has the address, reads, has the word, puts the new one back.
         turn, reads, comes, merges = (Signal(name=n) for n in ("turn", "reads", "comes", "merges"))
-        # Its own copy: another memory has the same address, elsewhere.
+        # A copy of its own: the other exponent memory has the same address, elsewhere on the chip.
         address = Signal(range(depth))
         at = copy_of(m, self.address[: len(address)], "at")
         m.d.comb += address.eq(Mux(turn, at, self.read.address))
@@ -158,8 +159,8 @@ class ExponentMemory(Component):
         groups = range(-(-depth // _GROUP))
 
         def own(value: Value, name: str) -> Value:
-            """A register for a batch. One for all is not kept apart from others: it need not be,
-            and with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
+            """A register for a batch. Where there is one batch it need not be kept apart from others,
+            and must not: with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
             return copy_of(m, value, name) if len(groups) > _BATCH else delayed(m, value)
 
         kept = []
@@ -183,7 +184,7 @@ class ExponentMemory(Component):
                 words.append(read.data)
             words += [Const(0, bits)] * ((1 << (len(words) - 1).bit_length()) - len(words))
             batch = Signal(bits, name=f"kept_{first}", reset_less=True)
-            # Out of a register, as no table may stand before the reset of a batch's.
+            # Decided a cycle before: the register's reset input is reached too late by anything else.
             silent = copy_of(m, address[_BATCH_BITS:] != first // _BATCH, f"silent_{first}")
             with m.If(silent):
                 m.d.sync += batch.eq(0)
