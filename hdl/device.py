@@ -8,12 +8,13 @@ from hdl.link.readback import ReadBack
 from hdl.link.receiver import Receiver
 from hdl.link.registers import RegisterBlock
 from hdl.link.transmitter import Transmitter
-from hdl.memory.external import ExternalMemory, address_bits, memory_port
+from hdl.memory.external_port import address_bits, memory_port
+from hdl.memory.external_reader import ExternalReader
 from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
 from hdl.memory.ring import Ring
 from hdl.memory.row_arbiter import RowArbiter
 from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS
-from hdl.memory.tables import ExponentMemory, parameter_memory
+from hdl.memory.tables import PARAMETER_ADDRESS_BITS, ExponentMemory, parameter_memory
 from hdl.memory.vector import VectorMemory
 from hdl.units.fire.fire import Fire
 from hdl.units.post.post import Post
@@ -51,7 +52,7 @@ class Device(Component):
     link_in, link_out: streams of 32-bit words (isa/packets.py). trace_*: every vector memory word
     and every word of key/value codes as it is written, for simulation; a board leaves them open.
     contents: what memories and settings hold at power-on; settings also after a reset.
-    external: the port to external memory (hdl/memory/external.py), where `c` has one.
+    external: the port to external memory (hdl/memory/external_port.py), where `c` has one.
     """
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
@@ -61,48 +62,113 @@ class Device(Component):
     def elaborate(self, platform):
         c, contents = self.c, self.contents
         m = Module()
-        m.submodules.receiver = receiver = Receiver(c)
-        m.submodules.transmitter = transmitter = Transmitter(c)
-        m.submodules.readback = readback = ReadBack(c)
-        m.submodules.registers = registers = RegisterBlock(c, contents)
-        m.submodules.sequencer = sequencer = Sequencer(c, contents.of(Space.PROGRAM))
-        m.submodules.fire = fire = Fire(c, contents=contents)
-        m.submodules.post = post = Post(c)
-        m.submodules.vector = vector = VectorUnit(c, contents)
-        m.submodules.memory = memory = VectorMemory(c, contents.of(Space.ROTATION))
-        m.submodules.parameters = parameters = parameter_memory(c, contents.of(Space.PARAMETER))
-        m.submodules.key_exponents = key_exponents = ExponentMemory(c)
-        m.submodules.value_exponents = value_exponents = ExponentMemory(c)
-        m.submodules.magnitudes = magnitudes = MagnitudeFile(c)
-        m.submodules.maxima = maxima = MaximumFile(c)
-        m.submodules.scalars = scalars = ScalarFile(c)
-        m.submodules.row_ring = row_ring = Ring(ROW_ADDRESS_BITS)
-        m.submodules.parameter_ring = parameter_ring = Ring(18)
-        m.submodules.row_arbiter = row_arbiter = RowArbiter(c)
-
-        self._link(m, receiver, transmitter)
+        units = m.submodules
+        units.receiver = Receiver(c)
+        units.transmitter = Transmitter(c)
+        units.readback = ReadBack(c)
+        units.registers = RegisterBlock(c, contents)
+        units.sequencer = Sequencer(c, contents.of(Space.PROGRAM))
+        units.fire = Fire(c, contents=contents)
+        units.post = Post(c)
+        units.vector = VectorUnit(c, contents)
+        units.memory = VectorMemory(c, contents.of(Space.ROTATION))
+        units.parameters = parameter_memory(c, contents.of(Space.PARAMETER))
+        units.key_exponents = ExponentMemory(c)
+        units.value_exponents = ExponentMemory(c)
+        units.magnitudes = MagnitudeFile(c)
+        units.maxima = MaximumFile(c)
+        units.scalars = ScalarFile(c)
+        units.row_ring = Ring(ROW_ADDRESS_BITS)
+        units.parameter_ring = Ring(PARAMETER_ADDRESS_BITS)
+        units.row_arbiter = RowArbiter(c)
         # What comes from the link, and with external memory what is played from it, goes the same
         # way into rings, rows and tables.
-        entries = receiver
+        entries = units.receiver
         if c.external_words:
-            entries = self._external(m, receiver, transmitter, readback, registers, sequencer)
-        # A register between these decisions and everything that they load.
+            entries = units.external_reader = ExternalReader(c)
+            self._external(m)
+        self._link(m)
+        self._tables(m, entries)
+        self._runs(m)
+        self._vectors(m)
+        self._registers(m)
+        self._exponents(m)
+        self._rows(m, entries)
+        self._rings(m, entries)
+        self._read_back(m)
+        self._count(m, entries)
+        self._trace(m)
+        return m
+
+    def _link(self, m: Module) -> None:
+        """Words from and to the host."""
+        receiver, transmitter = m.submodules.receiver, m.submodules.transmitter
+        m.d.comb += [
+            receiver.link.payload.eq(self.link_in_payload),
+            receiver.link.valid.eq(self.link_in_valid),
+            self.link_in_ready.eq(receiver.link.ready),
+            self.link_out_payload.eq(transmitter.link.payload),
+            self.link_out_valid.eq(transmitter.link.valid),
+            transmitter.link.ready.eq(self.link_out_ready),
+        ]
+        connect(m, receiver.fault, transmitter.fault)
+        connect(m, receiver.read, transmitter.read)
+
+    def _external(self, m: Module) -> None:
+        """The reader of external memory, between the receiver and what the receiver writes."""
+        units = m.submodules
+        external, receiver, sequencer = units.external_reader, units.receiver, units.sequencer
+        transmitter = units.transmitter
+        connect(m, external.memory, flipped(self.external))
+        connect(m, receiver.external, external.host)
+        connect(m, receiver.rows, external.rows_in)
+        for name in receiver.tables.signature.members:
+            m.d.comb += getattr(external.tables_in, name).eq(getattr(receiver.tables, name))
+        m.d.comb += [
+            external.settings.eq(units.registers.settings),
+            external.begin.eq(sequencer.token_begun),
+            external.token.eq(sequencer.token),
+            external.runs_head.eq(sequencer.runs_head),
+            external.row_address.eq(receiver.row_address),
+            external.row_ready.eq(receiver.row_ready),
+            external.row_done_in.eq(receiver.row_done),
+            external.parameter_address.eq(receiver.parameter_address),
+            external.parameter_ready.eq(receiver.parameter_ready),
+            external.parameter_done_in.eq(receiver.parameter_done),
+            external.fetch.eq(transmitter.waiting & (transmitter.read_space == Space.EXTERNAL)),
+            external.fetch_address.eq(transmitter.port.address),
+            transmitter.hold.eq(external.fetch_hold),
+            units.readback.external_data.eq(external.fetch_data),
+        ]
+
+    def _tables(self, m: Module, entries) -> None:
+        """The loader's broadcast, settings and position, to all units that want them.
+
+        The broadcast goes through a register: what writes a table has a cycle from here on.
+        """
+        units = m.submodules
         tables = Signal(table_layout())
         for name in ("enable", "space", "address", "data"):
             m.d.sync += tables[name].eq(getattr(entries.tables, name))
-        for user in (registers, sequencer, fire, vector, parameters, memory):
+        for user in (units.registers, units.sequencer, units.fire, units.vector, units.parameters,
+                     units.memory):  # fmt: skip
             m.d.comb += [
                 user.tables.enable.eq(tables.enable),
                 user.tables.space.eq(tables.space),
                 user.tables.address.eq(tables.address),
                 user.tables.data.eq(tables.data),
             ]
-        for user in (sequencer, fire, post, vector):
-            m.d.comb += user.settings.eq(registers.settings)
-        for user in (fire, post, vector):
-            m.d.comb += user.position.eq(sequencer.position)
+        for user in (units.sequencer, units.fire, units.post, units.vector):
+            m.d.comb += user.settings.eq(units.registers.settings)
+        for user in (units.fire, units.post, units.vector):
+            m.d.comb += user.position.eq(units.sequencer.position)
 
-        # Runs: from the link to the sequencer and back.
+    def _runs(self, m: Module) -> None:
+        """A run: from the receiver to the sequencer, instructions to the three units, tokens and
+        logits to the transmitter."""
+        units = m.submodules
+        receiver, sequencer, transmitter = units.receiver, units.sequencer, units.transmitter
+        fire, post, vector = units.fire, units.post, units.vector
         connect(m, receiver.prompt, sequencer.prompt)
         m.d.comb += [
             sequencer.prompt_last.eq(receiver.prompt_last),
@@ -121,21 +187,28 @@ class Device(Component):
         ]
         connect(m, sequencer.token_out, transmitter.token)
         connect(m, sequencer.finished, transmitter.finished)
-        connect(m, receiver.fault, transmitter.fault)
-        connect(m, receiver.read, transmitter.read)
         connect(m, post.logits, transmitter.logits)
         for name, unit in (("fire", fire), ("post", post), ("vector", vector)):
             connect(m, getattr(sequencer, name), unit.instruction)
             m.d.comb += getattr(sequencer, f"{name}_done").eq(unit.done)
 
-        # Vector memory and register files.
-        connect(m, fire.source, memory.fire)
+    def _vectors(self, m: Module) -> None:
+        """Vector memory, with its readers and writers; parameters."""
+        units = m.submodules
+        memory, post = units.memory, units.post
+        connect(m, units.fire.source, memory.fire)
         connect(m, post.residual, memory.post)
-        connect(m, vector.memory, memory.vector)
-        connect(m, readback.vector, memory.loader)
+        connect(m, units.vector.memory, memory.vector)
+        connect(m, units.readback.vector, memory.loader)
         connect(m, post.vector_write, memory.post_write)
-        connect(m, vector.vector_write, memory.vector_write)
-        connect(m, fire.magnitude, magnitudes.fire)
+        connect(m, units.vector.vector_write, memory.vector_write)
+        connect(m, post.parameters, units.parameters.read)
+
+    def _registers(self, m: Module) -> None:
+        """Magnitudes, maxima and scalars, which one unit leaves for another."""
+        units = m.submodules
+        magnitudes, post, vector = units.magnitudes, units.post, units.vector
+        connect(m, units.fire.magnitude, magnitudes.fire)
         connect(m, vector.magnitude_in, magnitudes.vector)
         connect(m, post.magnitude_write, magnitudes.post_write)
         connect(m, vector.magnitude_write, magnitudes.vector_write)
@@ -143,16 +216,19 @@ class Device(Component):
             magnitudes.post_join.eq(post.magnitude_join),
             magnitudes.join_address.eq(post.join_address),
         ]
-        connect(m, post.maximum_write, maxima.write)
-        connect(m, vector.maximum, maxima.read)
-        connect(m, vector.scalar_write, scalars.write)
-        connect(m, post.scalar, scalars.read)
-        connect(m, post.parameters, parameters.read)
-        connect(m, post.exponents, key_exponents.read)
-        connect(m, vector.value_exponents, value_exponents.read)
+        connect(m, post.maximum_write, units.maxima.write)
+        connect(m, vector.maximum, units.maxima.read)
+        connect(m, vector.scalar_write, units.scalars.write)
+        connect(m, post.scalar, units.scalars.read)
+
+    def _exponents(self, m: Module) -> None:
+        """Exponents of the keys and values that the vector unit stores."""
+        units = m.submodules
+        connect(m, units.post.exponents, units.key_exponents.read)
+        connect(m, units.vector.value_exponents, units.value_exponents.read)
         for written, source in (
-            (key_exponents, vector.key_exponent_write),
-            (value_exponents, vector.value_exponent_write),
+            (units.key_exponents, units.vector.key_exponent_write),
+            (units.value_exponents, units.vector.value_exponent_write),
         ):
             m.d.comb += [
                 written.enable.eq(source.enable),
@@ -161,113 +237,87 @@ class Device(Component):
                 written.exponent.eq(source.data),
             ]
 
-        # Rows: gathered tiles to the post unit, writers, the two rings of streamed weights.
+    def _rows(self, m: Module, entries) -> None:
+        """Writers of row memory, and gathered tiles from it to the post unit."""
+        units = m.submodules
+        fire, post, arbiter = units.fire, units.post, units.row_arbiter
+        connect(m, units.vector.row_write, arbiter.first)
+        connect(m, entries.rows, arbiter.second)
+        connect(m, arbiter.out, fire.row_write)
         connect(m, fire.tiles, post.tiles)
-        connect(m, vector.row_write, row_arbiter.first)
-        connect(m, entries.rows, row_arbiter.second)
-        connect(m, row_arbiter.out, fire.row_write)
+        m.d.comb += [fire.read_word.eq(post.read_word), post.sums.eq(fire.sums)]
+
+    def _rings(self, m: Module, entries) -> None:
+        """The two rings of streamed weights: rows are freed as their tile is drained, parameters as
+        they are taken."""
+        units = m.submodules
+        fire, post, receiver, s = units.fire, units.post, units.receiver, units.registers.settings
+        rows, parameters = units.row_ring, units.parameter_ring
         m.d.comb += [
-            fire.read_word.eq(post.read_word),
-            post.sums.eq(fire.sums),
-            row_ring.base.eq(registers.settings.row_ring_base),
-            row_ring.mask.eq(registers.settings.row_ring_mask),
-            row_ring.write_done.eq(entries.row_done),
-            row_ring.take.eq(fire.ring_take),
-            row_ring.take_amount.eq(fire.ring_take_rows),
-            row_ring.free.eq(fire.tiles.valid & fire.tiles.ready),
-            row_ring.free_amount.eq(fire.tiles.payload.rows),
-            fire.ring_pointer.eq(row_ring.pointer),
-            fire.ring_available.eq(row_ring.available),
-            receiver.row_address.eq(row_ring.write_address),
-            receiver.row_ready.eq(row_ring.write_ready),
-            parameter_ring.base.eq(registers.settings.parameter_ring_base),
-            parameter_ring.mask.eq(registers.settings.parameter_ring_mask),
-            parameter_ring.write_done.eq(entries.parameter_done),
-            parameter_ring.take.eq(post.parameter_take),
-            parameter_ring.take_amount.eq(post.parameter_take_words),
-            parameter_ring.free.eq(post.parameter_take),
-            parameter_ring.free_amount.eq(post.parameter_take_words),
-            post.parameter_pointer.eq(parameter_ring.pointer),
-            post.parameter_available.eq(parameter_ring.available),
-            receiver.parameter_address.eq(parameter_ring.write_address),
-            receiver.parameter_ready.eq(parameter_ring.write_ready),
+            rows.base.eq(s.row_ring_base),
+            rows.mask.eq(s.row_ring_mask),
+            rows.write_done.eq(entries.row_done),
+            rows.take.eq(fire.ring_take),
+            rows.take_amount.eq(fire.ring_take_rows),
+            rows.free.eq(fire.tiles.valid & fire.tiles.ready),
+            rows.free_amount.eq(fire.tiles.payload.rows),
+            fire.ring_pointer.eq(rows.pointer),
+            fire.ring_available.eq(rows.available),
+            receiver.row_address.eq(rows.write_address),
+            receiver.row_ready.eq(rows.write_ready),
+            parameters.base.eq(s.parameter_ring_base),
+            parameters.mask.eq(s.parameter_ring_mask),
+            parameters.write_done.eq(entries.parameter_done),
+            parameters.take.eq(post.parameter_take),
+            parameters.take_amount.eq(post.parameter_take_words),
+            parameters.free.eq(post.parameter_take),
+            parameters.free_amount.eq(post.parameter_take_words),
+            post.parameter_pointer.eq(parameters.pointer),
+            post.parameter_available.eq(parameters.available),
+            receiver.parameter_address.eq(parameters.write_address),
+            receiver.parameter_ready.eq(parameters.write_ready),
         ]
 
-        # Read-back.
+    def _read_back(self, m: Module) -> None:
+        """The transmitter's reads, through `readback`, of the memory that it names."""
+        units = m.submodules
+        transmitter, readback, fire = units.transmitter, units.readback, units.fire
+        reading, space = transmitter.reading, transmitter.read_space
         connect(m, transmitter.port, readback.port)
         m.d.sync += [
-            memory.loading.eq(transmitter.reading & ~sequencer.running),
-            fire.readback_enable.eq(transmitter.reading & (transmitter.read_space == Space.ROW)),
+            units.memory.loading.eq(reading & ~units.sequencer.running),
+            fire.readback_enable.eq(reading & (space == Space.ROW)),
         ]
         m.d.comb += [
-            readback.space.eq(transmitter.read_space),
+            readback.space.eq(space),
             fire.readback_address.eq(readback.row_address),
             fire.readback_core.eq(readback.row_core),
             fire.readback_word.eq(transmitter.port.address),
             # Fire picks the link word; wherever read-back looks for it in the row, there it is.
-            readback.row_data.eq(fire.readback_data.replicate(c.lanes // CHUNK_LANES)),
-            registers.address.eq(readback.register_address),
-            registers.overwritten.eq(receiver.overwrites),
-            readback.register_data.eq(registers.data),
-        ]
-        self._count(m, registers, sequencer, entries, fire, post, vector)
-        self._trace(m, post, vector)
-        return m
-
-    def _external(
-        self, m: Module, receiver, transmitter, readback, registers, sequencer
-    ) -> ExternalMemory:
-        """Connects external memory between the receiver and what the receiver writes."""
-        m.submodules.external_memory = external = ExternalMemory(self.c)
-        connect(m, external.memory, flipped(self.external))
-        connect(m, receiver.external, external.host)
-        connect(m, receiver.rows, external.rows_in)
-        for name in receiver.tables.signature.members:
-            m.d.comb += getattr(external.tables_in, name).eq(getattr(receiver.tables, name))
-        m.d.comb += [
-            external.settings.eq(registers.settings),
-            external.begin.eq(sequencer.token_begun),
-            external.token.eq(sequencer.token),
-            external.runs_head.eq(sequencer.runs_head),
-            external.row_address.eq(receiver.row_address),
-            external.row_ready.eq(receiver.row_ready),
-            external.row_done_in.eq(receiver.row_done),
-            external.parameter_address.eq(receiver.parameter_address),
-            external.parameter_ready.eq(receiver.parameter_ready),
-            external.parameter_done_in.eq(receiver.parameter_done),
-            external.fetch.eq(transmitter.waiting & (transmitter.read_space == Space.EXTERNAL)),
-            external.fetch_address.eq(transmitter.port.address),
-            transmitter.hold.eq(external.fetch_hold),
-            readback.external_data.eq(external.fetch_data),
-        ]
-        return external
-
-    def _link(self, m: Module, receiver: Receiver, transmitter: Transmitter) -> None:
-        m.d.comb += [
-            receiver.link.payload.eq(self.link_in_payload),
-            receiver.link.valid.eq(self.link_in_valid),
-            self.link_in_ready.eq(receiver.link.ready),
-            self.link_out_payload.eq(transmitter.link.payload),
-            self.link_out_valid.eq(transmitter.link.valid),
-            transmitter.link.ready.eq(self.link_out_ready),
+            readback.row_data.eq(fire.readback_data.replicate(self.c.lanes // CHUNK_LANES)),
+            units.registers.address.eq(readback.register_address),
+            units.registers.overwritten.eq(units.receiver.overwrites),
+            readback.register_data.eq(units.registers.data),
         ]
 
-    def _count(self, m, registers, sequencer, entries, fire, post, vector) -> None:
+    def _count(self, m: Module, entries) -> None:
         """What each counter adds in this cycle."""
-        counters = fire.counters
+        units = m.submodules
+        sequencer, post, vector = units.sequencer, units.post, units.vector
+        fire = units.fire.counters
         increments = dict(
             cycles=sequencer.running,
             tokens=sequencer.token_done,
-            neurons=counters.neurons,
-            spikes=counters.spikes,
-            events=counters.events,
-            synaptic_operations=counters.synaptic_operations,
-            gather_cycles=counters.gather_active,
+            neurons=fire.neurons,
+            spikes=fire.spikes,
+            events=fire.events,
+            synaptic_operations=fire.synaptic_operations,
+            gather_cycles=fire.gather_active,
             rows_streamed=entries.row_done,
             saturations=post.saturations + vector.saturations,
             fire_wait_cycles=sequencer.fire_waiting,
-            fire_stream_cycles=counters.stream_stall,
-            router_stall_cycles=counters.router_stall,
+            fire_stream_cycles=fire.stream_stall,
+            router_stall_cycles=fire.router_stall,
             post_wait_cycles=sequencer.post_waiting | post.wait_stall,
             post_stream_cycles=post.stream_stall,
             vector_wait_cycles=sequencer.vector_waiting,
@@ -276,9 +326,12 @@ class Device(Component):
         if self.c.external_words:
             increments["external_words_read"] = entries.played
             increments["external_full_cycles"] = entries.full
+        registers = units.registers
         m.d.comb += [registers.increments[name].eq(value) for name, value in increments.items()]
 
-    def _trace(self, m: Module, post: Post, vector: VectorUnit) -> None:
+    def _trace(self, m: Module) -> None:
+        """What the two writers of vector memory write, and codes of keys and values."""
+        post, vector = m.submodules.post, m.submodules.vector
         written = vector.vector_write
         m.d.comb += [
             self.trace_post_valid.eq(post.vector_write.enable),

@@ -1,11 +1,12 @@
 """A device with its external memory: what a board with a memory chip has in place of a Device."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib.wiring import Component, In
+from amaranth.lib.wiring import Component, In, connect
 
 from hdl.device import Device
 from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import global_net
+from hdl.lib.half_rate import HalfRateRegister
 from hdl.lib.ports import pass_ports
 from hdl.lib.reset import with_own_reset
 
@@ -52,30 +53,21 @@ class MemoryDevice(Component):
         # The controller lies at the chip's pins: its own copy of what resets the device.
         flush = copy_of(m, self.reset_device, "flush")
         m.d.comb += controller.flush.eq(flush)
+        # The controller lies at the chip's pins, the device elsewhere: a register between them. An
+        # address of the device is one of the chip's first words.
         memory, port = device.external, controller.memory
-        request = _held(m, memory.request, port.request, flush)
-        word = _held(m, memory.write, port.write, flush)
+        m.submodules.request = request = HalfRateRegister(memory.request.payload.shape())
+        m.submodules.word = word = HalfRateRegister(32)
+        connect(m, memory.request, request.i)
+        connect(m, memory.write, word.i)
+        connect(m, word.o, port.write)
+        connect(m, port.read, memory.read)
         m.d.comb += [
-            port.request.payload.address.eq(request.address),
-            port.request.payload.length.eq(request.length),
-            port.request.payload.write.eq(request.write),
-            port.write.payload.eq(word),
-            memory.read.payload.eq(port.read.payload),
-            memory.read.valid.eq(port.read.valid),
-            port.read.ready.eq(memory.read.ready),
-        ]
+            request.clear.eq(flush),
+            word.clear.eq(flush),
+            port.request.valid.eq(request.o.valid),
+            request.o.ready.eq(port.request.ready),
+            *(port.request.payload[name].eq(request.o.payload[name])
+              for name in ("address", "length", "write")),
+        ]  # fmt: skip
         return m
-
-
-def _held(m: Module, source, sink, flush):
-    """The payload of `source` for `sink`, which gets it from a register, every other cycle at most:
-    the controller lies at the chip's pins, the device elsewhere."""
-    held, waits = Signal.like(source.payload), Signal()
-    m.d.comb += [sink.valid.eq(waits), source.ready.eq(~waits)]
-    with m.If(~waits):
-        m.d.sync += [held.eq(source.payload), waits.eq(source.valid)]
-    with m.Elif(sink.ready):
-        m.d.sync += waits.eq(0)
-    with m.If(flush):
-        m.d.sync += waits.eq(0)
-    return held

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Component, In, Out, connect
 
 from hdl.device import Device
 from hdl.lib.ports import pass_ports
-from hdl.memory.external import address_bits
+from hdl.memory.external_port import address_bits
 from hdl.memory.sdram import SdramController
 from hdl.memory.sdram_pins import OUTPUTS, PinRegisters
 from hdl.memory.sdram_timing import SdramTiming

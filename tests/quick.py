@@ -10,7 +10,7 @@ QUICK: dict[str, list[str]] = {
     "synapse": ["tests/units/test_synapse.py", "-k", "tiny"],
     "fire": ["tests/units/test_fire.py", "tests/units/test_encoder.py", "tests/units/test_norm.py",
              "-k", "tiny or norm"],
-    "post": ["tests/units/test_post.py", "-k", "tiny"],
+    "post": ["tests/units/test_post.py", "tests/units/test_post_cycles.py", "-k", "tiny"],
     "vector": ["tests/units/test_vector.py", "-k", "tiny"],
     "functions": ["tests/units/test_functions.py", "tests/golden/test_functions.py"],
     "sequencer": ["tests/units/test_sequencer.py", "-k", "tiny"],

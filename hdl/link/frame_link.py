@@ -1,18 +1,20 @@
 """The device's end of the frame protocol (isa/frames.py): bytes on one side, words on the other."""
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.lib.copies import copy_of
-from hdl.lib.reset import own_reset, with_own_reset
+from hdl.lib.half_rate import HalfRateRegister
+from hdl.lib.pipeline import delayed
+from hdl.lib.reset import with_own_reset
+from hdl.link.frame_duties import MEANINGS, FrameDuties
 from hdl.link.frame_meaning import FrameMeaning
 from hdl.link.frame_receiver import FrameReceiver
 from hdl.link.frame_transmitter import FrameTransmitter
 from hdl.link.receive_buffer import ReceiveBuffer
 from hdl.link.transmit_buffer import TransmitBuffer
 from hdl.link.uart import received_layout
-from hdl.link.word_register import WordRegister
 from isa.frames import SEQUENCE_BITS, WELCOME_FIELDS, FrameType, Hello, Welcome
 
 RESET_CYCLES = 16  # a power of two
@@ -56,112 +58,41 @@ class FrameLink(Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Chosen in one cycle, sent in the next: then a flag of what is sent is still up, but words
-        # may have to go back to others. A choice is made every other cycle at most.
-        opening, free = Signal(), Signal()  # a session is to begin; we may choose
-        begin = Signal()  # one does, between two frames
+        # A choice of what to send is made in one cycle, at most every other one, and done in the
+        # next. A new session begins between two frames.
+        free, begin, opening = Signal(), Signal(), Signal()
+        m.d.sync += begin.eq(free & opening)
         # What begins anew with a session has no other reset than a register that is set with
-        # `begin`, and by our reset: one for each of the buffers, one for the flags here.
+        # `begin`, and by our reset: one for each of the buffers, one for the flags.
         clear = {name: copy_of(m, free & opening, f"clear_{name}", init=1)
                  for name in ("arrived", "departing", "flags")}  # fmt: skip
-        own_reset(m, clear["flags"], "flags")
-        m.d.sync += begin.eq(free & opening)
-
         m.submodules.receiver = receiver = FrameReceiver()
         m.submodules.meaning = meaning = FrameMeaning()
         m.submodules.transmitter = transmitter = FrameTransmitter()
         arrived = ReceiveBuffer(self.receive_words, self.block)
         departing = TransmitBuffer(self.clock_hz, self.transmit_words, self.block)
+        duties = FrameDuties()
         m.submodules.arrived = with_own_reset(m, arrived, clear["arrived"], "arrived")
         m.submodules.departing = with_own_reset(m, departing, clear["departing"], "departing")
-        session = Signal(32, reset_less=True)  # counts while `open`
-        gap, gap_sequence = Signal(), Signal(SEQUENCE_BITS, reset_less=True)  # words are missing
-        m.d.comb += [
-            receiver.bytes.valid.eq(self.bytes_in.valid),
-            receiver.bytes.payload.eq(self.bytes_in.payload),
-            receiver.session.eq(session),
-            *(getattr(meaning, name).eq(getattr(receiver, name))
-              for name in ("header", "word", "word_valid", "index", "outside", "inside")),
-            meaning.ended.eq(receiver.end),
-            meaning.session.eq(session),
-            meaning.open.eq(self.open),
-            meaning.opening.eq(opening),
-            meaning.expected.eq(arrived.expected),
-            meaning.gap_sequence.eq(gap_sequence),
-            arrived.word.eq(receiver.word),
-            arrived.word_valid.eq(receiver.word_valid),
-            arrived.end.eq(meaning.end),
-            arrived.keep.eq(meaning.kept),
-            departing.heard.eq(self.heard),
-            transmitter.session.eq(session),
-            self.bytes_out.payload.eq(transmitter.bytes.payload),
-            self.bytes_out.valid.eq(transmitter.bytes.valid),
-            transmitter.bytes.ready.eq(self.bytes_out.ready),
-        ]  # fmt: skip
-        for target, value in (
-            (departing.acknowledge, meaning.acknowledge), (departing.missing, meaning.nak)
-        ):  # fmt: skip
-            kept = Signal.like(target, name=f"heard_{target.name}", reset_less=True)
-            m.d.sync += kept.eq(value)
-            m.d.comb += target.eq(kept)
-        m.d.sync += self.heard.eq(meaning.end & meaning.heard)
+        m.submodules.duties = with_own_reset(m, duties, clear["flags"], "flags")
+        m.d.comb += opening.eq(duties.opening)
 
-        # What goes out next. A flag that is raised in this cycle stays up: it is set further down.
-        welcome_due, lost_due, status_due = Signal(), Signal(), Signal()
-        stalled, missing = Signal(), Signal()
-        polled, echo = Signal(), Signal(SEQUENCE_BITS, reset_less=True)
-        chosen = {name: Signal(name=f"chosen_{name}")
-                  for name in ("welcome", "lost", "status", "data")}  # fmt: skip
-        wanted = {
-            "welcome": welcome_due, "lost": lost_due, "status": status_due,
-            "data": departing.due & self.open,
-        }  # fmt: skip
-        before = opening
-        for name, want in wanted.items():
-            m.d.sync += chosen[name].eq(free & want & ~before)
-            before |= want
-        request = self._send(m, transmitter, departing, session, chosen)
-        m.d.comb += request.payload.header.acknowledge.eq(arrived.expected)
-        busy = begin | chosen["welcome"] | chosen["lost"] | chosen["status"] | chosen["data"]
-        m.d.sync += free.eq(request.ready & ~busy & ~free)
+        session = Signal(32, reset_less=True)  # counts while `open`
+        welcome_due = Signal()
+        chosen = self._choose(m, free, {
+            "opening": opening, "welcome": welcome_due, "lost": duties.lost_due,
+            "status": duties.status_due, "data": departing.due & self.open,
+        })  # fmt: skip
         with m.If(chosen["welcome"]):
             m.d.sync += welcome_due.eq(0)
-        with m.If(chosen["lost"]):
-            m.d.flags += lost_due.eq(0)
-        with m.If(chosen["status"]):
-            kind = Mux(stalled, FrameType.BUSY, Mux(missing, FrameType.NAK, FrameType.ACK))
-            m.d.comb += [
-                request.payload.header.type.eq(kind),
-                request.payload.header.sequence.eq(Mux(polled, echo, 0)),
-            ]
-            m.d.flags += [status_due.eq(0), missing.eq(0), polled.eq(0)]
-
-        # What is to be done about a frame.
-        with m.If(stalled & arrived.ready):
-            m.d.flags += [stalled.eq(0), missing.eq(1), status_due.eq(1)]
-        with m.If(meaning.end):
-            with m.If(meaning.repeats):
-                m.d.sync += welcome_due.eq(1)
-            with m.If(meaning.begins):
-                m.d.flags += opening.eq(1)
-            with m.If(meaning.lost):
-                m.d.flags += lost_due.eq(1)
-            with m.If(meaning.answer):
-                m.d.flags += status_due.eq(1)
-            with m.If(meaning.poll):
-                m.d.flags += polled.eq(1)
-                m.d.sync += echo.eq(meaning.sequence)
-            with m.If(meaning.kept):
-                m.d.flags += gap.eq(~arrived.fits)
-                with m.If(~arrived.fits):
-                    m.d.flags += stalled.eq(1)
-            with m.If(meaning.late):
-                m.d.flags += gap.eq(1)
-            with m.If(meaning.kept | meaning.late):
-                m.d.sync += gap_sequence.eq(meaning.sequence)
-            # One NAK for a gap, another when the host has gone back and it is still there.
-            with m.If(meaning.damaged | (meaning.late & ~(gap & meaning.further))):
-                m.d.flags += missing.eq(1)
+        request = self._send(m, transmitter, duties, departing, session, chosen)
+        m.d.comb += request.payload.header.acknowledge.eq(arrived.expected)
+        m.d.sync += free.eq(
+            request.ready & ~begin & ~Cat(chosen.values()).any() & ~free
+        )
+        self._hear(m, receiver, meaning, duties, arrived, departing, session)
+        with m.If(meaning.end & meaning.repeats):
+            m.d.sync += welcome_due.eq(1)
 
         count, resetting = Signal(range(RESET_CYCLES)), Signal()
         with m.If(resetting):
@@ -175,11 +106,56 @@ class FrameLink(Component):
         self._device(m, arrived, departing, opening | resetting)
         return m
 
-    def _send(self, m: Module, transmitter: FrameTransmitter, departing: TransmitBuffer,
-              session: Signal, chosen: dict):  # fmt: skip
+    def _choose(self, m: Module, free, wanted: dict) -> dict[str, Signal]:
+        """Which of what is wanted a frame is sent for in the next cycle: the first of them, while
+        `free`; nothing while a session is opening.
+
+        In the cycle after its choice a flag of what is sent is still up, but words may have to go
+        back to others.
+        """
+        chosen = {name: Signal(name=f"chosen_{name}") for name in wanted if name != "opening"}
+        before = wanted["opening"]
+        for name, choice in chosen.items():
+            m.d.sync += choice.eq(free & wanted[name] & ~before)
+            before |= wanted[name]
+        return chosen
+
+    def _hear(self, m: Module, receiver: FrameReceiver, meaning: FrameMeaning,
+              duties: FrameDuties, arrived: ReceiveBuffer, departing: TransmitBuffer,
+              session) -> None:  # fmt: skip
+        """Bytes become frames, frames what they mean, and that words and duties."""
+        m.d.comb += [
+            receiver.bytes.valid.eq(self.bytes_in.valid),
+            receiver.bytes.payload.eq(self.bytes_in.payload),
+            receiver.session.eq(session),
+            *(getattr(meaning, name).eq(getattr(receiver, name))
+              for name in ("header", "word", "word_valid", "index", "outside", "inside")),
+            meaning.ended.eq(receiver.end),
+            meaning.session.eq(session),
+            meaning.open.eq(self.open),
+            meaning.opening.eq(duties.opening),
+            meaning.expected.eq(arrived.expected),
+            meaning.gap_sequence.eq(duties.gap_sequence),
+            *(getattr(duties, name).eq(getattr(meaning, name)) for name in (*MEANINGS, "sequence")),
+            duties.fits.eq(arrived.fits),
+            duties.ready.eq(arrived.ready),
+            arrived.word.eq(receiver.word),
+            arrived.word_valid.eq(receiver.word_valid),
+            arrived.end.eq(meaning.end),
+            arrived.keep.eq(meaning.kept),
+            departing.heard.eq(self.heard),
+        ]  # fmt: skip
+        m.d.sync += self.heard.eq(meaning.end & meaning.heard)
+        for target, value in (
+            (departing.acknowledge, meaning.acknowledge), (departing.missing, meaning.nak)
+        ):  # fmt: skip
+            m.d.comb += target.eq(delayed(m, value))
+
+    def _send(self, m: Module, transmitter: FrameTransmitter, duties: FrameDuties,
+              departing: TransmitBuffer, session: Signal, chosen: dict):  # fmt: skip
         """What is chosen goes to the transmitter: words too, unless they went back meanwhile.
 
-        The request that is returned lacks the type and the sequence of a status.
+        The request, which still lacks what it acknowledges.
         """
         welcome = Array(
             session if name == "session" else Const(word, 32)
@@ -191,6 +167,12 @@ class FrameLink(Component):
             departing.address.eq(first + transmitter.index),
             departing.take.eq(chosen["data"] & departing.due),
             transmitter.word.eq(word),
+            transmitter.session.eq(session),
+            self.bytes_out.payload.eq(transmitter.bytes.payload),
+            self.bytes_out.valid.eq(transmitter.bytes.valid),
+            transmitter.bytes.ready.eq(self.bytes_out.ready),
+            duties.lost_sent.eq(chosen["lost"]),
+            duties.status_sent.eq(chosen["status"]),
         ]
         m.d.sync += word.eq(Mux(welcoming, welcome[transmitter.index[:3]], departing.data))
         request = transmitter.request
@@ -206,6 +188,8 @@ class FrameLink(Component):
             m.d.sync += welcoming.eq(1)
         with m.If(chosen["lost"]):
             m.d.comb += header.type.eq(FrameType.LOST)
+        with m.If(chosen["status"]):
+            m.d.comb += [header.type.eq(duties.kind), header.sequence.eq(duties.echo)]
         with m.If(chosen["data"]):
             m.d.comb += [
                 header.type.eq(FrameType.DATA), header.length.eq(departing.length),
@@ -220,8 +204,8 @@ class FrameLink(Component):
         A register each way: the device's long decisions begin and end at it. Both are empty in
         every cycle of `reset_device`, and `opening` holds them so before the buffers are cleared.
         """
-        m.submodules.to_device = to_device = WordRegister()
-        m.submodules.from_device = from_device = WordRegister()
+        m.submodules.to_device = to_device = HalfRateRegister(32)
+        m.submodules.from_device = from_device = HalfRateRegister(32)
         m.d.sync += self.reset_device.eq(reset)
         m.d.comb += [
             to_device.clear.eq(reset | ~self.open),

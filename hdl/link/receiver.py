@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hdl.lib.shapes import TOKEN_BITS, row_write_layout, table_layout, table_write
 from hdl.link.prompt_queue import PromptQueue
-from hdl.memory.external import address_bits, word_write_layout
+from hdl.memory.external_port import address_bits, word_write_layout
 from isa.configurations import Configuration
 from isa.packets import Fault, Kind, RunFlag, Space
 
@@ -26,8 +26,9 @@ def read_request_layout() -> StructLayout:
 
 
 def _external(c: Configuration) -> dict:
-    bits = address_bits(c)
-    return {"external": Out(stream.Signature(word_write_layout(bits)))} if bits else {}
+    if not c.external_words:
+        return {}
+    return {"external": Out(stream.Signature(word_write_layout(address_bits(c))))}
 
 
 class Receiver(Component):

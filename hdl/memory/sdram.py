@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out, Signature
 
-from hdl.memory.external import memory_port
+from hdl.memory.external_port import memory_port
 from hdl.memory.sdram_timing import SdramTiming, cycles
 
 PIN_CYCLES = 2  # registers at the pins: one on the way to the chip, one on the way back
@@ -31,7 +31,7 @@ def sdram_signature(t: SdramTiming) -> Signature:
 
 
 class SdramController(Component):
-    """Executes bursts of 32-bit words (hdl.memory.external.memory_port) on an SDR SDRAM.
+    """Executes bursts of 32-bit words (hdl.memory.external_port.memory_port) on an SDR SDRAM.
 
     A word is a burst of two: READ and WRITE go out in every other cycle, the cycles between them
     are for rows. Words lie in the order column, bank, row. In the second half of a row the next

@@ -18,6 +18,8 @@ from isa.configurations import Configuration
 from isa.formats import EXPONENT
 from isa.packets import Space
 
+PARAMETER_ADDRESS_BITS = 18
+
 _STORED_BITS, _STORED_OFFSET = 5, 8  # of an exponent: its memories are look-up tables
 _GROUP = 16  # words of a memory made of look-up tables
 _GROUP_BITS = _GROUP.bit_length() - 1
@@ -75,7 +77,8 @@ class PairMemory(Component):
 
 def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
     """Gain and drop (or half of a bias) of V outputs a word."""
-    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c), 18, True, init)
+    return PairMemory(Space.PARAMETER, c.parameter_depth, parameter_layout(c),
+                      PARAMETER_ADDRESS_BITS, True, init)
 
 
 class ExponentMemory(Component):

@@ -1,10 +1,10 @@
-"""The bench of hdl.memory.external: random pieces, with stalls everywhere; the host's words."""
+"""The bench of the external memory's reader: random pieces, stalls everywhere, the host's words."""
 
 import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from hdl.lib.shapes import row_write_layout, settings_layout
-from hdl.memory.external import address_bits, burst_layout, word_write_layout
+from hdl.memory.external_port import address_bits, burst_layout, word_write_layout
 from isa.configurations import configuration
 from isa.external import PART
 from isa.packets import Space

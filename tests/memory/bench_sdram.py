@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from hdl.memory.external import burst_layout, memory_port
+from hdl.memory.external_port import burst_layout, memory_port
 from hdl.memory.sdram import SdramController
 from hdl.memory.sdram_pins import PinRegisters
 from hdl.memory.sdram_timing import SDRAM_32MB, SdramTiming

@@ -5,7 +5,9 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.arithmetic import absolute
+from hdl.lib.pipeline import Pipeline
 from hdl.lib.shapes import TOKEN_BITS, word_layout, write_port
+from hdl.units.post.stages import reduction_stages
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 
@@ -34,11 +36,13 @@ def reduce_control_layout() -> StructLayout:
 class PostReduce(Component):
     """Registers the reductions of one word a cycle.
 
-    A word comes in cycle 0 with its control and mask (lanes that are elements; the others are 0).
-    Cycle 1: magnitude_write, at a segment's last word (OR over |element| of the segment). In cycle
-    0 magnitude_join asks the register file to OR it into the register join_address.
-    Cycle log2(V) + 1: maximum_write, at the last word (largest element), and next_token: the index
-    of the largest element of the last argmax instruction, the lowest such index.
+    A word comes with its control and mask (lanes that are elements; the others are 0). Counted from
+    there, at the stages of stages.reduction_stages:
+
+    word        magnitude_join asks the register file to OR the magnitude into join_address
+    magnitude   magnitude_write, at a segment's last word: the OR over |element| of the segment
+    maximum     maximum_write, at the last word: the largest element; and next_token, the index of
+                the largest element of the last argmax instruction, the lowest such index
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -58,10 +62,10 @@ class PostReduce(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        control = Signal(reduce_control_layout())
-        m.d.sync += control.eq(self.control)
-        self._magnitude(m, control)
-        self._maximum(m, control)
+        pipeline = Pipeline(m, reduction_stages(self.c))
+        control = pipeline.carry(self.control, "word", name="control", reset=True)
+        self._magnitude(m, control["magnitude"])
+        self._maximum(m, control["largest"])
         return m
 
     def _magnitude(self, m: Module, control) -> None:
@@ -92,9 +96,6 @@ class PostReduce(Component):
         best, better, won = Signal(signed(VECTOR.bits)), Signal(), Signal()
         for level in range(1, lane_bits + 1):
             finalists, candidates = candidates, _registered(m, _halve(candidates), level)
-            if level > 1:
-                before, control = control, Signal.like(control, name=f"control_{level}")
-                m.d.sync += control.eq(before)
         ((value, lane),) = candidates
         # Whether it is better is compared while its word's last two are, with what will be the
         # best by then: the word before, if that has won, or what is in the register.

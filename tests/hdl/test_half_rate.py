@@ -1,9 +1,9 @@
-"""The register between the link and the device: every word once, in order, none after a clear."""
+"""The half-rate register: every word once, in order, none after a clear."""
 
 import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from hdl.link.word_register import WordRegister
+from hdl.lib.half_rate import HalfRateRegister
 from tests.cocotb_support import STALLS, Sink, Source, check_streams, generator, run_cocotb, start
 
 WORDS = 300
@@ -12,7 +12,7 @@ WORDS = 300
 @cocotb.test()
 async def every_word_once(dut):
     """Whatever the stalls."""
-    rng = generator("word register")
+    rng = generator("half rate")
     dut.clear.value = 0
     await start(dut)
     for stalls in STALLS:
@@ -65,5 +65,5 @@ async def a_clear_empties_it(dut):
     await ClockCycles(dut.clk, 3)
 
 
-def test_word_register():
-    run_cocotb(WordRegister(), __name__, "word_register")
+def test_half_rate_register():
+    run_cocotb(HalfRateRegister(32), __name__, "half_rate_register")

@@ -1,0 +1,70 @@
+"""What the end of the post unit's pipeline needs of the instruction that a word belongs to."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.memory.style import QUEUE_WORDS
+from hdl.units.post.stages import RESIDUAL_DECIDED, STAGES
+from isa.configurations import Configuration
+from isa.instructions import POST
+
+_SHORTEST = 3  # cycles from the first word of an instruction to that of the next one
+
+
+def context_layout(c: Configuration) -> StructLayout:
+    """Fields of the instruction, `tail` (the last word's last lane) and `sends` (to the host)."""
+    fields = POST.layout().members
+    names = (
+        "use_residual", "residual", "to_vector", "destination", "magnitude", "segment",
+        "join_magnitude", "use_maximum", "maximum", "argmax",
+    )  # fmt: skip
+    more = {"tail": range(c.vector_lanes), "sends": 1}
+    return StructLayout({**{name: fields[name] for name in names}, **more})
+
+
+class PostContexts(Component):
+    """A queue of contexts: the front may be several instructions further than the end.
+
+    `push` adds `context`. `first` says that the first word of an instruction is at the stage
+    stages.RESIDUAL_DECIDED: `ahead` is its context, and `present` is two cycles later and until
+    the word of the next one is there.
+    """
+
+    def __init__(self, c: Configuration) -> None:
+        self.c = c
+        if STAGES.between(RESIDUAL_DECIDED, "result") > _SHORTEST + 1:
+            raise ValueError("an instruction's context is replaced before its last word is done")
+        super().__init__(
+            {
+                "push": In(1),
+                "context": In(context_layout(c)),
+                "first": In(1),
+                "passed": Out(1),
+                "ahead": Out(context_layout(c)),
+                "present": Out(context_layout(c)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(
+            shape=context_layout(self.c), depth=QUEUE_WORDS, init=[]
+        )
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        present = Signal.like(self.present, reset_less=True)
+        m.d.sync += [
+            self.passed.eq(self.first),
+            write.addr.eq(write.addr + self.push),
+            read.addr.eq(read.addr + self.passed),
+        ]
+        with m.If(self.passed):
+            m.d.sync += present.eq(self.ahead)
+        m.d.comb += [
+            write.en.eq(self.push),
+            write.data.eq(self.context),
+            self.ahead.eq(read.data),
+            self.present.eq(present),
+        ]
+        return m
