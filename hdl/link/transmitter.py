@@ -12,9 +12,10 @@ from hdl.link.receiver import read_request_layout
 from hdl.memory.rows import readback_latency
 from isa.configurations import Configuration
 from isa.formats import VECTOR
-from isa.packets import Fault, Kind
+from isa.packets import HEADER_WORDS, Fault, Kind
 from isa.registers import Stop
 
+PACKET_CYCLES = HEADER_WORDS + 2  # at least: it is chosen, and its header put together
 HEADING = ("first", "second", "third")  # a state for each word of the header
 
 
@@ -24,6 +25,11 @@ def read_latency(c: Configuration) -> int:
     return readback_latency(c) + 2
 
 
+def word_cycles(c: Configuration) -> int:
+    """Cycles that a word of a read takes at least: its wait, its sending, and one between."""
+    return read_latency(c) + 2
+
+
 class Transmitter(Component):
     """One packet at a time; logits go before the token, the token before the end of the run.
 
@@ -31,7 +37,7 @@ class Transmitter(Component):
     (in link words) have been stable for `read_latency` cycles and `hold` is 0. `reading`: from the
     first to the last word of a read; `waiting`: its next word is on its way.
 
-    A packet is chosen in one cycle, and its value and length in the next: they are many wires.
+    A packet takes PACKET_CYCLES and one a word of its payload, or `word_cycles` for one of a read.
     """
 
     def __init__(self, c: Configuration) -> None:
