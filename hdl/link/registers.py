@@ -32,13 +32,17 @@ def increments_layout() -> StructLayout:
 
 
 class RegisterBlock(Component):
-    """32-bit registers. Settings follow a write two cycles later; `data` comes two cycles after
-    `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
+    """32-bit registers. Settings follow a write WRITE_LATENCY cycles later; `data` comes
+    READ_LATENCY cycles after `address`. A setting reads as it was written when it fits its width;
+    unused addresses read 0.
 
-    Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
-    value to a counter's address clears it, as late as a setting follows. Settings begin with those
-    of `contents`, whose identity is that of the image until `overwritten`.
+    Counters add `increments` every cycle (seen WRITE_LATENCY cycles later) and wrap at 2**32;
+    writing any value to a counter's address clears it, as late as a setting follows. Settings begin
+    with those of `contents`, whose identity is that of the image until `overwritten`.
     """
+
+    WRITE_LATENCY = 2
+    READ_LATENCY = 2
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
         self.c, self.contents = c, contents
