@@ -14,6 +14,8 @@ QUICK: dict[str, list[str]] = {
     "vector": ["tests/units/test_vector.py", "-k", "tiny"],
     "functions": ["tests/units/test_functions.py", "tests/golden/test_functions.py"],
     "sequencer": ["tests/units/test_sequencer.py", "-k", "tiny"],
+    "lib": ["tests/units/test_lib_queues.py", "tests/units/test_lib_small.py",
+            "tests/hdl/test_pipeline.py"],
     "memory": ["tests/units/test_memories.py", "tests/units/test_rows.py", "-k", "tiny"],
     "link": ["tests/link/test_receiver.py", "tests/link/test_transmitter.py",
              "tests/link/test_frame_link.py"],

@@ -1,7 +1,6 @@
 """Where synthesis should put a memory: block RAM is for rows first."""
 
 DISTRIBUTED_WORDS = 1152  # deeper memories cost more look-up tables than a block RAM is worth
-QUEUE_WORDS = 16  # look-up tables hold no less; of fewer, an address bit would be wired to 0
 
 
 def style(depth: int, block: bool = False) -> dict[str, str]:

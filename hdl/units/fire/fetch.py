@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.lib import bit_groups
 from hdl.lib.arithmetic import bit_length
 from hdl.lib.pipeline import delayed
+from hdl.lib.queues import QUEUE_WORDS
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
@@ -18,7 +19,6 @@ from hdl.lib.shapes import (
     word_layout,
 )
 from hdl.memory.rows import ROW_ADDRESS_BITS
-from hdl.memory.style import QUEUE_WORDS
 from hdl.units.fire import encoder
 from hdl.units.fire.encoder import Encoder
 from hdl.units.fire.neuron import STEP_BITS, group_layout

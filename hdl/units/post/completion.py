@@ -3,7 +3,7 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.memory.style import QUEUE_WORDS
+from hdl.lib.queues import QUEUE_WORDS
 from hdl.units.post.stages import reduction_stages
 from isa.configurations import Configuration
 

@@ -5,7 +5,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.memory.style import QUEUE_WORDS
+from hdl.lib.queues import QUEUE_WORDS
 from hdl.units.post.stages import RESIDUAL_DECIDED, STAGES
 from isa.configurations import Configuration
 from isa.instructions import POST

@@ -5,8 +5,8 @@ from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.lib.queues import QUEUE_WORDS
 from hdl.lib.shapes import TOKEN_BITS, word_layout
-from hdl.memory.style import QUEUE_WORDS
 from isa.configurations import Configuration
 from isa.formats import VECTOR
 

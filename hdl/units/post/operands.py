@@ -5,8 +5,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.pipeline import Pipeline, delayed
+from hdl.lib.queues import QUEUE_WORDS
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, shared_read, word_layout
-from hdl.memory.style import QUEUE_WORDS
 from hdl.units.post.arithmetic import SHIFT_BITS
 from hdl.units.post.contexts import context_layout
 from hdl.units.post.issue import issue_layout

@@ -8,8 +8,8 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.lib.queues import QUEUE_WORDS
 from hdl.lib.shapes import POSITION_BITS, TOKEN_BITS, settings_layout, table_write
-from hdl.memory.style import QUEUE_WORDS
 from isa.configurations import Configuration
 from isa.instructions import INSTRUCTION_BITS, INSTRUCTION_LINK_WORDS, RECORDS, Opcode
 from isa.packets import Space
