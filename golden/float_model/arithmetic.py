@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -120,7 +120,7 @@ class FloatArithmetic:
         record: receives every vector between operators by name.
     """
 
-    def __init__(self, config: ModelConfig, layers: Mapping[int, nn.Module] | nn.ModuleList,
+    def __init__(self, config: ModelConfig, layers: Mapping[int, nn.Module] | Sequence[nn.Module],
                  rotation: Rotation, pairs: Callable[..., torch.Tensor] = rotate,
                  ends: nn.Module | None = None, visible: torch.Tensor | None = None,
                  cache: Cache | None = None, record: Record | None = None) -> None:
@@ -138,19 +138,24 @@ class FloatArithmetic:
         return self._keep(None, "embedding", self.ends.embedding(ids))
 
     def normed(self, x: torch.Tensor, n: int | None, maps: tuple[str, ...]) -> list:
-        """The results of a map of several matrices stay apart: a tuple of q, k and v."""
+        """The results of a map of several matrices stay apart: a list of q, k and v."""
         modules = self.ends if n is None else self.layers[n]
         h = getattr(modules, MAPS[maps[0]].norm)(x)                      # (B, T, dim)
-        parts = [tuple(self._keep(n, RECORDED[weight], getattr(modules, weight)(h))
-                       for weight in MAPS[name].weights) for name in maps]
-        return [part if len(part) > 1 else part[0] for part in parts]
+        results = []
+        for name in maps:
+            parts = [getattr(modules, weight)(h) for weight in MAPS[name].weights]
+            if self.record is not None:
+                for weight, part in zip(MAPS[name].weights, parts, strict=True):
+                    self._keep(n, RECORDED[weight], part)
+            results.append(parts if len(parts) > 1 else parts[0])
+        return results
 
-    def attend(self, qkv: tuple[torch.Tensor, ...], n: int) -> torch.Tensor:
+    def attend(self, qkv: list[torch.Tensor], n: int) -> torch.Tensor:
         """q (B, T, H hd), k and v (B, T, K hd) -> (B, T, H hd)."""
         B, T, _ = qkv[0].shape
         q, k, v = (z.view(B, T, -1, self.config.head_dim).transpose(1, 2) for z in qkv)
-        q = self._keep(n, "q_rotated", self.pairs(q, *self.rotation))        # (B, H, T, hd)
-        k = self._keep(n, "k_rotated", self.pairs(k, *self.rotation))        # (B, K, T, hd)
+        q = self._keep(n, "q_rotated", self.pairs(q, *self.rotation))    # (B, H, T, hd)
+        k = self._keep(n, "k_rotated", self.pairs(k, *self.rotation))    # (B, K, T, hd)
         if self.cache is not None:
             k, v = self.cache.update(k, v, n)                            # (B, K, P, hd)
         mixed = mix(q, k, v, self.config.attention, self.visible)        # (B, H, T, hd)

@@ -91,7 +91,7 @@ class FloatModel(nn.Module):
         if end > room:
             raise SpikeletError(f"{end} tokens do not fit the model's context of {room}: give a "
                                 "shorter text")
-        arithmetic = FloatArithmetic(self.config, self.layers,
+        arithmetic = FloatArithmetic(self.config, list(self.layers),
                                      (self.cosine[start:end], self.sine[start:end]), ends=self,
                                      cache=cache, record=record)
         logits = decode(arithmetic, batch, self.config.layers)           # (B, T, vocab)

@@ -12,6 +12,9 @@ DIGIT = StructLayout({"one": 1, "two": 1, "negative": 1})
 
 _FINE_BITS = 3
 
+ROUND_SHIFT_CYCLES = 2
+"""Registers in round_shift_window."""
+
 
 def _signed(value) -> Value:
     value = Value.cast(value) if isinstance(value, ValueCastable) else value
@@ -87,9 +90,9 @@ def round_shift_right(value, amount, limit: int) -> Value:
 
 
 def round_shift_window(m: Module, doubled, amount, bits: int, active=1) -> Value:
-    """doubled * 2**-(amount + 1) rounded half up, two cycles later, wide enough to saturate to
-    `bits` bits (whatever does not fit comes as something that does not fit); 0 in the cycle after
-    one without `active`.
+    """doubled * 2**-(amount + 1) rounded half up, ROUND_SHIFT_CYCLES later, wide enough to saturate
+    to `bits` bits (whatever does not fit comes as something that does not fit); 0 in the cycle
+    after one without `active`.
 
     First by a multiple of 8, of which a window of the low bits remains, then by the rest.
     """

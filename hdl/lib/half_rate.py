@@ -6,12 +6,15 @@ from amaranth.lib.wiring import Component, In, Out
 
 
 class HalfRateRegister(Component):
-    """Takes an element when it holds none: one in two cycles at most, each offered a cycle later.
+    """Takes an element when it holds none: one in INTERVAL cycles at most.
 
-    `i.ready` and `o.valid` are registers: long decisions may begin and end at either side. `clear`
-    empties it: from the next cycle on, and until the cycle after the last of `clear`, it neither
-    offers nor takes an element. What it took in the first cycle of `clear` is lost.
+    Each is offered a cycle later. `i.ready` and `o.valid` are registers: long decisions may begin
+    and end at either side. `clear` empties it: from the next cycle on, and until the cycle after
+    the last of `clear`, it neither offers nor takes an element. What it took in the first cycle of
+    `clear` is lost.
     """
+
+    INTERVAL = 2  # cycles from an element to the next at least
 
     def __init__(self, shape) -> None:
         element = stream.Signature(shape)

@@ -129,16 +129,16 @@ class Carried:
         return held
 
 
-def delayed(m: Module, value, cycles: int = 1, shape=None) -> Value:
+def delayed(m: Module, value, cycles: int = 1, shape=None, name: str = "held") -> Value:
     """`value` that many cycles later, in registers of `shape` (its own, if not given).
 
-    They have no reset: a valid bit that has one goes along.
+    They are called `name` and have no reset: a valid bit that has one goes along.
     """
     for _ in range(cycles):
         if shape is None:
-            held = Signal.like(value, name="held", reset_less=True)
+            held = Signal.like(value, name=name, reset_less=True)
         else:
-            held = Signal(shape, name="held", reset_less=True)
+            held = Signal(shape, name=name, reset_less=True)
         m.d.sync += held.eq(value)
         value = held
     return value

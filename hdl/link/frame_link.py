@@ -11,11 +11,13 @@ from hdl.lib.reset import with_own_reset
 from hdl.link.frame_duties import MEANINGS, FrameDuties
 from hdl.link.frame_meaning import FrameMeaning
 from hdl.link.frame_receiver import FrameReceiver
-from hdl.link.frame_transmitter import FrameTransmitter
+from hdl.link.frame_transmitter import WORD_LATENCY, FrameTransmitter
 from hdl.link.receive_buffer import ReceiveBuffer
-from hdl.link.transmit_buffer import TransmitBuffer
+from hdl.link.transmit_buffer import READ_LATENCY, TransmitBuffer
 from hdl.link.uart import received_layout
 from isa.frames import SEQUENCE_BITS, WELCOME_FIELDS, FrameType, Hello, Welcome
+
+assert READ_LATENCY + 1 <= WORD_LATENCY  # the register that chooses between buffer and WELCOME
 
 RESET_CYCLES = 16  # a power of two
 

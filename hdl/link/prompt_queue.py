@@ -1,22 +1,22 @@
 """The queue of a prompt's tokens between receiver and sequencer."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.lib.half_rate import HalfRateRegister
+from hdl.lib.queues import QueueMemory
 from hdl.lib.shapes import TOKEN_BITS
 from hdl.memory.style import table_style
 
 
 class PromptQueue(Component):
-    """`depth` tokens in look-up tables, or with `block` in block RAM; `put` takes one, only while
-    there is `room`.
+    """A queue of `depth` tokens; `put` takes one, only while there is `room`.
 
-    `prompt` offers the oldest, the second cycle after it came at the earliest and one in two cycles
-    at most; `prompt_last` belongs to it. No wire passes from one side to the other: `room` and
-    `prompt` are registers. The whole queue may be filled; a token that has left it makes room a
-    cycle late.
+    `prompt` offers the oldest, the second cycle after it came at the earliest, one in two cycles
+    at most; `prompt_last` belongs to it. `room` and `prompt` are registers. The whole queue may be
+    filled; a token that has left it makes room a cycle late. block: in block RAM, else in look-up
+    tables.
     """
 
     def __init__(self, depth: int, block: bool = False) -> None:
@@ -35,28 +35,24 @@ class PromptQueue(Component):
     def elaborate(self, platform):
         m = Module()
         depth = self.depth
-        m.submodules.tokens = tokens = Memory(
-            shape=unsigned(TOKEN_BITS + 1), depth=depth, init=[], attrs=table_style(self.block)
+        m.submodules.tokens = tokens = QueueMemory(
+            TOKEN_BITS + 1, depth, table_style(self.block)
         )
-        write, read = tokens.write_port(), tokens.read_port(domain="comb")
+        m.submodules.head = head = HalfRateRegister(TOKEN_BITS + 1)
         level, get = Signal(range(depth + 1)), Signal()
-        head = Signal(TOKEN_BITS + 1, reset_less=True)
-        offered = self.prompt.valid
         m.d.comb += [
-            write.data.eq(Cat(self.token, self.last)),
-            write.en.eq(self.put),
-            get.eq((level != 0) & ~offered),
-            Cat(self.prompt.payload, self.prompt_last).eq(head),
+            tokens.push.eq(self.put),
+            tokens.word.eq(Cat(self.token, self.last)),
+            tokens.pop.eq(get),
+            get.eq(head.i.valid & head.i.ready),
+            head.i.valid.eq(level != 0),
+            head.i.payload.eq(tokens.oldest),
+            self.prompt.valid.eq(head.o.valid),
+            head.o.ready.eq(self.prompt.ready),
+            Cat(self.prompt.payload, self.prompt_last).eq(head.o.payload),
         ]
         m.d.sync += [
             level.eq(level + self.put - get),
             self.room.eq((level != depth) & ~((level == depth - 1) & self.put)),
         ]
-        for port, moves in ((write, self.put), (read, get)):
-            with m.If(moves):
-                m.d.sync += port.addr.eq(Mux(port.addr == depth - 1, 0, port.addr + 1))
-        with m.If(~offered):
-            m.d.sync += [head.eq(read.data), offered.eq(level != 0)]
-        with m.Elif(self.prompt.ready):
-            m.d.sync += offered.eq(0)
         return m

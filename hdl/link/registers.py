@@ -32,13 +32,17 @@ def increments_layout() -> StructLayout:
 
 
 class RegisterBlock(Component):
-    """32-bit registers. Settings follow a write two cycles later; `data` comes two cycles after
-    `address`. A setting reads as it was written when it fits its width; unused addresses read 0.
+    """32-bit registers. Settings follow a write WRITE_LATENCY cycles later; `data` comes
+    READ_LATENCY cycles after `address`. A setting reads as it was written when it fits its width;
+    unused addresses read 0.
 
-    Counters add `increments` every cycle (seen two cycles later) and wrap at 2**32; writing any
-    value to a counter's address clears it, as late as a setting follows. Settings begin with those
-    of `contents`, whose identity is that of the image until `overwritten`.
+    Counters add `increments` every cycle (seen WRITE_LATENCY cycles later) and wrap at 2**32;
+    writing any value to a counter's address clears it, as late as a setting follows. Settings begin
+    with those of `contents`, whose identity is that of the image until `overwritten`.
     """
+
+    WRITE_LATENCY = 2
+    READ_LATENCY = 2
 
     def __init__(self, c: Configuration, contents: Contents = EMPTY) -> None:
         self.c, self.contents = c, contents
@@ -55,7 +59,7 @@ class RegisterBlock(Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Which register a write is for is decided a cycle before it is done, once for each.
+        # Each register decides whether a write is for it, a cycle before the write is done.
         write, written = Signal(), Signal(32, reset_less=True)
         m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
         m.d.sync += written.eq(self.tables.data)
@@ -71,7 +75,7 @@ class RegisterBlock(Component):
                 m.d.sync += self.settings[r.name].eq(written)
         counts = {r.name: Signal(32, name=f"count_{r.name}") for r in COUNTERS}
         for r in COUNTERS:
-            # Increments are registered first: they come from the ends of long paths.
+            # Increments come late in their cycle: they are added in the next one.
             step = Signal(INCREMENT_BITS, name=f"step_{r.name}")
             m.d.sync += [
                 step.eq(self.increments[r.name]),
@@ -79,7 +83,7 @@ class RegisterBlock(Component):
             ]
             with m.If(chosen(r)):
                 m.d.sync += counts[r.name].eq(0)
-        kept = Signal(init=1, reset_less=True)  # a reset does not bring memories back
+        kept = Signal(init=1, reset_less=True)  # a reset does not bring back what was overwritten
         with m.If(self.overwritten):
             m.d.sync += kept.eq(0)
         fixed = dict(
@@ -98,7 +102,8 @@ class RegisterBlock(Component):
         return m
 
     def _read(self, m: Module, values: dict) -> None:
-        """`data`, from eight neighbours each in the first cycle, then from the groups of eight."""
+        """`data`: each group of eight chooses one of its registers in the first cycle; in the
+        second one of the groups is chosen."""
         groups = {address >> GROUP_BITS for address in values}
         found = []
         for number in sorted(groups):

@@ -25,7 +25,7 @@ class ExternalReader(Component):
 
     begin: a pulse when a position starts; `token` and `runs_head` are constant from then until the
     position's last instruction has what it takes from the rings. A piece is read in one burst, as
-    far ahead as the rings have room. Rows, tables and rings: see PartPlayer.
+    far ahead of the instructions as the rings have room. Rows, tables and rings: see PartPlayer.
 
     host: words that the host writes, at most one in two cycles. While `fetch` is set, the word at
     `address` is read: fetch_hold is set until fetch_data has it; 0 beyond the memory. Neither

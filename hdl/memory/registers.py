@@ -14,12 +14,14 @@ from isa.formats import VECTOR
 
 
 class MagnitudeFile(Component):
-    """OR of magnitudes of each vector or head. Two writers, which never write one register at the
-    same time (the program waits), two readers in the same cycle; a write is seen in the next one.
+    """The magnitude of each vector or head: the OR of its elements' absolute values, whose bit
+    length is that of their peak and gives the exponent.
 
-    With post_join the word that the post unit writes in the next cycle is ORed into the register
-    instead of replacing it; join_address names the register already, which nobody writes then.
-    Readers get what bit_length needs of a magnitude (grouped_layout).
+    Two writers, which never write one register at the same time (the program sees to that), and two
+    readers in the same cycle; a write is seen in the next one. With post_join the word that the
+    post unit writes in the next cycle is ORed into the register instead of replacing it;
+    join_address names the register already, and nobody writes it then. Readers get what bit_length
+    needs of a magnitude (grouped_layout).
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -41,8 +43,9 @@ class MagnitudeFile(Component):
         joined = register_read(8, unsigned(VECTOR.bits)).create()
         m.d.comb += joined.address.eq(self.join_address)
         readers = {"fire": self.fire, "vector": self.vector, "join": joined}
-        # Each writer has memories of its own, one a reader; a bit tells who wrote a register last.
-        # The units want a magnitude's length: it is grouped for that before it is written.
+        # A memory of look-up tables has one write port and one read port: there is one for each
+        # pair of a writer and a reader, and a bit for each register says who wrote it last. Readers
+        # want a magnitude's length, so it is grouped for that before it is written.
         by_vector = Array(Signal(name=f"by_vector_{i}") for i in range(self.depth))
         words = {
             "post": self.post_write.data | delayed(m, Mux(self.post_join, joined.data, 0)),
@@ -64,7 +67,7 @@ class MagnitudeFile(Component):
 
 
 def _copy(m: Module, name: str, depth: int, write, data: Value, address: Value) -> Value:
-    """What a memory that `write` puts `data` into holds at `address`."""
+    """The word at `address` of a memory of its own, into which the port `write` puts `data`."""
     m.submodules[name] = memory = Memory(
         shape=data.shape(), depth=depth, init=[], attrs=style(depth)
     )
@@ -99,14 +102,14 @@ class _OneWriter(Component):
 
 
 class MaximumFile(_OneWriter):
-    """Largest score of each head under way."""
+    """The largest score of each head whose softmax is under way."""
 
     def __init__(self, c: Configuration) -> None:
         super().__init__(c.maxima, 4, signed(VECTOR.bits))
 
 
 class ScalarFile(_OneWriter):
-    """1 / sum of each softmax under way."""
+    """1 / sum of each softmax whose values are still to be mixed."""
 
     def __init__(self, c: Configuration) -> None:
         super().__init__(c.scalars, 6, scalar_layout())

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 AMOUNT_BITS = 16
+ROOM_LATENCY = 3  # cycles from an entry that comes or goes to a write_ready that knows of it
 SPARE_BITS = 2
 SPARE = 1 << SPARE_BITS  # entries; more than can come before they are counted
 
@@ -16,9 +17,9 @@ class Ring(Component):
     must be available. write_ready: there is room for an entry at write_address; write_done says
     that it is complete. All outputs but write_ready follow in the next cycle.
 
-    write_ready sees an entry that comes or goes three cycles late. It never promises too much:
-    where no more than SPARE entries are free, it is 0 in the two cycles after write_done. It falls
-    only in the cycle after write_done, if entries are two cycles apart or more.
+    write_ready sees an entry that comes or goes ROOM_LATENCY cycles late. It never promises too
+    much: where no more than SPARE entries are free, it is 0 until then. It falls only in the cycle
+    after write_done, if entries are two cycles apart or more.
     """
 
     def __init__(self, bits: int) -> None:
@@ -41,7 +42,7 @@ class Ring(Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Running totals of entries, modulo 2**(bits + 1): their differences are at most the size.
+        # Running totals of entries, modulo 2**(bits + 1): no difference is larger than the ring.
         bits = self.bits + 1
         written, taken, freed = (Signal(bits, name=n) for n in ("written", "taken", "freed"))
         with m.If(self.write_done):
@@ -50,10 +51,10 @@ class Ring(Component):
             m.d.sync += taken.eq(taken + self.take_amount)
         with m.If(self.free):
             m.d.sync += freed.eq(freed + self.free_amount)
-        # Room comes out of a register, as it decides on all that the link may do. What was written
-        # in the last two cycles is not counted in it.
+        # Whether there is room comes out of a register, as the receiver decides on it. It does not
+        # count what was written in the last two cycles: then there must be some entries to spare.
         used, over, scarce, ready, recent = Signal(bits), Signal(), Signal(), Signal(), Signal()
-        beyond = Cat(~self.mask, 1)  # bits of a count that no offset has
+        beyond = Cat(~self.mask, 1)  # bits of a count that no offset in the ring has
         m.d.comb += [
             over.eq((used & beyond).any()),
             scarce.eq((used | beyond)[SPARE_BITS:].all()),

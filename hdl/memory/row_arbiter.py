@@ -11,8 +11,8 @@ from isa.configurations import Configuration
 class RowArbiter(Component):
     """`first` (keys and values) is never refused; `second` (the link) comes between.
 
-    What `first` gives comes out two cycles later, what `second` gives in the next cycle: whether
-    `second` is taken is a register of its own, since long decisions stand behind it.
+    What `first` gives comes out two cycles later, what `second` gives in the next cycle. Whether
+    `second` is taken comes out of a register: the receiver decides on it what becomes of a word.
     """
 
     def __init__(self, c: Configuration) -> None:

@@ -51,19 +51,19 @@ class RowMemory(wiring.Component):
     row_write is taken in every cycle and can be read from the second cycle after; reading a row in
     the cycle after it was taken gives undefined data. A write beyond the memory is dropped.
 
-    While readback_enable is set it owns every core's port (nobody else may read then): row
-    readback_address of readback_core, its link word readback_word -> readback_data (CHUNK_LANES
-    weights) after they have been steady for readback_latency cycles.
+    While readback_enable is set, read-back owns every core's port (nobody else may read then):
+    readback_data is link word readback_word (CHUNK_LANES weights) of row readback_address of core
+    readback_core, once these have been steady for readback_latency cycles.
 
-    Blocks lie all over the chip: the lanes are cut into parts of PART_LANES, and every part of
-    every core has registers of its own before its blocks.
+    bank_rows, a power of two, cuts the rows into banks; it changes no behaviour, only how the
+    memory falls into block RAMs. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one
+    array (for simulation only).
 
-    Two banks share an output register, which is 0 unless one was read: pairs are joined by OR.
-    Read-back reads nothing but the wanted link word of the wanted core, so that all words and cores
-    are joined by OR as well: a core's from one end of its row of blocks to the other, register by
-    register, as nothing hurries and a tree would have wires all over the chip. bank_rows, a power
-    of two, cuts the rows into banks, with the same behaviour. None chooses: ECP5_BANK_ROWS up to
-    MAXIMUM_BANKS of them, else one array (for simulation only).
+    The blocks take most of a chip, so their wires are long. Every part of PART_LANES columns of
+    every core therefore has registers of its own before its blocks, and no multiplexer stands
+    behind them: an output register is 0 unless its banks were read, and all are joined by OR.
+    Read-back reads one link word of one core, whose words are joined from one end of its row of
+    blocks to the other, register by register: it has the time, and each wire goes to a neighbour.
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None,
@@ -102,7 +102,8 @@ class RowMemory(wiring.Component):
             m.d.sync += write.eq(presented)
         address_bits = (c.row_depth - 1).bit_length()
 
-        # Read-back is rare: what it says waits in registers, and no decision stands before a read.
+        # Read-back is rare: its address and its choice of a word wait in registers, so that reading
+        # rows does not wait for them.
         readback_address = Signal(address_bits)
         m.d.sync += readback_address.eq(self.readback_address)
         chunks = [Signal(name=f"chunk_{k}") for k in range(c.lanes // CHUNK_LANES)]
@@ -123,7 +124,7 @@ class RowMemory(wiring.Component):
                 address.eq(Mux(owned, readback_address, self.address[core])),
                 enable.eq(Mux(owned, wanted, self.enable[core])),
             ]
-            written = []  # banks; decided while what is written comes into its register
+            written = []  # for each bank; decided while what is written comes into its register
             for bank in range(banks):
                 here = Signal(name=f"write_{core}_{bank}")
                 in_bank = presented.address >> offset_bits == bank if banks > 1 else 1
@@ -198,7 +199,7 @@ class RowMemory(wiring.Component):
                 read_port.en.eq(reads),
             ]
             outputs.append((read_port.data, read_here))
-        # The core reads this and so does read-back, for which synthesis would join them once more.
+        # Both the core and read-back take this: synthesis is kept from making the OR twice.
         return either(m, platform, [
             self._output(m, f"{pair}_{name}", outputs[pair : pair + 2], by_column)
             for pair in range(0, len(outputs), 2)

@@ -63,8 +63,9 @@ class SdramController(Component):
         ras = max(self._cycles(t.t_ras), self._cycles(t.t_rc) - self._rp, self._cycles(t.t_rrd))
         self._ras, self._rcd = ras, max(0, self._cycles(t.t_rcd) - 2)
 
-        # The burst under way. `here` is the row of `address`, `ahead` the next one in the order of
-        # words, `behind` the last one, each in a bank of its own; `stale`: other rows are open.
+        # The burst under way, and which rows are open: `here` is that of `address`, `ahead` the
+        # next one in the order of words, `behind` the last one, each in a bank of its own; `stale`:
+        # any other.
         self._address, self._left, self._writing = Signal(self.bits), Signal(self.bits), Signal()
         self._active = Signal()
         self._here, self._here_ready, self._ahead, self._behind, self._stale = (
@@ -99,7 +100,7 @@ class SdramController(Component):
         return self._address[self._columns :]
 
     def _access(self, m: Module, pause) -> None:
-        """READ and WRITE, and the words that come back: the lower half first."""
+        """READ and WRITE commands, and the words that come back, their lower half first."""
         t, sdram, port = self.timing, self.sdram, self.memory
         read, write, second, possible = Signal(), Signal(), Signal(), Signal()
         outstanding = Signal(range(_FIFO_DEPTH + 1))  # words asked for and not yet taken
@@ -158,7 +159,7 @@ class SdramController(Component):
             m.d.sync += [self._active.eq(0), flight.eq(0), outstanding.eq(0)]
 
     def _accept(self, m: Module) -> None:
-        """A new burst: open rows stay so where it begins in the row that the last one reached."""
+        """A new burst. Rows stay open where it begins in the row that the last one reached."""
         port = self.memory.request
         m.d.comb += port.ready.eq(self._slot & ~self._active & self._ready & ~self.flush)
         with m.If(port.valid & port.ready):
@@ -176,7 +177,7 @@ class SdramController(Component):
                 ]
 
     def _rows(self, m: Module) -> None:
-        """Rows are opened and closed, refreshed, and all that comes before the first of them."""
+        """Power-up, refreshes, and the rows that are opened and closed."""
         t, sdram = self.timing, self.sdram
         interval = int(t.refresh_interval * self.clock_hz / 1e9)
         power_up = -(-self._cycles(t.power_up) // interval) + 1

@@ -30,10 +30,14 @@ _BATCH_BITS = (_GROUP * _BATCH).bit_length() - 1
 class PairMemory(Component):
     """V elements a word, written two at a time from link words (16 bits each, the low bits kept).
 
-    tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. Read
-    latency one cycle; a read sees a write from the second cycle after it on, what is read in the
-    cycle before that is not defined. `init`: entries (isa.contents) at power-on.
+    tables.address counts link words: V / 2 a memory word; a write beyond the end is dropped. A word
+    comes READ_LATENCY cycles after its address. A read sees a write from WRITE_LATENCY cycles after
+    it on; what is read of its word between is not defined. `init`: entries (isa.contents) at
+    power-on.
     """
+
+    READ_LATENCY = 1
+    WRITE_LATENCY = 2
 
     def __init__(
         self, space: Space, depth: int, layout: ArrayLayout, address_bits: int, block: bool,
@@ -82,13 +86,17 @@ def parameter_memory(c: Configuration, init: Sequence[int] = ()) -> PairMemory:
 
 
 class ExponentMemory(Component):
-    """Exponents of keys or values, V positions a word; read latency three cycles.
+    """Exponents of keys or values, V positions a word.
 
-    A write puts `exponent` (-8..23; a code vector has -7..17) into every position of the word that
-    `lanes` names. It takes the read port in the cycle after `enable`: what is read in that cycle is
-    not defined. A read sees it from the fifth cycle after `enable` on, in the four before the
-    word is not defined. Two writes of a word are at least four cycles apart.
+    A word comes READ_LATENCY cycles after its address. A write puts `exponent` (-8..23; a code
+    vector has -7..17) into every position of the word that `lanes` names. It takes the read port in
+    the cycle after `enable`: what is read in that cycle is not defined. A read sees it from
+    WRITE_LATENCY cycles after `enable` on; what is read of its word between is not defined. Two
+    writes of a word are at least WRITE_LATENCY - 1 cycles apart.
     """
+
+    READ_LATENCY = 3
+    WRITE_LATENCY = 5
 
     def __init__(self, c: Configuration) -> None:
         self.c = c
@@ -129,16 +137,17 @@ class ExponentMemory(Component):
         return read.data
 
     def _tables(self, m: Module, platform, data: Value) -> Value:
-        """Look-up tables: memories of 16 words in batches, each with a register.
+        """Memories of 16 words of look-up tables, in batches that have a register each.
 
-        That is 0 unless its batch was read: batches are joined by OR. A write exchanges a whole
-        word, so that five bits a lane need no table of their own for each lane.
+        A batch's register is 0 unless the batch was read, so that batches are joined by an OR. A
+        write reads its word, changes the lanes that it names and puts the whole word back: lanes
+        of five bits then need no memory of their own.
         """
         lanes, depth = self.c.vector_lanes, self.c.exponent_depth
         bits = _STORED_BITS * lanes
-        # A write: reads its word, which comes into a register, exchanges it.
+        # The cycles of a write: it has the address, reads, has the word, puts the new one back.
         turn, reads, comes, merges = (Signal(name=n) for n in ("turn", "reads", "comes", "merges"))
-        # Its own copy: another memory has the same address, elsewhere.
+        # A copy of its own: the other exponent memory has the same address, elsewhere on the chip.
         address = Signal(range(depth))
         at = copy_of(m, self.address[: len(address)], "at")
         m.d.comb += address.eq(Mux(turn, at, self.read.address))
@@ -150,8 +159,8 @@ class ExponentMemory(Component):
         groups = range(-(-depth // _GROUP))
 
         def own(value: Value, name: str) -> Value:
-            """A register for a batch. One for all is not kept apart from others: it need not be,
-            and with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
+            """A register for a batch. Where there is one batch it need not be kept apart from
+            others, and must not: with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
             return copy_of(m, value, name) if len(groups) > _BATCH else delayed(m, value)
 
         kept = []
@@ -175,7 +184,7 @@ class ExponentMemory(Component):
                 words.append(read.data)
             words += [Const(0, bits)] * ((1 << (len(words) - 1).bit_length()) - len(words))
             batch = Signal(bits, name=f"kept_{first}", reset_less=True)
-            # Out of a register, as no table may stand before the reset of a batch's.
+            # Decided a cycle earlier, so that no look-up table stands before the register's reset.
             silent = copy_of(m, address[_BATCH_BITS:] != first // _BATCH, f"silent_{first}")
             with m.If(silent):
                 m.d.sync += batch.eq(0)

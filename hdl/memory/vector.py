@@ -23,16 +23,18 @@ assert VECTOR.bits == 2 * TRIGONOMETRIC.bits  # a cosine and its sine take an el
 
 
 class VectorMemory(Component):
-    """One copy, one read port and one write port: two would not fit the block RAM of `ulx3s`.
+    """Words of V elements, with one read port and one write port that the units share. A second
+    copy with ports of its own would not fit the block RAM of `ulx3s`.
 
-    Readers take turns: post before fire before vector. The post unit is never refused, nor is
-    `loader` (read-back) while `loading`, when nothing runs. Data comes one cycle after a granted
-    address. The post unit writes when it wants, the vector unit when the post unit does not. A
-    word can be read in the cycle after it was written.
+    Readers take turns: the post unit before Fire before the vector unit. The post unit is never
+    refused, nor is `loader` (read-back) while `loading`, when nothing runs. Data comes one cycle
+    after a granted address. The post unit writes when it wants, the vector unit when the post unit
+    does not. A word can be read in the cycle after it was written.
 
-    The rotation table, V / 2 pairs of cosine and sine a word, lies behind the vectors, two words in
-    one: word w at vector_depth + w div 2, in the low half where w is even. The loader's bus fills
-    it, a pair at a time, while nothing runs; a write beyond the end is dropped.
+    The cosines and sines of rotary embedding lie behind the vectors. A word of that table is V / 2
+    pairs, and two of them share a word of the memory: word w is at vector_depth + w div 2, in the
+    low half where w is even. The loader's broadcast fills it, a pair at a time, while nothing runs;
+    a write beyond the end is dropped.
     """
 
     def __init__(self, c: Configuration, rotation: Sequence[int] = ()) -> None:

@@ -105,7 +105,7 @@ def evaluate(
 def _driver(device: Device, config: str | None, quantised: "QuantisedModel",
             stack: ExitStack) -> "Driver":
     """The model on a device, open until the stack is left."""
-    from host.compiler import compile_model
+    from host.compiler.compile import compile_model
     from host.driver import Driver
     from isa.configurations import configuration
 

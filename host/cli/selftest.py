@@ -153,7 +153,7 @@ def random_image(c: Configuration, attention: str, seed: int,
     from golden.checkpoints.checkpoint import random_checkpoint
     from golden.checkpoints.config import ModelConfig
     from golden.quantisation.quantise import quantise
-    from host.compiler import compile_model
+    from host.compiler.compile import compile_model
 
     for number, (layers, dim, hidden, heads, kv_heads, head_dim) in enumerate(SHAPES):
         config = ModelConfig(dim=dim, hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads,

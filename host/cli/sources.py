@@ -178,7 +178,7 @@ def make_image(
         tell(0.0, "calibrate")
 
         from golden.quantisation.calibrate import quantise_calibrated  # imports PyTorch
-        from host.compiler import compile_model
+        from host.compiler.compile import compile_model
 
         quantised = quantise_calibrated(source, begin=begin)
         tell(0.8, "compile")

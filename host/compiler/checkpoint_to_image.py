@@ -7,7 +7,8 @@ from pathlib import Path
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.quantisation.calibrate import Calibration, calibrate
 from golden.quantisation.quantise import Layer, Synapses, outline
-from host.compiler import Assembly, Put
+from host.compiler.emit import Assembly, Put
+from host.compiler.plan import plan
 from isa.configurations import Configuration
 from isa.image import ImageWriter, check_writable
 
@@ -62,11 +63,11 @@ def convert(
     """
     check_writable(path)
     options = (c, weights, schedule, context, end_token)
-    Assembly(outline(checkpoint), *options)  # what does not fit is said before the work
+    plan(outline(checkpoint), *options)  # what does not fit is said before the work
 
     @contextmanager
     def open_sink(fraction: int) -> Iterator[_ImageSink]:
-        assembly = Assembly(outline(checkpoint, fraction), *options)
+        assembly = Assembly(plan(outline(checkpoint, fraction), *options))
         with ImageWriter(path, assembly.image()) as writer:
             sink = _ImageSink(assembly, writer)
             yield sink

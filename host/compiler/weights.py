@@ -3,37 +3,8 @@
 import numpy as np
 
 from golden.quantisation.quantise import Synapses
-from host.compiler.layout import Shapes, ceil
+from host.compiler.shapes import Shapes, ceil
 from isa.configurations import Configuration
-
-
-def pad_heads(weight: np.ndarray, heads: int, size: int, padded: int, axis: int) -> np.ndarray:
-    """Every head along `axis` filled up with zeros from `size` to `padded` elements."""
-    if size == padded:
-        return weight
-    shape = list(weight.shape)
-    shape[axis : axis + 1] = [heads, size]
-    widths = [(0, 0)] * len(shape)
-    widths[axis + 1] = (0, padded - size)
-    result = np.pad(weight.reshape(shape), widths)
-    shape[axis : axis + 2] = [heads * padded]
-    return result.reshape(shape)
-
-
-def pad_outputs(s: Synapses, heads: int, size: int, padded: int) -> Synapses:
-    """A map whose outputs are heads, padded; the new outputs are 0."""
-
-    def pad(v: np.ndarray) -> np.ndarray:
-        return pad_heads(v, heads, size, padded, 0)
-
-    bias = None if s.bias is None else pad(s.bias)
-    return Synapses(pad(s.weight), pad(s.gain), pad(s.drop), s.exponent, bias)
-
-
-def pad_inputs(s: Synapses, heads: int, size: int, padded: int) -> Synapses:
-    """A map whose inputs are heads, padded; the new inputs have no weights."""
-    weight = pad_heads(s.weight, heads, size, padded, 1)
-    return Synapses(weight, s.gain, s.drop, s.exponent, s.bias)
 
 
 def tiles(weight: np.ndarray, c: Configuration) -> np.ndarray:
@@ -51,8 +22,19 @@ def row_words(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows).reshape(-1).view(np.uint32)
 
 
-def parameter_words(s: Synapses, c: Configuration, start: int, count: int) -> np.ndarray:
-    """Parameter entries of `count` outputs from `start`, as uint16 (entries, V)."""
+def token_rows(weight: np.ndarray, c: Configuration) -> np.ndarray:
+    """(dim, tokens) -> link words (tokens, words): one row a tile, its weights in core 0."""
+    outputs, tokens = weight.shape
+    count = ceil(outputs, c.lanes)
+    rows = np.zeros((tokens, count, c.cores, c.lanes), dtype=np.int8)
+    padded = np.zeros((tokens, count * c.lanes), dtype=np.int8)
+    padded[:, :outputs] = weight.T
+    rows[:, :, 0] = padded.reshape(tokens, count, c.lanes)
+    return rows.reshape(tokens, -1).view(np.uint32)
+
+
+def parameter_words(m: Synapses, c: Configuration, start: int, count: int) -> np.ndarray:
+    """Parameter entries of `count` outputs from `start`, as link words."""
     v = c.vector_lanes
     groups = ceil(count, v)
 
@@ -61,11 +43,11 @@ def parameter_words(s: Synapses, c: Configuration, start: int, count: int) -> np
         padded[:count] = values[start : start + count]
         return padded.reshape(groups, v)
 
-    words = [grouped(s.gain) | grouped(s.drop) << 8]
-    if s.bias is not None:
-        bias = grouped(s.bias) & 0xFFFFFF
+    words = [grouped(m.gain) | grouped(m.drop) << 8]
+    if m.bias is not None:
+        bias = grouped(m.bias) & 0xFFFFFF
         words += [bias & 0xFFFF, bias >> 16]
-    return np.stack(words, 1).reshape(-1, v).astype(np.uint16)
+    return np.stack(words, 1).astype(np.uint16).reshape(-1).view(np.uint32)
 
 
 def rotation_words(cosine: np.ndarray, sine: np.ndarray, s: Shapes, context: int) -> np.ndarray:

@@ -17,7 +17,7 @@ import typer
 from golden.checkpoints.checkpoint import load_checkpoint, random_checkpoint
 from golden.checkpoints.config import ModelConfig
 from golden.quantisation.quantise import QuantisedModel, quantise
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from host.transport.simulated import SimulatedTransport

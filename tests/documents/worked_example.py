@@ -21,7 +21,7 @@ from golden.units.functions import default_tables
 from golden.units.neuron import fire
 from golden.units.norm import norm_scalar
 from golden.units.synapse import gather_spikes
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from isa.configurations import configuration

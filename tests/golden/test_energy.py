@@ -13,7 +13,7 @@ from golden.evaluation.energy import AS_TRAINED, SIGNED, UNARY, Census, Products
 from golden.quantisation.quantise import quantise
 from golden.spiking_model.model import SpikingModel
 from golden.units.neuron import total
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from isa.configurations import configuration

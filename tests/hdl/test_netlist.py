@@ -50,6 +50,7 @@ def test_no_multiplication(design: Path, synthesis: str) -> None:
     assert not {"$mul", "$div", "$mod", "$pow"} & set(found), found
 
 
+@pytest.mark.extra  # a minute of synthesis
 def test_no_multiplier_on_ecp5(design: Path) -> None:
     """The complete synth_ecp5: look-up tables, carry chains, block RAMs, and no DSP block."""
     found = cells(design, "synth_ecp5 -top spikelet_device")

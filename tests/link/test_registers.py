@@ -67,7 +67,7 @@ async def every_cycle(dut):
     await start(dut)
     rng, model = generator("registers"), Model(configuration(parameters()["name"]))
     addresses = [r.address for r in (*SETTINGS, *IDENTITY, *COUNTERS)]
-    reads: deque[int | None] = deque([None, None, None])
+    reads: deque[int | None] = deque([None] * (RegisterBlock.READ_LATENCY + 1))
     write, increments = None, {r.name: 0 for r in COUNTERS}
     for _ in range(CYCLES):
         await RisingEdge(dut.clk)
@@ -98,7 +98,7 @@ async def every_cycle(dut):
 
 @cocotb.test()
 async def counters_wrap(dut):
-    """At 2**32; and an increment of a cycle is seen in the counter two cycles later."""
+    """At 2**32; and an increment is seen in the counter WRITE_LATENCY cycles later."""
     dut.increments.value = 0  # they count from the first cycle after the reset
     await start(dut)
     step, cycles = (1 << INCREMENT_BITS) - 1, (1 << 16) + 3
@@ -107,7 +107,7 @@ async def counters_wrap(dut):
     dut.increments.value = pack(increments_layout(), {COUNTERS[-1].name: step})
     await ClockCycles(dut.clk, cycles)
     dut.increments.value = 0
-    await ClockCycles(dut.clk, 5)
+    await ClockCycles(dut.clk, RegisterBlock.WRITE_LATENCY + RegisterBlock.READ_LATENCY + 1)
     assert int(dut.data.value) == step * cycles & 0xFFFFFFFF
     assert step * cycles >> 32
 

@@ -11,14 +11,13 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from cocotb.triggers import RisingEdge
 
-from hdl.link.transmit_buffer import TransmitBuffer
+from hdl.link.transmit_buffer import APART_CYCLES, TransmitBuffer
 from isa.frames import DEVICE_RESEND_SECONDS, SEQUENCE_BITS
 from tests.cocotb_support import Source, generator, run_cocotb, start
 
 DEPTH, PATIENCE = 64, 40  # cycles: so few that it often ends while something is under way
 SETTLED = 8  # cycles after which an acknowledgement has been taken over
 LINE = 12  # cycles at least from the begin of a frame to its acknowledgement
-APART = 6  # cycles at least between good frames of the host
 COUNT = 20_000
 
 
@@ -91,7 +90,7 @@ async def no_word_is_left_out(dut):
     await start(dut)
     source = Source(dut, "words", 32, 0.1)
     source.put([rng.getrandbits(32) for _ in range(COUNT)])
-    host, now, pause, chosen = Host(rng), 0, APART, 0
+    host, now, pause, chosen = Host(rng), 0, APART_CYCLES, 0
     at_once = Counter()  # frames, by cycles since the answer before
     while host.told < COUNT:
         await RisingEdge(dut.clk)
@@ -107,7 +106,7 @@ async def no_word_is_left_out(dut):
         dut.heard.value = pause == 0
         if pause == 0:
             dut.acknowledge.value, dut.missing.value = host.answer(now + 1)
-            pause = rng.choice((APART, rng.randrange(APART, 2 * PATIENCE)))
+            pause = rng.choice((APART_CYCLES, rng.randrange(APART_CYCLES, 2 * PATIENCE)))
             if rng.random() < 0.002:
                 pause = 30 * PATIENCE
     assert host.repeated > COUNT // 100

@@ -181,29 +181,6 @@ async def everything_at_once(dut):
 
 
 @cocotb.test()
-async def rates(dut):
-    """A header word and a logit a cycle; a word read back every READ_LATENCY + 2 cycles."""
-    await start(dut)
-    bench = Bench(dut, 0.0, 0.0)
-    dut.logits_count.value = 200
-    bench.logits.put([-3] * 200)
-    await bench.expect(words_of(Kind.LOGITS, 200, [-3] * 200))
-    cycles = bench.link.cycles
-    assert cycles[-1] - cycles[0] == HEADER_WORDS + 200 - 1
-    del cycles[:]
-    await bench.expect(bench.request(Space.ROW, 40, 9))
-    words = cycles[HEADER_WORDS:]
-    assert {b - a for a, b in zip(words, words[1:], strict=False)} == {READ_LATENCY + 2}
-    del cycles[:]
-    dut.token_position.value = 3
-    bench.token.put([1, 2, 3])
-    for token in (1, 2, 3):
-        await bench.expect(words_of(Kind.TOKEN, token, flags=3))
-    assert [cycles[i] - cycles[0] for i in (3, 6)] == [5, 10], "five cycles a packet"
-    await bench.stop()
-
-
-@cocotb.test()
 async def silent_by_itself(dut):
     await start(dut)
     bench = Bench(dut, 0.0, 0.0)

@@ -9,6 +9,8 @@ from tests.cocotb_support import run_cocotb
 from tests.units.devices import device
 from tests.units.test_synapse import SynapseHarness
 
+pytestmark = pytest.mark.extra  # synthesis and simulation of gates take a minute
+
 UNITS = {
     "neuron": lambda shape: NeuronCore(device(shape)),
     "router": lambda shape: Router(device(shape)),

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from hdl.boards import board
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver, Generation
 from host.sampling import Sampler
 from host.transport import Transport

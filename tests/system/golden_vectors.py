@@ -4,7 +4,7 @@ import numpy as np
 
 from golden.device.execute import Write
 from golden.quantisation.quantise import QuantisedModel
-from host.compiler.layout import Shapes
+from host.compiler.shapes import Shapes
 from isa.configurations import Configuration
 from isa.image import Image
 
@@ -13,7 +13,7 @@ def named_vectors(
     q: QuantisedModel, c: Configuration, image: Image, trace: list[Write]
 ) -> dict[tuple[str, int], np.ndarray]:
     """{(name, position): vector} for every vector and code that the program wrote."""
-    s, m = Shapes.of(q, c), q.config
+    s, m = Shapes.of(q.config, c), q.config
     labels, named = image.model["labels"], {}
 
     def unpadded(data: np.ndarray, heads: int) -> np.ndarray:

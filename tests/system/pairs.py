@@ -9,7 +9,7 @@ import numpy as np
 from golden.checkpoints.checkpoint import random_checkpoint
 from golden.checkpoints.config import ModelConfig
 from golden.quantisation.quantise import QuantisedModel, quantise
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver, Generation
 from host.measure.link import Link
 from host.transport.golden import GoldenTransport

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hdl.boards import board
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.measure.link import Link
 from host.transport.golden import GoldenTransport

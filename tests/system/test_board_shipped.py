@@ -9,7 +9,7 @@ from golden.quantisation.calibrate import quantise_calibrated
 from golden.tokenizers.load import load_tokenizer
 from hdl.boards import board
 from host.cli.sources import SHIPPED_MODEL
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from host.transport.serial import SerialTransport

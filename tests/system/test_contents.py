@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golden.checkpoints.config import ModelConfig
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.flow.speed import measure
 from host.measure.link import Link

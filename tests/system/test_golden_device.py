@@ -8,7 +8,7 @@ from golden.checkpoints.checkpoint import random_checkpoint
 from golden.device.device import GoldenDevice
 from golden.quantisation.quantise import quantise
 from golden.spiking_model.model import SpikingModel
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from isa.configurations import configuration

@@ -11,7 +11,7 @@ from golden.checkpoints.config import ModelConfig
 from golden.decoder import decode
 from golden.quantisation.exact import ExactArithmetic
 from golden.quantisation.quantise import QuantisedModel, quantise
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from isa.configurations import configuration

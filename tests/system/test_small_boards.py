@@ -3,7 +3,7 @@
 import pytest
 
 from golden.checkpoints.config import ModelConfig
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from isa.configurations import configuration
 from tests.golden.models import SEED, TINY
 from tests.system.pairs import Pair, random_model

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golden.device.device import GoldenDevice
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from host.verify import first_mismatch

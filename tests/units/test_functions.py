@@ -27,7 +27,10 @@ from tests.cocotb_support import generator, pack, parameters, run_cocotb, start,
 from tests.units.tables import load_tables, random_tables
 
 LANES = 8
-LATENCY = {"exp2": 3, "silu": 6, "reciprocal": 3, "rsqrt": 3, "parts": 0}
+LATENCY = {
+    "exp2": Exp2.LATENCY, "silu": Silu.LATENCY, "reciprocal": Inverse.LATENCY,
+    "rsqrt": Inverse.LATENCY, "parts": 0,
+}  # fmt: skip
 
 
 class Parts(wiring.Component):

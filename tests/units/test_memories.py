@@ -9,7 +9,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from hdl.lib.shapes import word_layout
 from hdl.memory.registers import MagnitudeFile, MaximumFile, ScalarFile
-from hdl.memory.ring import SPARE, Ring
+from hdl.memory.ring import ROOM_LATENCY, SPARE, Ring
 from hdl.memory.vector import VectorMemory
 from isa.configurations import configuration
 from isa.packets import Space
@@ -166,8 +166,8 @@ async def register_file(dut):
 async def ring(dut):
     """Random takes, frees and writes in the same cycle; full and empty come; sizes change.
 
-    Room is never promised where there is none, is seen three cycles after it came, and lasts while
-    there is much of it."""
+    Room is never promised where there is none, is seen ROOM_LATENCY cycles after it came, and lasts
+    while there is much of it."""
     await start(dut)
     rng = generator("ring")
     written = taken = freed = full = empty = 0
@@ -175,7 +175,7 @@ async def ring(dut):
         base = size * rng.randrange(3, 7)
         dut.base.value, dut.mask.value = base, size - 1
         dut.take.value = dut.free.value = dut.write_done.value = 0
-        await ClockCycles(dut.clk, 3)
+        await ClockCycles(dut.clk, ROOM_LATENCY)
         used, since = deque([0, 0], 2), 9  # two cycles ago; cycles since an entry came
         for left in reversed(range(CYCLES)):
             fill = rng.random() < rush and left > 100  # at the end everything is taken and freed
@@ -192,7 +192,7 @@ async def ring(dut):
             assert int(dut.pointer.value) == taken % size
             assert int(dut.write_address.value) == base + written % size
             assert not ready or written - freed < size
-            if (used[0] < size and since > 2) or used[0] <= size - 1 - SPARE:
+            if (used[0] < size and since > ROOM_LATENCY - 1) or used[0] <= size - 1 - SPARE:
                 assert ready, "there was room for long enough"
             used.append(written - freed)
             since = 1 if put else since + 1

@@ -8,7 +8,7 @@ from amaranth.hdl import signed
 from cocotb.triggers import RisingEdge
 
 from hdl.lib.shapes import exponents_layout, parameter_layout
-from hdl.memory.tables import ExponentMemory, parameter_memory
+from hdl.memory.tables import ExponentMemory, PairMemory, parameter_memory
 from isa.configurations import configuration
 from isa.formats import EXPONENT
 from isa.packets import Space
@@ -18,20 +18,19 @@ CYCLES = 6000
 
 
 async def _exercise(
-    dut, depth: int, layout, rng, write, seen_after: int, latency: int = 1, takes: bool = False
+    dut, depth: int, layout, rng, write, memory: type, takes: bool = False
 ) -> None:
     """A random write and a random read every cycle, often of a word written just before.
 
     `write` drives a random write and returns (word, {lane: value}); None where none was driven.
-    seen_after: cycles from a write to the first read that is promised to see it; until then its
-    word is not promised. latency: of a read. takes: nor is what is read in the cycle after a
-    write.
+    memory: whose WRITE_LATENCY says from when on a read is promised to see a write; until then its
+    word is not promised. takes: nor is what is read in the cycle after a write.
     """
     words = [[None] * layout.length for _ in range(depth)]  # None: not written so far
     compared = 0
-    under_way = deque([None] * seen_after)  # writes of the last cycles
+    under_way = deque([None] * memory.WRITE_LATENCY)  # writes of the last cycles
     recent = deque([0] * 8, maxlen=8)  # words
-    reads = deque([None] * (latency + 1))  # of the last cycles: (word, what it held)
+    reads = deque([None] * (memory.READ_LATENCY + 1))  # of the last cycles: (word, what it held)
     for _ in range(CYCLES):
         await RisingEdge(dut.clk)
         expected = reads.popleft()
@@ -80,17 +79,17 @@ async def pairs(dut):
         return word, {lane: unpack(shape, bits) for lane, bits in lanes.items()}
 
     await start(dut)
-    await _exercise(dut, depth, layout, rng, write, seen_after=2)
+    await _exercise(dut, depth, layout, rng, write, PairMemory)
 
 
 @cocotb.test()
 async def exponents(dut):
     c = configuration(parameters()["configuration"])
     rng = generator(f"exponents {c.name}")
-    last = deque([0, 0, 0], maxlen=3)
+    apart = ExponentMemory.WRITE_LATENCY - 2  # words that a write of the same word has before it
+    last = deque([0] * apart, maxlen=apart)
 
     def write():
-        # Not the same word in four cycles in succession.
         word = last[0]
         while word in last:
             word = rng.randrange(c.exponent_depth)
@@ -108,7 +107,7 @@ async def exponents(dut):
 
     await start(dut)
     layout = exponents_layout(c)
-    await _exercise(dut, c.exponent_depth, layout, rng, write, seen_after=5, latency=3, takes=True)
+    await _exercise(dut, c.exponent_depth, layout, rng, write, ExponentMemory, takes=True)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "minimal"])

@@ -170,7 +170,11 @@ class Programs:
         }  # fmt: skip
 
 
-async def run_programs(dut, tables, stall: float, idle: float) -> None:
+async def run_programs(
+    dut, tables, stall: float, idle: float, count: int = PROGRAMS
+) -> Bench:
+    """Runs `count` random programs, or more until every operation was among them, and compares
+    every write; returns the bench."""
     c = configuration(parameters()["configuration"])
     rng = generator(f"vector {c.name} {stall}")
     await start(dut)
@@ -180,12 +184,15 @@ async def run_programs(dut, tables, stall: float, idle: float) -> None:
     first = programs.first_values()
     bench = Bench(dut, model, stall, idle)
     await bench.run([first])
-    for _ in range(PROGRAMS):
+    done = 0
+    while done < count or {operation for operation, _, _ in bench.durations} != set(Operation):
+        done += 1
         programs.prepare()
         program = programs.program()
         bench.settle()
         await bench.run(program)
     bench.stop()
+    return bench
 
 
 @cocotb.test()

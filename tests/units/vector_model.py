@@ -18,7 +18,7 @@ REGISTERS = 64  # of magnitudes that tests name; the unit does not know how many
 
 @dataclass
 class Effects:
-    """Writes of one instruction, each list in order; and the cycles from its start to done."""
+    """Writes of one instruction, each list in order."""
 
     vector: list = field(default_factory=list)  # (address, lanes)
     magnitudes: list = field(default_factory=list)  # (register, value)
@@ -29,7 +29,6 @@ class Effects:
     row_writes: int = 0
     trace: list = field(default_factory=list)  # (codes, exponent)
     saturations: int = 0
-    cycles: int = 0
 
 
 class VectorModel:
@@ -55,8 +54,6 @@ class VectorModel:
         fields = INSTRUCTION.unpack(INSTRUCTION.pack(**fields))
         name = Operation(fields["operation"]).name.lower()
         getattr(self, f"_{name}")(done, fields)
-        if name not in ("softmax", "gate") and fields["count"] == 0:
-            done.cycles = 2
         done.vector = [(a, tuple(int(v) for v in lanes)) for a, lanes in done.vector]
         return done
 
@@ -79,14 +76,12 @@ class VectorModel:
             result, clipped = rotate(self.read(f["source"] + at, words), turn[0::2], turn[1::2])
             self._write(done, f, at, result, f["magnitude_out"] + h)
             done.saturations += clipped
-        done.cycles = 2 * f["count"] + 10
 
     def _silu(self, done: Effects, f: dict) -> None:
         fraction = SILU_FRACTION - self.settings["silu_widen"]
         for h, (at, words) in enumerate(self._heads(f)):
             result = silu(self.read(f["source"] + at, words), fraction, self.tables)
             self._write(done, f, at, result, f["magnitude_out"] + h)
-        done.cycles = f["count"] + 10
 
     def _modulate(self, done: Effects, f: dict) -> None:
         for h, (at, words) in enumerate(self._heads(f)):
@@ -97,7 +92,6 @@ class VectorModel:
             )  # fmt: skip
             self._write(done, f, at, result, f["magnitude_out"] + h)
             done.saturations += clipped
-        done.cycles = 2 * f["count"] + 10
 
     def _softmax(self, done: Effects, f: dict) -> None:
         self._weights(done, f, softmax)
@@ -119,7 +113,6 @@ class VectorModel:
         padded[:elements] = aligned
         self._write(done, f, 0, padded, f["magnitude_out"])
         done.scalars.append((f["scalar"], mantissa, exponent))
-        done.cycles = words + 12
 
     def _encoded(self, done: Effects, f: dict, memory: list) -> np.ndarray:
         """Codes of all heads in a row; exponents go to `memory`."""
@@ -142,7 +135,6 @@ class VectorModel:
         for i, code in enumerate(codes):
             done.rows[i % c.cores, row + i // c.cores, self.position % c.lanes] = int(code)
         done.row_writes = len(codes) // c.cores
-        done.cycles = done.row_writes + 6
 
     def _store_value(self, done: Effects, f: dict) -> None:
         c = self.c
@@ -158,4 +150,3 @@ class VectorModel:
             key = (self.position % c.cores, row + r * f["row_stride"], lane)
             done.rows[key] = int(code)
         done.row_writes = f["count"]
-        done.cycles = f["count"] + 6

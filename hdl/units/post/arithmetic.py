@@ -9,7 +9,7 @@ Source: golden/units/post.py. Every result is registered; nothing stalls.
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.arithmetic import round_shift_window, saturate
+from hdl.lib.arithmetic import ROUND_SHIFT_CYCLES, round_shift_window, saturate
 from hdl.lib.ecp5 import masked_sum
 from hdl.lib.pipeline import Carried, Pipeline, delayed
 from hdl.lib.shapes import exponents_layout, parameter_layout, sums_layout, word_layout
@@ -20,7 +20,6 @@ from isa.formats import DROP, GAIN, MAXIMUM_LEFT_SHIFT, VECTOR
 SHIFT_BITS = 13  # signed: the instruction's shift less three exponents, with room to spare
 _AMOUNT_BITS = 6
 _PRODUCT = 2  # registers in a product
-_SHIFT = 2  # registers in round_shift_window
 
 
 class PostArithmetic(Component):
@@ -92,7 +91,7 @@ class PostArithmetic(Component):
         gained = carry(gained, "gained", "sums", _PRODUCT)["product"]
         doubled = Cat(Const(0, 1), gained).as_signed()
         window = round_shift_window(m, doubled, drop, VECTOR.bits)
-        y1, clipped1 = clip(window, "y1", "product", _SHIFT)
+        y1, clipped1 = clip(window, "y1", "product", ROUND_SHIFT_CYCLES)
 
         right = carry(self.shift - self.exponents[lane], "shift", "gained")["gained", 1]
         amount = carry(_amount(right), "amount", "gained", 1)["scaling"]
@@ -100,7 +99,7 @@ class PostArithmetic(Component):
         scaled = carry(scaled, "scaled", "gained", _PRODUCT)["scaling"]
         doubled = Cat(Const(0, 1 + MAXIMUM_LEFT_SHIFT), scaled).as_signed()
         window = round_shift_window(m, doubled, amount, VECTOR.bits)
-        y2, clipped2 = clip(window, "y2", "scaling", _SHIFT)
+        y2, clipped2 = clip(window, "y2", "scaling", ROUND_SHIFT_CYCLES)
 
         y3, clipped3 = clip(y2["scaled"] + self.bias[lane], "y3", "scaled")
         total, clipped4 = saturate(y3["biased"] + self.residual[lane], VECTOR.bits)

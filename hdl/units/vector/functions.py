@@ -14,11 +14,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.ecp5 import carry_sum
-from hdl.lib.pipeline import delayed
+from hdl.lib.pipeline import Pipeline, Stages, delayed
 from hdl.lib.shapes import SCALAR_EXPONENT_BITS, table_write
 from hdl.lib.table_port import connect_tables
 from hdl.memory.style import table_style
-from hdl.units.vector.radix4 import add_rows, digits, highest_bit, row_size
+from hdl.units.vector.radix4 import Products, add_rows, digits, highest_bit, row_size
 from isa.contents import EMPTY, Contents
 from isa.formats import (
     EXP2_CLAMP,
@@ -69,11 +69,19 @@ def _wide(value, bits: int) -> Value:
 
 
 class Exp2(wiring.Component):
-    """2**-argument, argument in units of 2**-8 -> 15 fraction bits. Latency 3 cycles.
+    """2**-argument, argument in units of 2**-8 -> 15 fraction bits, LATENCY cycles later.
 
     Where `absent`, the value of the next cycle is 0. Arguments from 31 on count as 31. Rounds once,
     half up. Every piece's base + slope * 7 must be in 0 .. 2**17 - 1.
     """
+
+    STAGES = Stages(
+        argument=0,
+        piece=1,  # base and slope out of the table
+        mantissa=1,  # base + slope * delta, the fraction's part
+        value=1,  # shifted by the whole part
+    )
+    LATENCY = STAGES.latency
 
     def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
         self._contents, self._block = contents, block
@@ -88,6 +96,7 @@ class Exp2(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        pipeline = Pipeline(m, self.STAGES)
         base_bits = 16
         inside = SCORE_FRACTION - (EXP2_PIECES - 1).bit_length()  # fraction bits in a piece
         found = _table(
@@ -100,41 +109,55 @@ class Exp2(wiring.Component):
         ):
             whole_bits = _WHOLE_MAXIMUM.bit_length()
             now = digits(argument[:inside])
-            delta = [tuple(delayed(m, bit) for bit in digit) for digit in now]
+            delta = [
+                tuple(pipeline.carry(bit, "argument")["piece"] for bit in digit) for digit in now
+            ]
             size = None  # of the first row, where the slope comes in time
             if not self._block:
                 slope = _wide(piece[base_bits:], base_bits).as_signed()
-                size = delayed(m, row_size(slope, now[0]))
-                piece = delayed(m, piece)
+                size = pipeline.carry(row_size(slope, now[0]), "argument", name="size")["piece"]
+            piece = pipeline.carry(piece, "argument", after=self._block, name="piece")["piece"]
             base, slope = piece[:base_bits], piece[base_bits:].as_signed()
             # Cut at 31, whatever the fraction: a mantissa shifted by that much is 0.
             cut = argument[SCORE_FRACTION:] >= _WHOLE_MAXIMUM
             whole = Mux(cut, _WHOLE_MAXIMUM, argument[SCORE_FRACTION:])
-            whole = delayed(m, whole[:whole_bits])
-            fine = delayed(m, whole[:_FINE_BITS])
-            coarse = delayed(m, Cat(whole[_FINE_BITS:] == k for k in range(_COARSE)))
+            whole = pipeline.carry(whole[:whole_bits], "argument", name="whole")
+            fine = whole["mantissa"][:_FINE_BITS]
+            coarse = Cat(whole["piece"][_FINE_BITS:] == k for k in range(_COARSE))
+            coarse = pipeline.carry(coarse, "piece", name="coarse")["mantissa"]
             wide = _wide(slope, base_bits).as_signed()  # a row reaches over the base
             low, high = add_rows(m, platform, wide, delta, Cat(base, Const(0, 2)), size)
-            mantissa = delayed(m, Cat(low, high).as_signed(), shape=signed(EXP2_VALUE_BITS + 1))
+            mantissa = pipeline.carry(Cat(low, high).as_signed(), "piece", name="mantissa",
+                                      shape=signed(EXP2_VALUE_BITS + 1))["mantissa"]  # fmt: skip
             # It is not negative, so that the coarse shift may be an OR of what is masked.
             near = (mantissa.as_unsigned() << 1) >> fine
             shifted = [(near >> (k << _FINE_BITS)) & here.replicate(len(near))
                        for k, here in enumerate(coarse)]  # fmt: skip
             result = (functools.reduce(operator.or_, shifted) + 1) >> 1
-            result = Mux(absent, 0, result)
-            m.d.comb += value.eq(delayed(m, result, shape=EXP2_VALUE_BITS))
+            result = pipeline.carry(Mux(absent, 0, result), "mantissa", name="value",
+                                    shape=EXP2_VALUE_BITS)  # fmt: skip
+            m.d.comb += value.eq(result["value"])
         return m
 
 
 class Silu(wiring.Component):
     """SiLU of vector elements whose format has 12 - widen fraction bits.
 
-    slope and delta come two cycles after the argument, their product is wanted in cycle 5; the
-    value comes in cycle 6, combinational. Without `active` slope is 0 in the next cycle, and value
-    in the one of its last register.
+    slope and delta come at the stage `factors`, their product is wanted at `product`, and the value
+    comes at `value`, behind a shifter without a register. Without `active` slope and value are 0 in
+    the next cycle.
 
     `widen` (0..11) is constant from two cycles before the first argument on.
     """
+
+    STAGES = Stages(
+        argument=0,
+        piece=1,  # base and slope out of the table
+        factors=1,
+        product=Products.LATENCY,  # slope * delta, multiplied outside
+        value=1,  # base + product, still to be shifted
+    )
+    LATENCY = STAGES.latency
 
     def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
         self._contents, self._block = contents, block
@@ -153,54 +176,71 @@ class Silu(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        pipeline = Pipeline(m, self.STAGES)
         limit_bits, inside = _SILU_LIMIT_BITS, SILU_DELTA_BITS
         widen = delayed(m, self.widen)  # the settings are far away
         # A place is the argument plus 8.
         wide = [(argument << widen)[: limit_bits + 1] for argument in self.argument]
         places = [Cat(value[:limit_bits], ~value[limit_bits]) for value in wide]
+        places = [pipeline.carry(place, "argument", name="place") for place in places]
+        at = "argument" if self._block else "piece"
         found = _table(
             m, self.tables, Space.SILU, VECTOR.bits + _SLOPE_BITS, SILU_PIECES,
-            [place[inside:] if self._block else delayed(m, place[inside:]) for place in places],
-            self._contents, self._block,
+            [place[at][inside:] for place in places], self._contents, self._block,
         )  # fmt: skip
         # Half of what is shifted out at the end.
         half = delayed(m, Cat(widen == i + 1 for i in range(SILU_FRACTION - 1)))
         above = delayed(m, Cat(widen + i >= limit_bits for i in range(VECTOR.bits)))
-        for lane, (argument, piece) in enumerate(zip(self.argument, found, strict=True)):
+        for lane, (argument, place, piece) in enumerate(
+            zip(self.argument, places, found, strict=True)
+        ):
             sign = argument[-1]
-            negative = delayed(m, sign)
+            negative = pipeline.carry(sign, "argument", name="negative")["piece"]
             # Beyond the pieces where a bit that would be shifted out of them is not the sign.
-            beyond = delayed(m, ((argument ^ sign.replicate(VECTOR.bits)) & above).any())
+            beyond = ((argument ^ sign.replicate(VECTOR.bits)) & above).any()
+            beyond = pipeline.carry(beyond, "argument", name="beyond")
+            outside = beyond["piece"]
             # Outside the pieces the table's line is replaced: 0, or the argument as it came.
-            passed = Mux(negative, 0, delayed(m, argument))
-            base = Mux(beyond, passed, piece[: VECTOR.bits].as_signed())
-            base = delayed(m, base, shape=signed(VECTOR.bits))
-            base = base + Mux(delayed(m, beyond), 0, half)
-            base = delayed(m, base, 3, shape=signed(VECTOR.bits + 1))
-            narrow = delayed(m, Mux(beyond, 0, widen), 5)
-            rise = self.product[lane]
-            bits = VECTOR.bits + 1
-            line = carry_sum(
-                m, platform, _wide(base, bits), lambda b, c, d: b & c,
-                _wide(rise[SILU_SLOPE_FRACTION:].as_signed(), bits), Const((1 << bits) - 1, bits),
-                Const(0, bits), rise[SILU_SLOPE_FRACTION - 1],
-            ).as_signed()  # fmt: skip
-            line = delayed(m, Mux(self.active, line, 0), shape=signed(VECTOR.bits + 1))
-            value = line >> narrow
-            slope = piece[VECTOR.bits :].as_signed()
+            argument = pipeline.carry(argument, "argument", name="argument")["piece"]
+            base = Mux(outside, Mux(negative, 0, argument), piece[: VECTOR.bits].as_signed())
+            base = pipeline.carry(base, "piece", name="base", shape=signed(VECTOR.bits))
+            base = base["factors"] + Mux(beyond["factors"], 0, half)
+            base = pipeline.carry(base, "factors", name="base", shape=signed(VECTOR.bits + 1))
+            narrow = pipeline.carry(Mux(outside, 0, widen), "piece", name="narrow")
+            line = self._line(m, platform, base["product"], self.product[lane])
+            line = pipeline.carry(Mux(self.active, line, 0), "product", name="line",
+                                  shape=signed(VECTOR.bits + 1))["value"]  # fmt: skip
+            slope = Mux(outside | ~self.active, 0, piece[VECTOR.bits :].as_signed())
             m.d.comb += [
-                self.slope[lane].eq(delayed(m, Mux(beyond | ~self.active, 0, slope))),
-                self.delta[lane].eq(delayed(m, places[lane][:inside], 2)),
-                self.value[lane].eq(value),
+                self.slope[lane].eq(pipeline.carry(slope, "piece", name="slope")["factors"]),
+                self.delta[lane].eq(place["factors"][:inside]),
+                self.value[lane].eq(line >> narrow["value"]),
             ]
         return m
+
+    def _line(self, m: Module, platform, base: Value, rise: Value) -> Value:
+        """base + rise * 2**-SILU_SLOPE_FRACTION, rounded half up, in one carry chain."""
+        bits = VECTOR.bits + 1
+        return carry_sum(
+            m, platform, _wide(base, bits), lambda b, c, d: b & c,
+            _wide(rise[SILU_SLOPE_FRACTION:].as_signed(), bits), Const((1 << bits) - 1, bits),
+            Const(0, bits), rise[SILU_SLOPE_FRACTION - 1],
+        ).as_signed()  # fmt: skip
 
 
 class Inverse(wiring.Component):
     """1/value, or 1/sqrt(value) with `root`, as mantissa * 2**exponent; 0 counts as 1.
 
-    value: unsigned, 32 bits. Latency 3 cycles.
+    value: unsigned, 32 bits. LATENCY cycles.
     """
+
+    STAGES = Stages(
+        value=0,
+        top=1,  # the highest bit's number
+        index=1,  # the bits behind it
+        inverse=1,  # out of the table
+    )
+    LATENCY = STAGES.latency
 
     def __init__(self, root: bool = False, contents: Contents = EMPTY, block: bool = False):
         self._root, self._contents, self._block = root, contents, block
@@ -215,23 +255,25 @@ class Inverse(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        pipeline = Pipeline(m, self.STAGES)
         entries = RSQRT_ENTRIES if self._root else RECIPROCAL_ENTRIES
         space = Space.RSQRT if self._root else Space.RECIPROCAL
-        value = delayed(m, self.value | (self.value == 0))
+        value = pipeline.carry(self.value | (self.value == 0), "value", name="value")["top"]
         _, top = highest_bit(Cat(Const(1, 1), self.value[1:]))
         if self._root:
             top = Cat(Const(0, 1), top[1:])  # an exponent is halved
-        top = delayed(m, top)
+        top = pipeline.carry(top, "value", name="top")
         # the top 8 bits; the reciprocal's table leaves out the leading one
         shift = 6 if self._root else 7
-        index = delayed(m, (value << shift) >> top, shape=range(entries))
-        top = delayed(m, top)
-        power = top >> 1 if self._root else top
+        index = pipeline.carry((value << shift) >> top["top"], "top", name="index",
+                               shape=range(entries))["index"]  # fmt: skip
+        power = top["index"] >> 1 if self._root else top["index"]
         (mantissa,) = _table(
             m, self.tables, space, GAIN.bits, entries, [index], self._contents, self._block
         )
+        mantissa = pipeline.carry(mantissa, "index", after=self._block, name="mantissa")
         m.d.comb += [
-            self.mantissa.eq(mantissa if self._block else delayed(m, mantissa)),
-            self.exponent.eq(delayed(m, -8 - power)),
+            self.mantissa.eq(mantissa["inverse"]),
+            self.exponent.eq(pipeline.carry(-8 - power, "index", name="exponent")["inverse"]),
         ]
         return m

@@ -5,12 +5,12 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.pipeline import delayed
+from hdl.lib.pipeline import Pipeline, Stages
 from hdl.units.vector.scaler import AMOUNT_BITS, MAXIMUM_LEFT, MAXIMUM_RIGHT, SIZE_BITS
 from isa.formats import CODE, VECTOR
 
 LENGTH_BITS = VECTOR.bits.bit_length()
-_BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
+BELOW_BITS = VECTOR.bits - CODE.bits  # of a source, that no code shows at the largest length
 
 
 def below(found: Value, places: Value) -> Value:
@@ -32,15 +32,17 @@ class Modulator(wiring.Component):
     gives of it. In the next cycle amount is 0 with `mute`, size, up and negative are with `idle`,
     and codes are without `coding`.
 
-    size, up and negative come in cycle 1, codes in cycle 2, amount in cycle 4.
+    The outputs come at the stages of their names; up and negative with size.
     """
+
+    STAGES = Stages(source=0, size=1, codes=1, amount=2)
 
     def __init__(self, lanes: int):
         super().__init__(
             {
                 "source": In(signed(VECTOR.bits)).array(lanes),
                 "length": In(LENGTH_BITS),
-                "below": In(_BELOW_BITS),
+                "below": In(BELOW_BITS),
                 "mute": In(1),
                 "idle": In(1),
                 "coding": In(1),
@@ -55,29 +57,36 @@ class Modulator(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        pipeline = Pipeline(m, self.STAGES)
         # The right shift, counted from the largest left shift; the same for all lanes.
         limit = MAXIMUM_LEFT + MAXIMUM_RIGHT
-        wanted = delayed(m, self.product_shift + (VECTOR.bits - self.length))
-        amount = delayed(m, Mux(wanted > limit, limit, wanted), 2, shape=range(limit + 1))
-        amount = delayed(m, Mux(self.mute, 0, amount))
-        m.d.comb += self.amount.eq(amount)
+        wanted = self.product_shift + (VECTOR.bits - self.length)
+        wanted = pipeline.carry(wanted, "source", name="wanted")["size"]
+        amount = pipeline.carry(Mux(wanted > limit, limit, wanted), "size", name="amount",
+                                shape=range(limit + 1))["amount", -1]  # fmt: skip
+        amount = pipeline.carry(Mux(self.mute, 0, amount), ("amount", -1), name="amount")
+        m.d.comb += self.amount.eq(amount["amount"])
         for lane, source in enumerate(self.source):
             # |source| < 2**length: eight bits are left, the code's size and the half. |source| is
             # the complement and 1, which gets through to them where all bits below are 0.
             shifted = (Cat(Const(0, CODE.bits), source) >> self.length)[: CODE.bits]
-            doubled = delayed(m, Mux(self.idle, 0, shifted ^ source[-1].replicate(CODE.bits)))
-            carry = source[-1] & ~(source[:_BELOW_BITS] & self.below).any()
-            carry = delayed(m, carry & ~self.idle)
-            negative = delayed(m, source[-1] & ~self.idle)
+            doubled = Mux(self.idle, 0, shifted ^ source[-1].replicate(CODE.bits))
+            carry = source[-1] & ~(source[:BELOW_BITS] & self.below).any()
+            doubled, carry, negative = (
+                pipeline.carry(value, "source", name=name)["size"]
+                for name, value in (("doubled", doubled), ("carry", carry & ~self.idle),
+                                    ("negative", source[-1] & ~self.idle))
+            )  # fmt: skip
             # Only 127 rounds up to 128: it is cut.
             size, up = self.size[lane], self.up[lane]
             # One chain: -(size + up) is ~size + (1 - up).
             code = (size ^ negative.replicate(CODE.bits)) + (up ^ negative)
             code = Mux(self.coding, code[: CODE.bits], 0)
+            code = pipeline.carry(code, "size", name="code", shape=signed(CODE.bits))
             m.d.comb += [
                 size.eq(doubled[1:]),
                 up.eq((doubled[0] | carry) & ~doubled[1:].all()),
                 self.negative[lane].eq(negative),
-                self.codes[lane].eq(delayed(m, code, shape=signed(CODE.bits))),
+                self.codes[lane].eq(code["codes"]),
             ]
         return m

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.ecp5 import carry_sum
-from hdl.lib.pipeline import delayed
+from hdl.lib.pipeline import Carried, Pipeline, Stages
 from isa.formats import TRIGONOMETRIC, VECTOR
 
 Digit = tuple[Value, Value, Value]
@@ -77,10 +77,18 @@ def _copy(size, negative, nonzero):
 
 
 class Products(wiring.Component):
-    """value * (code + up), or its negative with `negate`, in every lane. Latency 3 cycles.
+    """value * (code + up), or its negative with `negate`, in every lane; LATENCY cycles later.
 
     With `mute` the products of the next cycle are 0.
     """
+
+    STAGES = Stages(
+        factors=0,
+        digits=1,  # the code's digits, and the first row's size
+        low=1,  # the rows of the low digits
+        product=1,  # all rows
+    )
+    LATENCY = STAGES.latency
 
     def __init__(self, lanes: int):
         super().__init__(
@@ -96,20 +104,32 @@ class Products(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        pipeline = Pipeline(m, self.STAGES)
         half = CODE_BITS // 4  # digits before the register that cuts a product in two
+
+        def at(stage: str, carried: list[tuple[Carried, ...]]) -> list[Digit]:
+            return [tuple(bit[stage] for bit in digit) for digit in carried]
+
         for value, code, up, negate, product in zip(
             self.value, self.code, self.up, self.negate, self.product, strict=True
         ):
             parts = digits(code, negate, up)
-            held = [tuple(delayed(m, bit) for bit in digit) for digit in parts]
-            first, size = delayed(m, value), delayed(m, row_size(value, parts[0]))
-            low, total = add_rows(m, platform, first, held[:half], size=size)
-            low, total = delayed(m, low), delayed(m, total)
-            size = delayed(m, row_size(first, held[half]))
-            rest = [tuple(delayed(m, bit) for bit in digit) for digit in held[half:]]
+            held = [tuple(pipeline.carry(bit, "factors") for bit in digit) for digit in parts]
+            value = pipeline.carry(value, "factors", name="value")
+            size = pipeline.carry(row_size(value["factors"], parts[0]), "factors", name="size")
+            low, total = add_rows(
+                m, platform, value["digits"], at("digits", held[:half]), size=size["digits"]
+            )
+            low = pipeline.carry(low, "digits", name="low")["low"]
+            total = pipeline.carry(total, "digits", name="total")["low"]
+            (middle,) = at("digits", held[half : half + 1])
+            size = pipeline.carry(row_size(value["digits"], middle), "digits", name="size")
             begun = Cat(total, total[-1].replicate(2))
-            high, total = add_rows(m, platform, delayed(m, first), rest, begun, size)
-            m.d.comb += product.eq(delayed(m, Mux(self.mute, 0, Cat(low, high, total))))
+            high, total = add_rows(
+                m, platform, value["low"], at("low", held[half:]), begun, size["low"]
+            )
+            whole = Mux(self.mute, 0, Cat(low, high, total))
+            m.d.comb += product.eq(pipeline.carry(whole, "low", name="product")["product"])
         return m
 
 

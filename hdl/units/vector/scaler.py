@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.arithmetic import beyond, round_shift_window
+from hdl.lib.arithmetic import ROUND_SHIFT_CYCLES, beyond, round_shift_window
 from isa.formats import CODE, VECTOR
 
 SIZE_BITS = CODE.bits - 1
@@ -18,8 +18,10 @@ class Scaler(wiring.Component):
     """value * 2**(MAXIMUM_LEFT - amount), rounded half up, in every lane; to be clipped as `over`
     and `least` tell (hdl.lib.arithmetic.clip).
 
-    Latency: 2 cycles, then combinational. Without `active` results are 0 in the next cycle.
+    LATENCY cycles, then logic without a register. Without `active` results are 0 in the next cycle.
     """
+
+    LATENCY = ROUND_SHIFT_CYCLES
 
     def __init__(self, lanes: int):
         super().__init__(

@@ -1,10 +1,10 @@
 """Weights of attention: softmax without a division, or the gate that replaces it."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.lib.pipeline import delayed
+from hdl.lib.pipeline import Pipeline, Stages
 from hdl.lib.shapes import scalar_layout, table_write
 from hdl.units.vector.functions import EXP2_ARGUMENT_BITS, SUM_BITS, Exp2, Inverse
 from hdl.units.vector.scaler import AMOUNT_BITS, MAXIMUM_LEFT
@@ -13,8 +13,6 @@ from isa.formats import EXPONENT, VECTOR
 
 _MAXIMUM_ALIGNMENT = 31  # a probability shifted right by more than this is 0 anyway
 _WEIGHT_BITS = VECTOR.bits - 1  # of a score that is not negative; exp2 gives fewer
-_ALIGN_CYCLES = 4  # from scores to weights
-_SCALAR_CYCLES = 4  # from the last sum of a word to the scalar
 
 
 class Softmax(wiring.Component):
@@ -27,9 +25,18 @@ class Softmax(wiring.Component):
     `exponents` come a cycle after their scores. The rest is constant while words come; without
     `active` weight and amount are 0.
 
-    Latency: weight and amount 4 cycles, then combinational; scalar_valid 9 cycles after the last
-    word.
+    weight and amount come at the stage `weight`, behind logic without a register; the scalar, with
+    scalar_valid, at `scalar` of the last word.
     """
+
+    STAGES = Stages(
+        scores=0,
+        argument=1,  # of exp2, or the gate's weight
+        weight=Exp2.LATENCY,
+        part=1,  # of the sum, from one word
+        total=1,
+        scalar=Inverse.LATENCY,
+    )
 
     def __init__(self, lanes: int, contents: Contents = EMPTY, block: bool = False):
         self._contents, self._block = contents, block
@@ -54,6 +61,7 @@ class Softmax(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        pipeline = Pipeline(m, self.STAGES)
         lanes = len(self.scores)
         m.submodules.exp2 = exp2 = Exp2(lanes, self._contents, self._block)
         reciprocal = Inverse(contents=self._contents, block=self._block)
@@ -61,42 +69,47 @@ class Softmax(wiring.Component):
         for part in (exp2, reciprocal):
             wiring.connect(m, part.tables, wiring.flipped(self.tables))
 
-        counts = []  # what each lane adds to the sum
-        for lane in range(lanes):
-            score = self.scores[lane]
-            positive = Mux(score < 0, 0, score)
-            # One register for both: the argument of exp2, or the gate's weight.
-            argument = Mux(self.gate, positive, self.maximum - score)
-            argument = delayed(m, argument, shape=EXP2_ARGUMENT_BITS)
-            weight = delayed(m, argument[:_WEIGHT_BITS], _ALIGN_CYCLES - 2)
-            here = delayed(m, self.present[lane], _ALIGN_CYCLES - 1)
-            counts_one = here & self.active & self.gate
-            weight = delayed(m, Mux(counts_one, weight, 0))
-            distance = delayed(m, self.alignment - self.exponents[lane])
-            far = distance > _MAXIMUM_ALIGNMENT
-            amount = MAXIMUM_LEFT + Mux(far, _MAXIMUM_ALIGNMENT, distance)
-            amount = delayed(m, amount, _ALIGN_CYCLES - 3, shape=AMOUNT_BITS)
-            counts.append(exp2.value[lane] | delayed(m, counts_one))
-            m.d.comb += [
-                exp2.argument[lane].eq(argument),
-                exp2.absent[lane].eq(~here | ~self.active | self.gate),
-                self.weight[lane].eq(weight | exp2.value[lane]),
-                self.amount[lane].eq(delayed(m, Mux(self.active, amount, 0))),
-            ]
-
+        counts = [self._lane(m, pipeline, exp2, lane) for lane in range(lanes)]
         while len(counts) > 1:
             counts = [a + b for a, b in zip(counts[::2], counts[1::2], strict=True)]
-        part = delayed(m, counts[0])
+        part = pipeline.carry(counts[0], "weight", name="part")["part"]
         total, first = Signal(SUM_BITS, reset_less=True), Signal(init=1)
-        steps = _ALIGN_CYCLES + 1 + _SCALAR_CYCLES  # with a reset, unlike the data
-        valid, last = Signal(steps), Signal(steps)
-        m.d.sync += [valid.eq(Cat(self.valid, valid)), last.eq(Cat(self.last, last))]
-        with m.If(valid[_ALIGN_CYCLES]):
-            m.d.sync += [total.eq(Mux(first, 0, total) + part), first.eq(last[_ALIGN_CYCLES])]
+        valid = pipeline.carry(self.valid, "scores", name="valid", reset=True)
+        last = pipeline.carry(self.last, "scores", name="last", reset=True)
+        with m.If(valid["part"]):
+            m.d.sync += [total.eq(Mux(first, 0, total) + part), first.eq(last["part"])]
         m.d.comb += [
             reciprocal.value.eq(total),
             self.scalar.mantissa.eq(reciprocal.mantissa),
             self.scalar.exponent.eq(reciprocal.exponent + self.alignment),
-            self.scalar_valid.eq(valid[-1] & last[-1]),
+            self.scalar_valid.eq(valid["scalar"] & last["scalar"]),
         ]
         return m
+
+    def _lane(self, m: Module, pipeline: Pipeline, exp2: Exp2, lane: int) -> Value:
+        """Builds a lane; returns what it adds to the sum, at the stage `weight`."""
+        score, late = self.scores[lane], ("weight", -1)
+        positive = Mux(score < 0, 0, score)
+        # One register for both: the argument of exp2, or the gate's weight.
+        argument = Mux(self.gate, positive, self.maximum - score)
+        argument = pipeline.carry(argument, "scores", name="argument", shape=EXP2_ARGUMENT_BITS)
+        present = pipeline.carry(self.present[lane], "scores", name="present")[late]
+        counts = present & self.active & self.gate
+        gated = Mux(counts, argument[late][:_WEIGHT_BITS], 0)
+        gated = pipeline.carry(gated, late, name="gated")["weight"]
+        counts = pipeline.carry(counts, late, name="counts")["weight"]
+
+        # An exponent comes a cycle after its score.
+        distance = pipeline.carry(self.alignment - self.exponents[lane], ("scores", 1),
+                                  name="distance")["scores", 2]  # fmt: skip
+        far = distance > _MAXIMUM_ALIGNMENT
+        amount = MAXIMUM_LEFT + Mux(far, _MAXIMUM_ALIGNMENT, distance)
+        amount = pipeline.carry(amount, ("scores", 2), name="amount", shape=AMOUNT_BITS)[late]
+        amount = pipeline.carry(Mux(self.active, amount, 0), late, name="amount")["weight"]
+        m.d.comb += [
+            exp2.argument[lane].eq(argument["argument"]),
+            exp2.absent[lane].eq(~present | ~self.active | self.gate),
+            self.weight[lane].eq(gated | exp2.value[lane]),
+            self.amount[lane].eq(amount),
+        ]
+        return exp2.value[lane] | counts

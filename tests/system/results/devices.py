@@ -7,7 +7,7 @@ import numpy as np
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.quantisation.quantise import QuantisedModel
 from golden.tokenizers.tokenizer import Tokenizer
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.sampling import Sampler
 from host.transport import Transport

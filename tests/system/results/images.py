@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from golden.quantisation.quantise import QuantisedModel
-from host.compiler import compile_model
+from host.compiler.compile import compile_model
 from isa.configurations import CONFIGURATIONS, configuration
 from isa.contents import contents, image_identity
 from isa.errors import SpikeletError

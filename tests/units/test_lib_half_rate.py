@@ -1,6 +1,7 @@
 """The half-rate register: every word once, in order, none after a clear."""
 
 import cocotb
+import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from hdl.lib.half_rate import HalfRateRegister
@@ -21,13 +22,13 @@ async def every_word_once(dut):
 
 
 @cocotb.test()
-async def one_word_in_two_cycles(dut):
+async def interval(dut):
     dut.clear.value = 0
     await start(dut)
     source, sink = Source(dut, "i", 32), Sink(dut, "o", 32)
     await source.send(list(range(WORDS)))
     assert await sink.receive(WORDS) == list(range(WORDS))
-    assert sink.cycles[-1] - sink.cycles[0] == 2 * (WORDS - 1)
+    assert sink.cycles[-1] - sink.cycles[0] == HalfRateRegister.INTERVAL * (WORDS - 1)
     source.stop()
     sink.stop()
 
@@ -66,4 +67,10 @@ async def a_clear_empties_it(dut):
 
 
 def test_half_rate_register():
-    run_cocotb(HalfRateRegister(32), __name__, "half_rate_register")
+    run_cocotb(HalfRateRegister(32), __name__, "half_rate_register",
+               testcase=["every_word_once", "a_clear_empties_it"])  # fmt: skip
+
+
+@pytest.mark.cycles
+def test_half_rate_register_cycles():
+    run_cocotb(HalfRateRegister(32), __name__, "half_rate_register", testcase="interval")
