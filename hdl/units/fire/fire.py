@@ -24,11 +24,12 @@ from hdl.lib.shapes import (
     word_layout,
 )
 from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemory
-from hdl.units.fire.fetch import COUNT_BITS, Fetch, exponent_of, open_tile_layout
+from hdl.units.fire.fetch import Fetch
 from hdl.units.fire.neuron import NeuronCore
 from hdl.units.fire.norm import Norm
 from hdl.units.fire.router import Router
 from hdl.units.fire.synapse import SynapseCore
+from hdl.units.fire.tile_reader import COUNT_BITS, exponent_of, open_tile_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from isa.formats import EXPONENT, VECTOR
