@@ -117,8 +117,8 @@ VECTOR = Record(
         _OPCODE,
         _wait("fire"),
         _wait("post"),
-        Field("operation", 4, "0 rotate, 1 store key, 2 store value, 3 softmax, 4 SiLU, "
-                              "5 modulate, 6 gate"),
+        Field("operation", 4, ", ".join(f"{o.value} {o.name.lower().replace('_', ' ')}"
+                                        for o in Operation)),
         Field("source", 16, "vector memory word: the vector; modulate: the driver that fires"),
         Field("operand", 16, "modulate: the operand; store value: first lane word in the row"),
         Field("destination", 16, "vector memory word"),
