@@ -21,8 +21,8 @@ from isa import (
     registers,
     schedule,
 )
+from isa.access import Access, Effect, Mode, Resource
 from isa.configurations import CONFIGURATIONS, Configuration
-from isa.effects import Access, Effect
 from isa.formats import IntegerFormat
 from isa.meanings import FORMATS, MEANINGS, SPACES
 from isa.record import Record
@@ -105,7 +105,7 @@ def _instructions() -> list[str]:
 
 
 def _access(access: Access) -> tuple[str, ...]:
-    queue = access.mode in (effects.Mode.TAKE, effects.Mode.GIVE)
+    queue = access.mode in (Mode.TAKE, Mode.GIVE)
     count = str(access.count)
     if str(access.stride) != "0":
         count += f", and again {access.stride} further on: {access.blocks} times in all"
@@ -127,7 +127,7 @@ def _effect(title: str, effect: Effect) -> list[str]:
 def _effects() -> list[str]:
     lines = ["## What instructions touch", "", *_docstring(effects)]
     lines += table(("resource", "one address of it"),
-                   ((f"`{r.name}`", r.value) for r in effects.Resource))
+                   ((f"`{r.name}`", r.value) for r in Resource))
     lines += table(("short for", ""), effects.DEFINITIONS.items())
     lines += _effect("FIRE", effects.FIRE) + _effect("POST", effects.POST)
     for number, effect in effects.OPERATIONS.items():

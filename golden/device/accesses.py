@@ -11,7 +11,8 @@ import numpy as np
 
 from golden.device.memories import Memories
 from golden.units.functions import Tables
-from isa.effects import Effect, Extent, Mode, Resource, effect, names_of
+from isa.access import Effect, Extent, Mode, Resource, names_of
+from isa.effects import effect
 from isa.instructions import Opcode, Operation
 
 TABLES = {

@@ -10,7 +10,7 @@ from golden.device.memories import Memories, spike_response
 from golden.device.operations import OPERATIONS
 from golden.units import fixed, norm
 from golden.units.post import post
-from isa.effects import Mode, Resource
+from isa.access import Mode, Resource
 from isa.formats import CODE, UNITY_MANTISSA
 from isa.instructions import Opcode, Scale
 from isa.packets import Space

@@ -8,7 +8,7 @@ import numpy as np
 from golden.device.accesses import Accesses
 from golden.device.memories import Memories
 from golden.units import fixed
-from isa.effects import Resource
+from isa.access import Resource
 
 Fields = dict[str, int]
 

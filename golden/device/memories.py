@@ -6,8 +6,8 @@ import numpy as np
 
 from golden.units.functions import Tables, default_tables
 from golden.units.neuron import total
+from isa.access import Resource
 from isa.configurations import Configuration
-from isa.effects import Resource
 from isa.formats import (
     CODE,
     EXP2_PIECES,

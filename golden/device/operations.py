@@ -11,7 +11,7 @@ import numpy as np
 
 from golden.device.machine import Fields, Machine, Write
 from golden.units import attention, fixed, functions
-from isa.effects import Resource
+from isa.access import Resource
 from isa.formats import SILU_FRACTION
 from isa.instructions import Operation
 

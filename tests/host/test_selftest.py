@@ -12,8 +12,8 @@ from golden.device.operations import store_value, weigh
 from golden.units import attention
 from host.selftest import check_external
 from host.transport.golden import GoldenTransport
+from isa.access import Resource
 from isa.configurations import configuration
-from isa.effects import Resource
 from isa.instructions import Operation
 from isa.packets import Space
 from isa.registers import REGISTERS

@@ -5,8 +5,9 @@ import random
 import pytest
 
 from isa import effects, expression
+from isa.access import Effect, Extent, Mode, Resource, names_of
 from isa.configurations import configuration
-from isa.effects import FIRE, OPERATIONS, POST, Effect, Extent, Mode, Resource, effect, names_of
+from isa.effects import FIRE, OPERATIONS, POST, effect
 from isa.expression import ceiling, chosen, constant, minimum, name
 from isa.instructions import RECORDS, Opcode, Operation
 from isa.registers import SETTINGS

@@ -15,8 +15,8 @@ from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.transport.golden import GoldenTransport
 from isa import effects
+from isa.access import Access, Effect, Mode, Resource
 from isa.configurations import configuration
-from isa.effects import Mode, Resource
 from isa.expression import constant
 from isa.instructions import Operation
 from tests.golden.models import ODD, ODD_GATE, SEED
@@ -43,7 +43,7 @@ def run(images) -> None:
         Driver(GoldenTransport(configuration("large")), image).logits([1, 2, 3])
 
 
-def declare(monkeypatch, name: str, changed: effects.Effect) -> None:
+def declare(monkeypatch, name: str, changed: Effect) -> None:
     """Another declaration of FIRE, of POST or of an operation."""
     if name in ("FIRE", "POST"):
         monkeypatch.setattr(effects, name, changed)
@@ -51,7 +51,7 @@ def declare(monkeypatch, name: str, changed: effects.Effect) -> None:
         monkeypatch.setitem(effects.OPERATIONS, Operation[name], changed)
 
 
-def without(effect: effects.Effect, n: int, *instead: effects.Access) -> effects.Effect:
+def without(effect: Effect, n: int, *instead: Access) -> Effect:
     """Without access n; the settings in its addresses stay declared."""
     accesses = list(effect.accesses)
     accesses[n : n + 1] = instead

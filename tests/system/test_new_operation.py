@@ -28,8 +28,8 @@ from golden.device.memories import Memories
 from golden.device.operations import OPERATIONS
 from host.compiler.hazards import Hazards
 from isa import documentation, effects, instructions
+from isa.access import Access, Effect, Mode, Resource
 from isa.configurations import configuration
-from isa.effects import Access, Effect, Mode, Resource
 from isa.expression import name
 from isa.instructions import RECORDS, Opcode, Operation
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from golden.device.execute import Executor, Tile
 from golden.device.memories import Memories
+from isa.access import Resource
 from isa.configurations import Configuration
-from isa.effects import Resource
 from isa.instructions import POST, Opcode, Scale
 from isa.packets import Space
 from isa.registers import REGISTERS

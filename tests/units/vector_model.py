@@ -13,8 +13,8 @@ from golden.device.execute import Executor
 from golden.device.machine import Write
 from golden.device.memories import Memories
 from golden.units.functions import Tables
+from isa.access import Resource
 from isa.configurations import Configuration
-from isa.effects import Resource
 from isa.instructions import VECTOR as INSTRUCTION
 from isa.instructions import Opcode, Operation
 from isa.packets import Space
