@@ -30,10 +30,11 @@ IDLE_ONLY = {
 
 
 class GoldenDevice:
-    """A device of one configuration. `send` link words to it, `receive` what it answers.
+    """A device of one configuration: `send` link words to it, `receive` its answers.
 
     A packet may be split over any number of `send` calls. A run that waits for streamed data goes
-    on when the data is sent. `trace` (when not None) collects every vector memory write.
+    on when the data is sent. `trace`, when it is not None, collects every vector that a run writes
+    and the codes of every key and value.
     """
 
     checked = False
@@ -118,7 +119,8 @@ class GoldenDevice:
             self.memories.counters["rows_streamed"] += len(entries)
 
     def _play(self, skip_head: bool) -> None:
-        """Hands the pieces of a position to the rings (isa/external.py)."""
+        """Streams the weights of a position from external memory into the rings
+        (isa/external.py): the token's piece, the body and, where it runs, the head."""
         s, counters = self.executor.settings, self.memories.counters
         each = s["external_embedding_words"]
         pieces = [(s["external_embedding"] + self.executor.token * each, each),
@@ -145,10 +147,10 @@ class GoldenDevice:
         self._stream(Space.ROW, rows.reshape(-1))
 
     def _take(self, space: Space, count: int) -> Iterator[None]:
-        """Waits for `count` streamed entries, puts them where the ring is; their first index.
+        """Waits for `count` streamed entries and returns the address of the first.
 
-        The hardware's ring may wrap inside a tile; here the tile's entries are moved to the ring
-        base, as only their values matter to the result.
+        All are put at the beginning of the ring. In the hardware they lie anywhere in it and may
+        wrap, but a result depends on their values only.
         """
         ring = self._ring[space]
         while len(ring) < count:

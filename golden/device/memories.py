@@ -29,7 +29,7 @@ from isa.schedule import STEP, Reset, Schedule, Step
 
 
 def _sign(values: np.ndarray, bits: int) -> np.ndarray:
-    """The low `bits` bits of each word, sign-extended, as int64."""
+    """The low `bits` bits of each word as a two's complement number (int64)."""
     values = values.astype(np.int64) & ((1 << bits) - 1)
     return values - ((values >> (bits - 1)) << bits)
 
@@ -37,7 +37,9 @@ def _sign(values: np.ndarray, bits: int) -> np.ndarray:
 class Memories:
     """Every memory and register of a device, as arrays of plain integers.
 
-    `link[space]` is the raw content in link words; the typed arrays below are derived on use.
+    link: by space, the contents of what the host can load, in link words. resources: by resource,
+    what instructions address (isa/access.py), one address along the first axis. Both are views of
+    the same memory where they overlap, so a write through one is seen through the other.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -67,7 +69,6 @@ class Memories:
         self.maxima = np.zeros(c.maxima, dtype=np.int64)
         self.scalars = np.zeros((c.scalars, 2), dtype=np.int64)
         self.counters = {r.name: 0 for r in COUNTERS}
-        # As isa/effects.py addresses them, along the first axis.
         self.resources = {
             Resource.VECTOR: self.vector.reshape(-1, c.vector_lanes),
             Resource.ROW: self.rows,
