@@ -141,7 +141,7 @@ class UnitChecks:
     def __init__(self, board: Transport, image: Image, c: Configuration, seed: int) -> None:
         self._image, self._c = image, c
         golden = GoldenTransport(c)
-        self.golden: GoldenDevice = golden.device.device
+        self.golden: GoldenDevice = golden.device
         self.drivers = Driver(golden, image), Driver(board, image)
         self._links = Link(golden), Link(board)
         vocab = image.model["vocab"]
