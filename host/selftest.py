@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.device.device import GoldenDevice
-from golden.device.execute import Write
+from golden.device.machine import Write
 from host.driver import Driver
 from host.measure.link import Link, packet
 from host.transport import Transport

@@ -35,6 +35,8 @@ from isa.formats import (
 )
 from isa.instructions import Opcode, Operation, Scale
 
+EVERY_LANE = 1 << 16  # more lanes than any configuration has
+
 
 class Resource(StrEnum):
     """What an instruction may touch; the value says what one address of it holds."""
@@ -72,8 +74,8 @@ class Mode(StrEnum):
 class Access:
     """`count` addresses from `first` on; with `blocks`, as often again, `stride` apart.
 
-    lane, lanes: of rows and of tiles the only lanes that are touched. when: the access is made
-    only where this is not 0. A queue has no addresses: `count` is how many go in or out.
+    lane, lanes: the only lanes of each that are touched; None: all of them. when: the access is
+    made only where this is not 0. A queue has no addresses: `count` is how many go in or out.
     """
 
     mode: Mode
@@ -94,15 +96,15 @@ class Access:
 
 @dataclass(frozen=True)
 class Extent:
-    """Addresses first..end-1 of a resource and lanes lane..lane_end-1 of each (all of them where
-    the resource is not accessed by lanes). Of a queue `end` is how many go in or out."""
+    """Addresses first..end-1 of a resource and lanes lane..lane_end-1 of each (by default all of
+    them). Of a queue `end` is how many go in or out."""
 
     mode: Mode
     resource: Resource
     first: int
     end: int
     lane: int = 0
-    lane_end: int = 1
+    lane_end: int = EVERY_LANE
 
     def overlaps(self, other: "Extent") -> bool:
         return (self.resource is other.resource
@@ -136,7 +138,7 @@ class Effect:
                 continue
             low, high = access.first.bounds(names)
             end = high + access.count.bounds(names)[1]
-            lane, lane_end = 0, 1
+            lane, lane_end = 0, EVERY_LANE
             if access.lane is not None and access.lanes is not None:
                 lane, high = access.lane.bounds(names)
                 lane_end = high + access.lanes.bounds(names)[1]
@@ -207,9 +209,8 @@ FIRE = Effect(
         _read(Resource.ROW,
               name("row_base") + chosen(name("one_hot"), name("token") // G, 0),
               chosen(name("one_hot"), 1, ceiling(_elements, G)),
-              blocks=_tiles, stride=_stride, lane=constant(0), lanes=P, when=_resident),
-        _read(Resource.ROW, name("row_ring_base"), name("row_ring_mask") + 1,
-              lane=constant(0), lanes=P, when=_stream),
+              blocks=_tiles, stride=_stride, when=_resident),
+        _read(Resource.ROW, name("row_ring_base"), name("row_ring_mask") + 1, when=_stream),
         _queue(Mode.TAKE, Resource.ROW_RING, _tiles * _stride, when=_stream),
         _queue(Mode.GIVE, Resource.TILE, _tiles),
     ),
@@ -254,7 +255,8 @@ _peaks = _write(Resource.MAGNITUDE, name("magnitude_out"), _segments)
 def _exponents(resource: Resource) -> Access:
     """A store's exponents: one for each segment, all at the lane of this position."""
     return _write(resource, name("exponent_address") + _position // V, constant(1),
-                  blocks=_segments, stride=name("exponent_stride"))
+                  blocks=_segments, stride=name("exponent_stride"),
+                  lane=_position % V, lanes=constant(1))
 
 
 def _weighing(*reads: Access) -> Effect:

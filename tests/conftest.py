@@ -9,6 +9,10 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: threads must not spin
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers: tests fetch nothing
 
+from golden.device.device import GoldenDevice  # noqa: E402  (NumPy comes after the settings)
+
+GoldenDevice.checked = True  # every access of every instruction, against isa/effects.py
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """SPIKELET_SEED=random becomes a fresh number, which child processes inherit.

@@ -6,8 +6,8 @@ import numpy as np
 
 from golden.units.functions import Tables, default_tables
 from golden.units.neuron import total
-from golden.units.norm import NormConstants
 from isa.configurations import Configuration
+from isa.effects import Resource
 from isa.formats import (
     CODE,
     EXP2_PIECES,
@@ -67,6 +67,19 @@ class Memories:
         self.maxima = np.zeros(c.maxima, dtype=np.int64)
         self.scalars = np.zeros((c.scalars, 2), dtype=np.int64)
         self.counters = {r.name: 0 for r in COUNTERS}
+        # As isa/effects.py addresses them, along the first axis.
+        self.resources = {
+            Resource.VECTOR: self.vector.reshape(-1, c.vector_lanes),
+            Resource.ROW: self.rows,
+            Resource.PARAMETER: self.parameters,
+            Resource.ROTATION: self.rotation,
+            Resource.KEY_EXPONENT: self.key_exponents.reshape(-1, c.vector_lanes),
+            Resource.VALUE_EXPONENT: self.value_exponents.reshape(-1, c.vector_lanes),
+            Resource.MAGNITUDE: self.magnitudes,
+            Resource.MAXIMUM: self.maxima,
+            Resource.SCALAR: self.scalars,
+            Resource.ALIGNMENT: self.alignments,
+        }
 
     def write(self, space: Space, address: int, words: np.ndarray) -> None:
         """Link words into a memory; what falls outside it is dropped, as in hardware."""
@@ -120,10 +133,6 @@ class Memories:
             rsqrt=self.link[Space.RSQRT].astype(np.int64) & 0xFF,
             reciprocal=reciprocal,
         )
-
-    def norm_constants(self, settings: dict[str, int]) -> NormConstants:
-        names = ("mean_mantissa", "mean_shift", "epsilon_mantissa", "epsilon_shift")
-        return NormConstants(*(settings[n] for n in names))
 
     def schedule(self, settings: dict[str, int], first_step: int = 0) -> Schedule:
         """The firing schedule that was loaded from entry `first_step` on."""
