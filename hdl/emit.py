@@ -1,4 +1,4 @@
-"""From Amaranth to text, quickly and without the initial values that nobody needs."""
+"""Verilog of a design, made quickly and without the initial values that nobody needs."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ Ports = dict[str, tuple[Value, PortDirection]]
 def convert(top: Elaboratable, name: str, ports: Ports, platform: object = None) -> str:
     """Verilog of `top` as the module `name` with these ports."""
     with elaborating():
-        # Source locations would change the text, and so every cache key, with each moved line.
+        # With source locations a line that moves would change the text, and so every cache's key.
         return verilog.convert(
             top, name=name, ports=ports, platform=platform, emit_src=False,
             strip_internal_attrs=True,
@@ -23,10 +23,10 @@ def convert(top: Elaboratable, name: str, ports: Ports, platform: object = None)
 
 @contextlib.contextmanager
 def elaborating() -> Iterator[None]:
-    """Inside, elaboration goes faster, and what it writes is less.
+    """A context in which elaboration is faster and writes less.
 
-    The objects of a netlist all live until it is written. Python's collector would go through the
-    millions of them again and again: it took more than half of the time.
+    All objects of a netlist live until it is written, so Python's garbage collector is off: it
+    would look at millions of them again and again, for more than half of the time.
 
     Memories whose rows are all zero are written without initial values. The simulator starts them
     at zero anyway (--x-initial 0) and hardware is not asked what it holds before it is written,

@@ -50,7 +50,8 @@ class MemoryDevice(Component):
         m.submodules.device = with_own_reset(m, device, global_net(m, platform, reset))
         pass_ports(m, controller, self, self.pins)
         pass_ports(m, device, self, self._passed)
-        # The controller lies at the chip's pins: its own copy of what resets the device.
+        # The controller lies at the chip's pins, far from the device: it has a copy of its own of
+        # what resets the device.
         flush = copy_of(m, self.reset_device, "flush")
         m.d.comb += controller.flush.eq(flush)
         # The controller lies at the chip's pins, the device elsewhere: a register between them. An

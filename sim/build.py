@@ -20,9 +20,8 @@ TOP = "spikelet_device"
 
 @dataclass(frozen=True)
 class Harness:
-    """A C++ file that drives the Verilated module `top`; `kind` names its folder in the cache.
-
-    It may include the headers, which lie beside it.
+    """A C++ file that drives the Verilated module `top`. `kind` is the folder of such simulators in
+    the cache. The source may include the headers, whose contents then belong to the key.
     """
 
     kind: str
@@ -43,9 +42,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 _VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "0", "--noassert")
 _VERILATOR_FLAGS += ("--threads", "1", "--output-split", "5000")
 _GROUP_BYTES = 400_000
-# What runs every cycle, and what runs once (constructors, initial values).
+# Of code that runs in every cycle, and of code that runs once (constructors, initial values).
 _FAST, _SLOW = "-O2", "-O0"
-# Shares of a build's time on two cores.
+# How much of a build's time has passed behind each of its stages, on two cores.
 _ELABORATED, _VERILATED, _COMPILED = 0.35, 0.45, 0.98
 
 
@@ -60,7 +59,8 @@ def build_library(
 ) -> Path:
     """The path of the shared library of a device: `build_simulator` with the device's harness.
 
-    `vector_lanes` is V of the trace ports. `definitions` are more macros (sim.memory).
+    `vector_lanes` is V, the elements of a word on the trace ports. `definitions` are more macros
+    (sim.memory). The rest is handed on.
     """
     macros = {"SPIKELET_VECTOR_LANES": str(vector_lanes), **(definitions or {})}
     defines = tuple(f"-D{name}={value}" for name, value in macros.items())
@@ -126,7 +126,8 @@ def _pointer(
 ) -> Path | None:
     """The file that holds the content key of what `identity` elaborates to.
 
-    None when a source was edited after this process began: what it imported may be older.
+    None when a source was edited after this process began, since it may have imported the older
+    one: then nothing is known without elaboration.
     """
     sources = sorted([*_ROOT.glob("hdl/**/*.py"), *_ROOT.glob("isa/**/*.py")])
     if identity is None or any(path.stat().st_mtime > _STARTED for path in sources):

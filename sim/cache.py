@@ -1,4 +1,4 @@
-"""A cache of build results, keyed by content and safe when several processes build at once."""
+"""A cache of build results, keyed by contents, which several processes may use at once."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""Verilog of a whole device for the simulator, with what external memory needs around it."""
+"""Verilog of a device for the simulator, with its memory's port or pins as plain wires."""
 
 from collections.abc import Collection
 

@@ -8,9 +8,11 @@ from isa.configurations import Configuration
 
 @dataclass(frozen=True)
 class SimulatedMemory:
-    """With a `chip` its controller and a model of it that checks its timing at `clock_hz`; with
-    None a memory right behind the device's port, which can stall at random but takes no time
-    else."""
+    """With a `chip`: its controller, and a model of the chip that checks its timing at `clock_hz`.
+
+    With None: a memory right behind the device's port, which answers at once, but for random
+    stalls.
+    """
 
     chip: SdramTiming | None = SDRAM_32MB
     clock_hz: float = 80e6

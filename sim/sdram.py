@@ -41,9 +41,12 @@ class _Pins(ctypes.Structure):
 
 
 class SdramModel:
-    """A chip of that timing with a clock. `step` is one rising edge: what the pins are before it,
-    in the names of PINS, and what is on the data bus at the next one. `error` names the first rule
-    that was broken, with its cycle; "" when none was."""
+    """A chip of that timing with a clock.
+
+    `step` is one rising edge. It takes what the pins are before the edge, by the names of PINS, and
+    returns what is on the data bus at the next one. `error` names the first rule that was broken,
+    with its cycle; "" when none was.
+    """
 
     def __init__(self, timing: SdramTiming, clock_hz: float) -> None:
         self._library = _library()

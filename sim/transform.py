@@ -1,7 +1,8 @@
-"""Rewrites the Verilog of a device so that Verilator runs it faster; what it does stays the same.
+"""Rewrites the Verilog of a device so that Verilator runs it faster; it still does the same.
 
-Both rewrites know the form in which `sim.verilog.to_verilog` (Amaranth 0.5, its yosys) writes; text
-of another form stays as it is. On the `ulx3s` device they save 30 % of the instructions a cycle.
+Both rewrites rely on the form in which `sim.verilog.to_verilog` (Amaranth 0.5 and its yosys) writes
+and leave text of another form alone. On the `ulx3s` device they save 30 % of the instructions of
+the processor for each cycle.
 """
 
 import re
@@ -13,8 +14,8 @@ _WRITES = re.compile(r"  always @\(posedge clk\) begin\n((?:" + _WRITE + r"){2,}
 def for_speed(verilog: str, top: str) -> str:
     """Registers the reset of the module `top`, and merges the writes of parts of a row.
 
-    An input of the top is evaluated in a pass of its own, twice a cycle, together with all that
-    depends on it, and everything depends on the reset. It acts a cycle later than it would.
+    Verilator evaluates an input of the top, with all that depends on it, in a pass of its own twice
+    a cycle, and everything depends on the reset. Out of a register it acts a cycle later.
     """
     modules = re.split(r"(?m)^(?=module )", verilog)  # each begins with the word, but the first
     return "".join(_merge_partial_writes(_register_reset(module, top)) for module in modules)
@@ -32,7 +33,8 @@ def _register_reset(module: str, top: str) -> str:
 
 
 def _merge_partial_writes(module: str) -> str:
-    """One write of a whole row, in part unchanged, for the many of a port with write enables.
+    """Joins the writes of a port with write enables, one for each part of a row, into one write of
+    a row whose other parts keep their value.
 
     Verilator keeps an address, a value and a flag for every write and looks at all in every cycle.
     A memory with several such ports is left alone: they may write parts of the same row at once.

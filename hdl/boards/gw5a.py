@@ -9,7 +9,7 @@ class TangMega138kPro(TangMega138kProDockPlatform):
     family = "GW5AST-138C"
 
     def parse_part(self) -> None:
-        """What Amaranth reads from a part's name, as far as it asks for it without an on-chip
-        oscillator."""
+        """Sets what Amaranth reads from a part's name: the part of it that it asks for where no
+        on-chip oscillator is used."""
         self.series, size = self.family.split("-")
         self.size, self.subseries_f = size[:-1], size[-1]

@@ -7,13 +7,13 @@ from amaranth.hdl import Instance, Module, Signal
 from hdl.boards.board import Board, Family
 from isa.errors import SpikeletError
 
-TOLERANCE = 0.005  # of the frequency asked for; everything behind it is told what came out
+TOLERANCE = 0.005  # of the frequency that is asked for; all users are told the one that came out
 
 
 @dataclass(frozen=True)
 class PLL:
-    """Dividers: the oscillator runs at input / reference * multiplier, the output at a `post`th
-    of that. Frequencies in Hz."""
+    """The dividers of a PLL: its oscillator runs at input / reference * multiplier, and the output
+    is that divided by `post`. Frequencies in Hz."""
 
     input_hz: int
     reference: int
@@ -56,8 +56,8 @@ LIMITS = {
 
 
 def settings(family: Family, input_hz: int, output_hz: int) -> PLL:
-    """The dividers that come nearest; among equals the lowest reference divider, and then the
-    oscillator nearest to the middle of its range.
+    """The dividers whose output comes nearest; among equals those with the lowest reference
+    divider, and then with the oscillator nearest to the middle of its range.
 
     Raises:
         SpikeletError: no setting comes within TOLERANCE, or the family has no PLL here.
@@ -103,8 +103,8 @@ def core_clock(board: Board, wanted_hz: int | None = None) -> tuple[PLL | None, 
 def ecp5_pll(pll: PLL, clock_in: Signal, clock_out: Signal, locked: Signal,
              late_out: Signal | None = None) -> Instance:
     """An EHXPLLL: CLKOP, the oscillator divided by `multiplier`, is compared with the input, and
-    CLKOS is the output. The filter's attributes are those of Lattice's own tool. `late_out`: a
-    clock that is three quarters of a cycle late, for the chip of an SDRAM."""
+    CLKOS is the output. The filter's attributes are those of Lattice's own tool. `late_out` is a
+    clock that is three quarters of a cycle late, for the pins of an external memory."""
     feedback = Signal(name="pll_feedback")
     late = {} if late_out is None else dict(
         p_CLKOS2_ENABLE="ENABLED", p_CLKOS2_DIV=pll.post,

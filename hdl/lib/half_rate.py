@@ -9,8 +9,9 @@ class HalfRateRegister(Component):
     """Takes an element when it holds none: one in INTERVAL cycles at most.
 
     Each is offered a cycle later. `i.ready` and `o.valid` are registers: long decisions may begin
-    and end at either side. `clear` empties it: from the next cycle on, and until the cycle after the last of `clear`, it neither
-    offers nor takes an element. What it took in the first cycle of `clear` is lost.
+    and end at either side. `clear` empties it: from the next cycle on, and until the cycle after
+    the last of `clear`, it neither offers nor takes an element. What it took in the first cycle of
+    `clear` is lost.
     """
 
     INTERVAL = 2  # cycles from an element to the next at least

@@ -1,4 +1,4 @@
-"""What every link to the host has towards the device behind it."""
+"""The ports that every link to the host has towards the device behind it."""
 
 from amaranth.hdl import unsigned
 from amaranth.lib import stream

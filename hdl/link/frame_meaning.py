@@ -1,8 +1,9 @@
-"""What a frame means at its end, decided before anything is done about it."""
+"""What a frame means, decided in the two cycles at its end."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.lib.pipeline import delayed
 from isa.frames import FIRST_OF_SESSION, HEADER, HELLO_WORDS, SEQUENCE_BITS, FrameType
 
 SESSION_WORD = 1  # of HELLO
@@ -11,9 +12,9 @@ SESSION_WORD = 1  # of HELLO
 class FrameMeaning(Component):
     """Takes what a FrameReceiver says; its own outputs belong to the frame that ended a cycle ago.
 
-    `open`, `opening` and `session`: of this link; while a session is `opening`, frames end unseen.
-    `expected`: the number of the word that is to come next. `gap_sequence`: where the words begin
-    before which others are known to be missing.
+    `open`, `opening` and `session` are those of this link; while a session is `opening`, nothing is
+    said of frames. `expected`: the number of the word that is to come next. `gap_sequence`: where
+    the words begin before which others are known to be missing.
 
     In the cycle of `end` at most one of these is set: `begins` a session, `repeats` the HELLO of
     this one, `lost` (no session is open), `damaged` (or of another session, or garbage), `kept`
@@ -22,8 +23,8 @@ class FrameMeaning(Component):
     `nak` is for `heard`. `sequence` and `acknowledge` are the header's, `offered` the session's
     number of the last HELLO.
 
-    Header and session number come bytes before the end of their frame: what they are is decided in
-    the cycle before it, what follows from it in the cycle of it.
+    The header and a HELLO's session number come bytes before the end of their frame. So there are
+    two cycles to decide in: one for what they are, one for what follows from that.
     """
 
     def __init__(self) -> None:
@@ -58,15 +59,12 @@ class FrameMeaning(Component):
         header, sequence = self.header, self.header.sequence
 
         def seen(name: str, value) -> Signal:
-            """A register that says so a cycle later."""
-            found = Signal(name=name, reset_less=True)
-            m.d.sync += found.eq(value)
-            return found
+            return delayed(m, value, name=name)
 
         offered = Signal(32, reset_less=True)
         with m.If(self.word_valid & (self.index == SESSION_WORD) & ~self.opening):
             m.d.sync += offered.eq(self.word)
-        # Of the header, whatever becomes of its frame.
+        # The first cycle, of the header, whatever becomes of its frame.
         hello = seen("hello", (header.type == FrameType.HELLO) & (header.length >= HELLO_WORDS))
         number, same = seen("number", offered != 0), seen("same", offered == self.session)
         of_session = seen("of_session", header.type >= FIRST_OF_SESSION)
@@ -79,6 +77,7 @@ class FrameMeaning(Component):
         from_gap = (sequence - self.gap_sequence)[:SEQUENCE_BITS]
         further = seen("further", (sequence != self.gap_sequence) & ~from_gap[-1])
 
+        # The second.
         greets = self.outside & hello & number
         good = self.inside & self.open & of_session
         words = good & data
@@ -98,8 +97,7 @@ class FrameMeaning(Component):
             (self.sequence, sequence),
             (self.acknowledge, header.acknowledge),
         ):
-            kept = Signal.like(target, name=f"end_{target.name}", reset_less=True)
-            m.d.sync += kept.eq(value)
+            kept = delayed(m, value, shape=target.shape(), name=f"end_{target.name}")
             m.d.comb += target.eq(kept)
         m.d.comb += self.offered.eq(offered)
         return m

@@ -1,4 +1,4 @@
-"""Frame receiver: bytes off the line become words that turn out to be good or not at their end."""
+"""Frame receiver: bytes off the line become words, which prove good or not at their frame's end."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import enum, stream
@@ -15,7 +15,7 @@ class Part(enum.Enum, shape=3):
     PAYLOAD = 1
     CHECK = 2
     WHOLE = 3
-    BROKEN = 4  # nothing counts until the next mark
+    BROKEN = 4  # no byte counts until the next mark
 
 
 class ByteKind:
@@ -46,15 +46,17 @@ class ByteKind:
 
 
 class FrameReceiver(Component):
-    """Takes a byte a cycle. Holds no payload: words go out before their frame is known to be good.
+    """Takes a byte a cycle. It has no memory: words go out before their frame is known to be good.
 
     `word` is valid for a cycle for each payload word, `index` counts them from 0. `end` is set for
-    a cycle, two behind the mark that ends a frame of at least one byte; `header` belongs to it, and
-    `outside` says that it is a good frame outside sessions, `inside` that it is a good frame of
-    `session`. With neither of them the frame is damaged, of another session, or garbage.
+    a cycle, END_LATENCY behind the mark that ends a frame of at least one byte; `header` belongs to
+    it, and `outside` says that it is a good frame outside sessions, `inside` that it is a good
+    frame of `session`. With neither of them the frame is damaged, of another session, or garbage.
 
-    After a reset nothing counts until the first mark, which is what clears all that has no reset.
+    After a reset no byte counts until the first mark, which sets all registers that have no reset.
     """
+
+    END_LATENCY = 2
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Frame transmitter: header and words become the bytes of a frame (isa/frames.py)."""
+"""Frame transmitter: a header and words become the bytes of a frame (isa/frames.py)."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
@@ -43,7 +43,7 @@ class FrameTransmitter(Component):
         # No data register has a reset: each is written before it is read.
         shift = Signal(HEADER.bits, reset_less=True)  # header, word or check; next byte lowest
         count = Signal(range(HEADER_BYTES + 1), reset_less=True)  # bytes in it
-        last = Signal(reset_less=True)  # there is one, behind "look"
+        last = Signal(reset_less=True)  # it is one; known behind "look"
         left = Signal(8, reset_less=True)  # words to come
         inside, checked, escaped = (Signal(reset_less=True) for _ in range(3))
         header, index = Signal(HEADER.bits, reset_less=True), Signal(8, reset_less=True)
@@ -66,7 +66,7 @@ class FrameTransmitter(Component):
             ]  # fmt: skip
             with m.If(~full):
                 m.d.sync += [put(MARK), at.go("open", "look")]
-        with m.If(at.look):  # at a byte, once at each: whether it is to be stuffed, its CRC
+        with m.If(at.look):  # once at each byte, while its CRC and `special` are decided
             m.d.sync += [escaped.eq(0), last.eq(count == 1), at.go("look", "byte")]
         with m.If(at.byte & ~full):
             with m.If(special & ~escaped):

@@ -10,11 +10,11 @@ from isa.packets import Space
 
 
 class ReadBack(Component):
-    """Splits a link word address into memory addresses and picks the word out of what comes back.
+    """Turns the address of a link word into that of a memory, and picks the word out of what comes.
 
-    Adds no cycle to the memories' own latencies, and one to the register block's; `space` and
-    `address` must be stable for a cycle before its word comes. A vector element is sign-extended.
-    Beyond the end of a memory there are zeros.
+    A word comes as late as from its memory itself, one of the register block or of vector memory a
+    cycle later; `space` and `port.address` must have been stable for a cycle before it comes. A
+    vector element is sign-extended. Beyond the end of a memory there are zeros.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -45,9 +45,9 @@ class ReadBack(Component):
             self.vector.address.eq(address[lane_bits:]),
         ]
         register_address = Signal.like(self.register_address, reset_less=True)
-        m.d.sync += register_address.eq(address)  # many wires, and no hurry
+        m.d.sync += register_address.eq(address)  # the registers lie elsewhere, and there is time
         m.d.comb += self.register_address.eq(register_address)
-        # Space and address are stable long before the word is taken: the place is decided first.
+        # Which memory it is, is decided before the word comes: `space` and the address are stable.
         reaches = {
             Space.ROW: c.row_depth << (row_bits + core_bits),
             Space.VECTOR: c.vector_depth << lane_bits,
@@ -56,7 +56,7 @@ class ReadBack(Component):
         at = {space: Signal(name=f"at_{space.name}", reset_less=True) for space in reaches}
         for space, reach in reaches.items():
             m.d.sync += at[space].eq((self.space == space) & (address < reach))
-        kept = Signal.like(self.vector.data, reset_less=True)  # block RAM is slow
+        kept = Signal.like(self.vector.data, reset_less=True)  # a block RAM's output comes late
         m.d.sync += kept.eq(self.vector.data)
         lanes = Array(kept[i] for i in range(c.vector_lanes))
         with m.If(at[Space.ROW]):

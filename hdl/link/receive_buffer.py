@@ -10,12 +10,13 @@ from isa.frames import SEQUENCE_BITS
 
 
 class ReceiveBuffer(Component):
-    """`depth` words (a power of two), those taken over go out as a stream in their order.
+    """A buffer of `depth` words (a power of two). Words of kept frames go out in their order.
 
-    Words come behind those of the frames that were kept, at least four cycles apart. In the cycle
-    of `end` the frame is kept where `keep` is set, else forgotten; `fits` says whether all words
-    found room. `expected` is the number of the word behind the kept ones; `ready` that half of the
-    buffer was free a cycle ago. A reset empties the buffer and begins at number 0.
+    `word` comes, where `word_valid` is set, behind the words of the frames that were kept; words
+    are at least four cycles apart. In the cycle of `end` the frame is kept where `keep` is set and
+    its words found room (`fits`), else its words are forgotten. `expected` is the number of the
+    word behind the kept ones; `ready` says that half of the buffer was free a cycle ago. A reset
+    empties the buffer and begins at number 0. block: in block RAM, else in look-up tables.
     """
 
     def __init__(self, depth: int, block: bool) -> None:
@@ -44,7 +45,8 @@ class ReceiveBuffer(Component):
         expected, following, taken = (Signal(SEQUENCE_BITS) for _ in range(3))
         overflow, fetched, room = Signal(), Signal(), Signal(init=1)
         reading, data = Signal(), Signal(32, reset_less=True)
-        # A cycle late: words come four bytes apart, and what is taken meanwhile only makes room.
+        # Known a cycle late. That is soon enough, as words come four bytes apart, and what is taken
+        # meanwhile only makes room.
         m.d.sync += [
             room.eq((following - taken)[:SEQUENCE_BITS] != depth),
             self.ready.eq((expected - taken)[:SEQUENCE_BITS] <= depth // 2),
@@ -68,8 +70,8 @@ class ReceiveBuffer(Component):
             with m.Else():
                 m.d.sync += following.eq(expected)
 
-        # A word is read, held in a register (block RAM is slow to show it), offered until it is
-        # taken, and the next one read: three cycles each.
+        # A word is read, comes into a register (a block RAM's output takes most of a cycle) and is
+        # offered until it is taken; then the next one is read. It takes three cycles.
         m.d.sync += reading.eq(0)
         with m.If(fetched):
             with m.If(self.words.ready):

@@ -202,7 +202,7 @@ class Receiver(Component):
                 m.d.sync += at.go(name, "kind")
 
     def _rows(self, m: Module, at: OneHot, take: dict, address, beyond) -> None:
-        """Row writes: the word's place in its row, the core and the row are bit fields."""
+        """Row writes. Fields of the address are the word's place in its row, the core, the row."""
         word, rows = self.link.payload, self.rows.payload
         row_words, bits = self.c.lanes // 4, entry_bits(self.c)
         lane_bits = row_words.bit_length() - 1

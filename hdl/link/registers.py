@@ -59,7 +59,7 @@ class RegisterBlock(Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Which register a write is for is decided a cycle before it is done, once for each.
+        # Each register decides whether a write is for it, a cycle before the write is done.
         write, written = Signal(), Signal(32, reset_less=True)
         m.d.comb += write.eq(self.tables.enable & (self.tables.space == Space.REGISTER))
         m.d.sync += written.eq(self.tables.data)
@@ -75,7 +75,7 @@ class RegisterBlock(Component):
                 m.d.sync += self.settings[r.name].eq(written)
         counts = {r.name: Signal(32, name=f"count_{r.name}") for r in COUNTERS}
         for r in COUNTERS:
-            # Increments are registered first: they come from the ends of long paths.
+            # Increments come late in their cycle: they are added in the next one.
             step = Signal(INCREMENT_BITS, name=f"step_{r.name}")
             m.d.sync += [
                 step.eq(self.increments[r.name]),
@@ -83,7 +83,7 @@ class RegisterBlock(Component):
             ]
             with m.If(chosen(r)):
                 m.d.sync += counts[r.name].eq(0)
-        kept = Signal(init=1, reset_less=True)  # a reset does not bring memories back
+        kept = Signal(init=1, reset_less=True)  # a reset does not bring back what was overwritten
         with m.If(self.overwritten):
             m.d.sync += kept.eq(0)
         fixed = dict(
@@ -102,7 +102,8 @@ class RegisterBlock(Component):
         return m
 
     def _read(self, m: Module, values: dict) -> None:
-        """`data`, from eight neighbours each in the first cycle, then from the groups of eight."""
+        """`data`: each group of eight chooses one of its registers in the first cycle; in the
+        second one of the groups is chosen."""
         groups = {address >> GROUP_BITS for address in values}
         found = []
         for number in sorted(groups):

@@ -8,7 +8,7 @@ from hdl.link.frame_link import FrameLink
 from hdl.link.uart import UartReceiver, UartTransmitter
 from isa.frames import Hello
 
-GLOW_SECONDS = 0.05  # that the activity light stays on at least after a frame, less than twice
+GLOW_SECONDS = 0.05  # at least, that the activity light stays on after a frame; at most twice that
 
 
 class SerialLink(Component):
@@ -45,7 +45,7 @@ class SerialLink(Component):
         connect(m, frames.bytes_out, transmitter.bytes)
         connect(m, frames.words_to_device, flipped(self.words_to_device))
         connect(m, flipped(self.words_from_device), frames.words_from_device)
-        # Counts down while its top bit is set: no other bit says whether the light is on.
+        # Counts down while its top bit is set, so that this bit alone says whether the light is on.
         half = (round(self.clock_hz * GLOW_SECONDS) - 1).bit_length()
         heard, glow = Signal(reset_less=True), Signal(half + 1, reset_less=True)
         m.d.sync += heard.eq(frames.heard)

@@ -21,9 +21,9 @@ def eighths(baud: int) -> int:
 
 
 class Ticks(Component):
-    """`tick` in `rate` of `clock_hz` cycles, spread evenly: the phase of an accumulator wraps.
+    """Sets `tick` in `rate` of `clock_hz` cycles, spread evenly.
 
-    The rate is within clock_hz / 2**21 of what was asked for, a tick at most a cycle late.
+    The rate is within clock_hz / 2**21 of what was asked for, and a tick is at most a cycle late.
     """
 
     def __init__(self, clock_hz: int, rate: int) -> None:
@@ -34,7 +34,7 @@ class Ticks(Component):
 
     def elaborate(self, platform):
         m = Module()
-        phase = Signal(PHASE_BITS, reset_less=True)  # any will do
+        phase = Signal(PHASE_BITS, reset_less=True)  # a tick is its overflow; it may begin anywhere
         m.d.sync += Cat(phase, self.tick).eq(phase + self.step)
         return m
 

@@ -14,14 +14,14 @@ from isa.formats import VECTOR
 
 
 class MagnitudeFile(Component):
-    """The magnitude of each vector or head: the OR of its elements' absolute values, whose bit length
-    is that of their peak and gives the exponent.
+    """The magnitude of each vector or head: the OR of its elements' absolute values, whose bit
+    length is that of their peak and gives the exponent.
 
     Two writers, which never write one register at the same time (the program sees to that), and two
-    readers in the same cycle; a write is seen in the next one. With post_join the word that the post
-    unit writes in the next cycle is ORed into the register instead of replacing it; join_address
-    names the register already, and nobody writes it then. Readers get what bit_length needs of a
-    magnitude (grouped_layout).
+    readers in the same cycle; a write is seen in the next one. With post_join the word that the
+    post unit writes in the next cycle is ORed into the register instead of replacing it;
+    join_address names the register already, and nobody writes it then. Readers get what bit_length
+    needs of a magnitude (grouped_layout).
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -43,9 +43,9 @@ class MagnitudeFile(Component):
         joined = register_read(8, unsigned(VECTOR.bits)).create()
         m.d.comb += joined.address.eq(self.join_address)
         readers = {"fire": self.fire, "vector": self.vector, "join": joined}
-        # A memory of look-up tables has one write port and one read port: there is one for each pair
-        # of a writer and a reader, and a bit for each register says who wrote it last. Readers want
-        # a magnitude's length, so it is grouped for that before it is written.
+        # A memory of look-up tables has one write port and one read port: there is one for each
+        # pair of a writer and a reader, and a bit for each register says who wrote it last. Readers
+        # want a magnitude's length, so it is grouped for that before it is written.
         by_vector = Array(Signal(name=f"by_vector_{i}") for i in range(self.depth))
         words = {
             "post": self.post_write.data | delayed(m, Mux(self.post_join, joined.data, 0)),

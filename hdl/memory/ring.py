@@ -42,7 +42,7 @@ class Ring(Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Running totals of entries, modulo 2**(bits + 1), as their differences are at most the size.
+        # Running totals of entries, modulo 2**(bits + 1): no difference is larger than the ring.
         bits = self.bits + 1
         written, taken, freed = (Signal(bits, name=n) for n in ("written", "taken", "freed"))
         with m.If(self.write_done):

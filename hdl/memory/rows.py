@@ -55,15 +55,15 @@ class RowMemory(wiring.Component):
     readback_data is link word readback_word (CHUNK_LANES weights) of row readback_address of core
     readback_core, once these have been steady for readback_latency cycles.
 
-    bank_rows, a power of two, cuts the rows into banks; it changes no behaviour, only how the memory
-    falls into block RAMs. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one array
-    (for simulation only).
+    bank_rows, a power of two, cuts the rows into banks; it changes no behaviour, only how the
+    memory falls into block RAMs. None chooses: ECP5_BANK_ROWS up to MAXIMUM_BANKS of them, else one
+    array (for simulation only).
 
     The blocks take most of a chip, so their wires are long. Every part of PART_LANES columns of
-    every core therefore has registers of its own before its blocks, and no multiplexer stands behind
-    them: an output register is 0 unless its banks were read, and all are joined by OR. Read-back
-    reads one link word of one core, whose words are joined from one end of its row of blocks to the
-    other, register by register: it has the time, and each wire goes to a neighbour.
+    every core therefore has registers of its own before its blocks, and no multiplexer stands
+    behind them: an output register is 0 unless its banks were read, and all are joined by OR.
+    Read-back reads one link word of one core, whose words are joined from one end of its row of
+    blocks to the other, register by register: it has the time, and each wire goes to a neighbour.
     """
 
     def __init__(self, c: Configuration, bank_rows: int | None = None,

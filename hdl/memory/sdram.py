@@ -63,9 +63,9 @@ class SdramController(Component):
         ras = max(self._cycles(t.t_ras), self._cycles(t.t_rc) - self._rp, self._cycles(t.t_rrd))
         self._ras, self._rcd = ras, max(0, self._cycles(t.t_rcd) - 2)
 
-        # The burst under way, and which rows are open: `here` is that of `address`, `ahead` the next
-        # one in the order of words, `behind` the last one, each in a bank of its own; `stale`: any
-        # other.
+        # The burst under way, and which rows are open: `here` is that of `address`, `ahead` the
+        # next one in the order of words, `behind` the last one, each in a bank of its own; `stale`:
+        # any other.
         self._address, self._left, self._writing = Signal(self.bits), Signal(self.bits), Signal()
         self._active = Signal()
         self._here, self._here_ready, self._ahead, self._behind, self._stale = (

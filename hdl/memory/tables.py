@@ -159,8 +159,8 @@ class ExponentMemory(Component):
         groups = range(-(-depth // _GROUP))
 
         def own(value: Value, name: str) -> Value:
-            """A register for a batch. Where there is one batch it need not be kept apart from others,
-            and must not: with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
+            """A register for a batch. Where there is one batch it need not be kept apart from
+            others, and must not: with `keep` Yosys 0.70 ends without a word in ABC9 on `tiny`."""
             return copy_of(m, value, name) if len(groups) > _BATCH else delayed(m, value)
 
         kept = []
@@ -184,7 +184,7 @@ class ExponentMemory(Component):
                 words.append(read.data)
             words += [Const(0, bits)] * ((1 << (len(words) - 1).bit_length()) - len(words))
             batch = Signal(bits, name=f"kept_{first}", reset_less=True)
-            # Decided a cycle before: the register's reset input is reached too late by anything else.
+            # Decided a cycle earlier, so that no look-up table stands before the register's reset.
             silent = copy_of(m, address[_BATCH_BITS:] != first // _BATCH, f"silent_{first}")
             with m.If(silent):
                 m.d.sync += batch.eq(0)

@@ -23,8 +23,8 @@ assert VECTOR.bits == 2 * TRIGONOMETRIC.bits  # a cosine and its sine take an el
 
 
 class VectorMemory(Component):
-    """Words of V elements, with one read port and one write port that the units share. A second copy
-    with ports of its own would not fit the block RAM of `ulx3s`.
+    """Words of V elements, with one read port and one write port that the units share. A second
+    copy with ports of its own would not fit the block RAM of `ulx3s`.
 
     Readers take turns: the post unit before Fire before the vector unit. The post unit is never
     refused, nor is `loader` (read-back) while `loading`, when nothing runs. Data comes one cycle

@@ -3,7 +3,8 @@
 import cocotb
 import pytest
 
-from hdl.units.sequencer.sequencer import QUEUE_DEPTH, Sequencer
+from hdl.lib.queues import QUEUE_WORDS
+from hdl.units.sequencer.sequencer import Sequencer
 from isa.configurations import Configuration, configuration
 from isa.registers import Stop
 from tests.cocotb_support import STALLS, generator, parameters, run_cocotb, start
@@ -12,9 +13,6 @@ from tests.units.sequencer_model import END, UNITS, Run, instruction, program
 
 PROGRAMS = 5
 RUNS = 3
-FIRST_OFFER = 7  # cycles from `start` to the first instruction's offer
-LAST_TO_TOKEN = 4  # from an instruction, done in the next cycle, to the token's offer
-TOKEN_TO_OFFER = 7  # from there to the first instruction of the next position
 
 
 def _c() -> Configuration:
@@ -134,53 +132,12 @@ async def an_empty_program(dut):
 
 
 @cocotb.test()
-async def one_instruction_a_cycle(dut):
-    """Dispatch keeps up with units that take and complete one every cycle."""
-    await start(dut)
-    bench = Bench(dut, _c(), 0.0, 0.0)
-    rng, free = bench.rng, {}
-    bench.configure(context=9)
-    for order in (["post"], ["fire", "post"], ["vector", "fire", "post"]):
-        count = 20 * len(order)
-        code = [instruction(rng, order[i % len(order)], free) for i in range(count)]
-        await bench.load([*code, END])
-        before, made = len(bench.taken), len(bench.made)
-        await bench.run(Run([1], 2, True, [1, 2]))
-        taken = [cycle for cycle, _ in bench.taken[before:]]
-        first = bench.start_cycle + FIRST_OFFER
-        assert taken[:count] == list(range(first, first + count))
-        (token, _, _), (last, _, _) = bench.made[made:]
-        assert token - taken[count - 1] == LAST_TO_TOKEN
-        assert taken[count] - token == TOKEN_TO_OFFER
-        assert last - token == TOKEN_TO_OFFER + count - 1 + LAST_TO_TOKEN
-
-
-@cocotb.test()
-async def a_wait_ends_in_the_cycle_after_done(dut):
-    """What waited for a unit's last instruction is offered then."""
-    await start(dut)
-    bench = Bench(dut, _c(), 0.0, 0.0)
-    bench.configure(context=9)
-    code = []
-    for index in range(40):
-        unit = list(UNITS)[index % 2]
-        waits = {"fire": {"post": index // 2}, "post": {"fire": index // 2 + 1}}[unit]
-        code.append(instruction(bench.rng, unit, waits))
-    await bench.load([*code, END])
-    await bench.run(Run([1], 1, True, [1]))
-    taken = [cycle for cycle, _ in bench.taken]
-    # Taken, done in the next cycle, and what waited is taken in the one after.
-    assert {b - a for a, b in zip(taken, taken[1:], strict=False)} == {2}
-    bench.stop()
-
-
-@cocotb.test()
 async def a_slow_unit_does_not_hold_the_others(dut):
     """The others go on while a unit has no more than its queue before it."""
     await start(dut)
     bench = Bench(dut, _c(), 0.0, 0.0)
     bench.configure(context=9)
-    late = [instruction(bench.rng, "vector", {"post": 30}) for _ in range(QUEUE_DEPTH)]
+    late = [instruction(bench.rng, "vector", {"post": 30}) for _ in range(QUEUE_WORDS)]
     rest = [instruction(bench.rng, ("fire", "post")[i % 2], {}) for i in range(60)]
     await bench.load([*late, *rest, END])
     await bench.run(Run([1], 1, True, [1]))

@@ -2,10 +2,9 @@
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib.data import StructLayout
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.queues import QUEUE_WORDS
+from hdl.lib.queues import QueueMemory
 from hdl.units.post.stages import RESIDUAL_DECIDED, STAGES
 from isa.configurations import Configuration
 from isa.instructions import POST
@@ -49,22 +48,16 @@ class PostContexts(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=context_layout(self.c), depth=QUEUE_WORDS, init=[]
-        )
-        write, read = memory.write_port(), memory.read_port(domain="comb")
+        m.submodules.queue = queue = QueueMemory(context_layout(self.c))
         present = Signal.like(self.present, reset_less=True)
-        m.d.sync += [
-            self.passed.eq(self.first),
-            write.addr.eq(write.addr + self.push),
-            read.addr.eq(read.addr + self.passed),
-        ]
+        m.d.sync += self.passed.eq(self.first)
         with m.If(self.passed):
             m.d.sync += present.eq(self.ahead)
         m.d.comb += [
-            write.en.eq(self.push),
-            write.data.eq(self.context),
-            self.ahead.eq(read.data),
+            queue.push.eq(self.push),
+            queue.word.eq(self.context),
+            queue.pop.eq(self.passed),
+            self.ahead.eq(queue.oldest),
             self.present.eq(present),
         ]
         return m

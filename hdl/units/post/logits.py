@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Array, Module, Signal, signed
 from amaranth.lib import stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.lib.queues import QUEUE_WORDS
+from hdl.lib.counters import CountDown, Occupancy
+from hdl.lib.queues import QUEUE_WORDS, QueueMemory
 from hdl.lib.shapes import TOKEN_BITS, word_layout
 from isa.configurations import Configuration
 from isa.formats import VECTOR
@@ -40,34 +40,30 @@ class PostLogits(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         lanes = self.c.vector_lanes
-        m.submodules.words = words = Memory(shape=word_layout(self.c), depth=DEPTH, init=[])
-        write, read = words.write_port(), words.read_port(domain="comb")
-        reserved, stored = Signal(range(DEPTH + 1)), Signal(range(DEPTH + 1))
-        left, last = Signal(INDEX_BITS), Signal()  # elements after the present one; none
+        m.submodules.words = words = QueueMemory(word_layout(self.c), DEPTH)
+        m.submodules.reserved = reserved = Occupancy(DEPTH)
+        m.submodules.stored = stored = Occupancy(DEPTH)
+        after = CountDown(INDEX_BITS, "elements", end=0)  # the present one
         lane = Signal(range(lanes))
-        taken = Signal()
-        pop = Signal()
-
+        taken, pop = Signal(), Signal()
         m.d.comb += [
-            write.en.eq(self.push),
-            write.data.eq(self.word),
-            self.room.eq(reserved != DEPTH),
-            self.logits.valid.eq(stored != 0),
-            self.logits.payload.eq(Array(read.data[i] for i in range(lanes))[lane]),
+            words.push.eq(self.push),
+            words.word.eq(self.word),
+            words.pop.eq(pop),
+            reserved.enter.eq(self.reserve),
+            reserved.leave.eq(pop),
+            stored.enter.eq(self.push),
+            stored.leave.eq(pop),
+            self.room.eq(~reserved.full),
+            self.logits.valid.eq(~stored.none),
+            self.logits.payload.eq(Array(words.oldest[i] for i in range(lanes))[lane]),
             taken.eq(self.logits.valid & self.logits.ready),
-            pop.eq(taken & ((lane == lanes - 1) | last)),
-        ]
-        m.d.sync += [
-            reserved.eq(reserved + self.reserve - pop),
-            stored.eq(stored + self.push - pop),
-            write.addr.eq(write.addr + self.push),
-            read.addr.eq(read.addr + pop),
+            pop.eq(taken & ((lane == lanes - 1) | after.last)),
         ]
         with m.If(taken):
-            m.d.sync += [left.eq(left - 1), last.eq(left == 1), lane.eq(lane + 1)]
-            with m.If(last):
+            m.d.sync += [*after.step(), lane.eq(lane + 1)]
+            with m.If(after.last):
                 m.d.sync += [lane.eq(0), self.empty.eq(1)]
         with m.If(self.start):
-            m.d.sync += [left.eq(self.last_index), last.eq(self.last_index == 0)]
-            m.d.sync += self.empty.eq(0)
+            m.d.sync += [*after.load(self.last_index), self.empty.eq(0)]
         return m

@@ -1,11 +1,10 @@
 """What the post unit's arithmetic takes beside the sums: gains, biases, shifts, residuals."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lib.pipeline import Pipeline, delayed
-from hdl.lib.queues import QUEUE_WORDS
+from hdl.lib.queues import QueueMemory
 from hdl.lib.shapes import exponents_layout, parameter_layout, read_port, shared_read, word_layout
 from hdl.units.post.arithmetic import SHIFT_BITS
 from hdl.units.post.contexts import context_layout
@@ -55,22 +54,18 @@ class ParameterOperands(Component):
         for lane, gain in enumerate(self.gains):
             m.d.comb += gain.eq(Mux(word["use_parameters"]["parameters"], data[lane], same))
 
-        m.submodules.biases = biases = Memory(
-            shape=word_layout(self.c), depth=QUEUE_WORDS, init=[]
-        )
-        write, read = biases.write_port(), biases.read_port(domain="comb")
+        m.submodules.biases = biases = QueueMemory(word_layout(self.c))
         complete, taken = ("parameters", _BIAS_WORDS), ("scaled", -1)
         low = delayed(m, data)
-        m.d.comb += write.en.eq(word["valid"][complete] & word["use_bias"][complete])
-        m.d.sync += [
-            write.addr.eq(write.addr + write.en),
-            read.addr.eq(read.addr + (word["valid"][taken] & word["use_bias"][taken])),
+        m.d.comb += [
+            biases.push.eq(word["valid"][complete] & word["use_bias"][complete]),
+            biases.pop.eq(word["valid"][taken] & word["use_bias"][taken]),
         ]
         for lane, bias in enumerate(self.bias):
             high = data[lane][: VECTOR.bits - len(low[lane])]
-            kept = pipeline.carry(Mux(word["use_bias"][taken], read.data[lane], 0), taken,
+            kept = pipeline.carry(Mux(word["use_bias"][taken], biases.oldest[lane], 0), taken,
                                   name="bias", shape=bias.shape())  # fmt: skip
-            m.d.comb += [write.data[lane].eq(Cat(low[lane], high)), bias.eq(kept["scaled"])]
+            m.d.comb += [biases.word[lane].eq(Cat(low[lane], high)), bias.eq(kept["scaled"])]
         return m
 
 

@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.lib.counters import CountDown
 from hdl.lib.shapes import POSITION_BITS
 from isa.configurations import Configuration
 from isa.instructions import POST
@@ -48,14 +49,15 @@ class WordCount(Component):
         m = Module()
         c, offered, most = self.c, self.offered, self.tile_words_most
         lane_bits = (c.vector_lanes - 1).bit_length()
-        left = Signal(COUNT_BITS - lane_bits)  # words of the instruction after the present one
+        after = CountDown(COUNT_BITS - lane_bits, "words", end=0)  # the present one
         at_end = Signal()  # the present word is the last that a tile can have
         size = Signal.like(self.tile_words)  # of a tile whose words are all needed
         last_index, one_word = Signal(COUNT_BITS), Signal()
         whole_words = offered.count >> lane_bits
         m.d.comb += [
+            self.last.eq(after.last),
             self.tile_last.eq(self.last | at_end),
-            self.tile_words.eq(Mux(left >= size, size, left + 1)),
+            self.tile_words.eq(Mux(after.left >= size, size, after.left + 1)),
             last_index.eq(Mux(offered.dynamic_count, self.position, offered.count - 1)),
             one_word.eq(
                 Mux(offered.count[:lane_bits].any(), whole_words == 0, whole_words == 1)
@@ -64,9 +66,8 @@ class WordCount(Component):
         # Comparisons are made a word before, or with what is offered: they come out of registers.
         with m.If(self.issue):
             m.d.sync += [
+                *after.step(),
                 self.first.eq(0),
-                left.eq(left - 1),
-                self.last.eq(left == 1),
                 self.read_word.eq(Mux(self.tile_last, self.lane_offset, self.read_word + 1)),
                 at_end.eq(
                     Mux(self.tile_last, self.lane_offset == most - 1, self.read_word == most - 2)
@@ -80,10 +81,11 @@ class WordCount(Component):
         with m.If(self.accept):
             dynamic_one = (self.position >> lane_bits) == 0
             m.d.sync += [
+                *after.load(
+                    last_index >> lane_bits, Mux(offered.dynamic_count, dynamic_one, one_word)
+                ),
                 self.last_index.eq(last_index),
-                left.eq(last_index >> lane_bits),
                 self.first.eq(1),
-                self.last.eq(Mux(offered.dynamic_count, dynamic_one, one_word)),
                 size.eq(most - offered.lane_offset),
             ]
         return m

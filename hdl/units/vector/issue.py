@@ -4,11 +4,11 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.counters import Occupancy
 from hdl.lib.shapes import POSITION_BITS
 from hdl.units.vector.addresses import ReadAddresses
 from hdl.units.vector.head_exponents import EXPONENT_ADDRESS_BITS
 from hdl.units.vector.magnitude import MAGNITUDE_ADDRESS_BITS
-from hdl.units.vector.under_way import WordsUnderWay
 from hdl.units.vector.words import WordCount
 from isa.configurations import Configuration
 from isa.instructions import VECTOR as INSTRUCTION
@@ -62,7 +62,7 @@ class VectorIssue(wiring.Component):
         c, new = self._c, self.instruction.payload
         m.submodules.words = words = WordCount(c)
         m.submodules.addresses = addresses = ReadAddresses(c)
-        m.submodules.under_way = under_way = WordsUnderWay(self._words)
+        m.submodules.under_way = under_way = Occupancy(self._words)
         weighs = new.operation.matches(Operation.SOFTMAX, Operation.GATE)
         rotates = new.operation == Operation.ROTATE
         two = rotates | (new.operation == Operation.MODULATE)
@@ -88,7 +88,7 @@ class VectorIssue(wiring.Component):
             running
             & ~self.done
             & words.none
-            & under_way.none_next
+            & (under_way.none | (under_way.one & self.popped))
             & (~scalar_pending | self.scalar_valid)
         )
         with m.If(self.scalar_valid):
@@ -115,8 +115,8 @@ class VectorIssue(wiring.Component):
             words.issue.eq(self.issue),
             self.last.eq(words.last),
             self.segment_end.eq(words.segment_end),
-            under_way.issue.eq(self.issue),
-            under_way.popped.eq(self.popped),
+            under_way.enter.eq(self.issue),
+            under_way.leave.eq(self.popped),
             addresses.ready.eq(ready),
             addresses.offered.eq(new),
             addresses.offered_rotates.eq(rotates),

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.pipeline import Pipeline, delayed
+from hdl.lib.selection import or_mux
 from hdl.lib.shapes import (
     codes_layout,
     exponents_layout,
@@ -155,8 +156,8 @@ class VectorLanes(wiring.Component):
             softmax.scores[lane].eq(self.source[lane]),
             softmax.present[lane].eq(self.present[lane]),
             softmax.exponents[lane].eq(self.exponents[lane]),
-            scaler.value[lane].eq(weight | products.product[lane][:VALUE_BITS].as_unsigned()),
-            scaler.amount[lane].eq(right | amount),
+            scaler.value[lane].eq(or_mux(weight, products.product[lane][:VALUE_BITS])),
+            scaler.amount[lane].eq(or_mux(right, amount)),
         ]
 
     def _combine(self, m: Module, lane: int, pipeline, products, rotator, modulator, scaler,
@@ -175,7 +176,7 @@ class VectorLanes(wiring.Component):
         )
         m.d.comb += [
             rotator.product[lane].eq(products.product[lane]),
-            self.result[lane].eq(shifted | turned | active | modulator.codes[lane]),
+            self.result[lane].eq(or_mux(shifted, turned, active, modulator.codes[lane])),
             self.over[lane].eq(over),
             self.least[lane].eq(least),
             self.clipped[lane].eq(beyond | over | least),

@@ -5,10 +5,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.lib.arithmetic import clip
+from hdl.lib.queues import BypassQueue
 from hdl.lib.shapes import codes_layout, vector_write_layout, word_layout, write_port
 from hdl.units.vector.magnitude import MAGNITUDE_ADDRESS_BITS, MagnitudeWriter
 from hdl.units.vector.stages import STAGES, STORED
-from hdl.units.vector.word_queue import WordQueue
 from isa.configurations import Configuration
 from isa.formats import CODE, VECTOR
 
@@ -49,7 +49,7 @@ class VectorResults(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         lanes = self._c.vector_lanes
-        m.submodules.queue = queue = WordQueue(lanes * VECTOR.bits, self._depth)
+        m.submodules.queue = queue = BypassQueue(word_layout(self._c), self._depth)
         m.submodules.magnitudes = magnitudes = MagnitudeWriter(lanes)
         coming, here, ends = self._arrivals(m)
 
@@ -68,7 +68,7 @@ class VectorResults(wiring.Component):
             clean = clip(result[lane], over[lane], least[lane])
             m.d.comb += [word[lane].eq(clean), magnitudes.values[lane].eq(clean)]
 
-        output, write = queue.output, self.vector_write.payload
+        output, write = queue.o, self.vector_write.payload
         at = Signal(16)
         with m.If(self.start):
             m.d.sync += at.eq(self.destination)
@@ -81,12 +81,12 @@ class VectorResults(wiring.Component):
             self.popped.eq(output.valid & output.ready),
             self.codes.valid.eq(output.valid & self.store),
             *(
-                code.eq(output.payload.word_select(lane, VECTOR.bits)[: CODE.bits])
+                code.eq(output.payload[lane][: CODE.bits])
                 for lane, code in enumerate(self.codes.payload)
             ),
             self.vector_write.valid.eq(output.valid & ~self.store),
             write.address.eq(at),
-            write.data.as_value().eq(output.payload),
+            write.data.eq(output.payload),
             magnitudes.start.eq(self.start),
             magnitudes.register.eq(self.register),
             magnitudes.valid.eq(here & ~self.store),

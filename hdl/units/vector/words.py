@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.lib.counters import CountDown
 from hdl.lib.shapes import POSITION_BITS
 from isa.configurations import Configuration
 from isa.instructions import VECTOR as INSTRUCTION
@@ -32,32 +33,36 @@ class WordCount(wiring.Component):
                 "issue": In(1),
                 "last": Out(1),
                 "segment_end": Out(1),
-                "none": Out(1, init=1),
+                "none": Out(1),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         offered = self.offered
-        left = Signal(16)
+        left = CountDown(16, "words")
         segment, segment_left = Signal(8), Signal(16)  # 0: no end before the last word
         short, one_in_segment = Signal(), Signal()  # each is 1, compared a word before
-        m.d.comb += self.segment_end.eq(self.last | one_in_segment)
+        m.d.comb += [
+            self.last.eq(left.last),
+            self.none.eq(left.none),
+            self.segment_end.eq(self.last | one_in_segment),
+        ]
         more = self.position >> self._lane_bits
         size = Mux(self.weighs, 0, offered.segment)
         with m.If(self.ready | self.issue):
             m.d.sync += [
-                left.eq(left - 1),
-                self.last.eq(left == 2),
-                self.none.eq(self.last),
+                *left.step(),
                 segment_left.eq(Mux(self.segment_end, segment, segment_left - 1)),
                 one_in_segment.eq(Mux(self.segment_end, short, segment_left == 2)),
             ]
             with m.If(self.ready):
                 m.d.sync += [
-                    left.eq(Mux(self.weighs, more + 1, offered.count)),
-                    self.last.eq(Mux(self.weighs, more == 0, offered.count == 1)),
-                    self.none.eq(~self.valid | (~self.weighs & (offered.count == 0))),
+                    *left.load(
+                        Mux(self.weighs, more + 1, offered.count),
+                        last=Mux(self.weighs, more == 0, offered.count == 1),
+                        none=~self.valid | (~self.weighs & (offered.count == 0)),
+                    ),
                     segment_left.eq(size),
                     one_in_segment.eq(size == 1),
                 ]
