@@ -5,7 +5,7 @@ Each takes half a minute once its simulators are in the cache; the whole test co
 
 QUICK: dict[str, list[str]] = {
     # hardware, on the smallest configuration
-    "neuron": ["tests/units/test_neuron.py", "-k", "tiny"],
+    "neuron": ["tests/units/test_neuron.py", "tests/units/test_neuron_cycles.py", "-k", "tiny"],
     "router": ["tests/units/test_router.py", "-k", "tiny"],
     "synapse": ["tests/units/test_synapse.py", "-k", "tiny"],
     "fire": ["tests/units/test_fire.py", "tests/units/test_encoder.py", "tests/units/test_norm.py",

@@ -3,7 +3,7 @@
 import cocotb
 
 from hdl.lib.shapes import event_layout, settings_layout
-from hdl.units.fire.neuron import step_layout
+from hdl.units.fire.layouts import step_layout
 from tests.cocotb_support import STALLS, Sink, Source, generator, pack, parameters, start
 from tests.units.devices import device
 

@@ -21,7 +21,7 @@ from hdl.lib.shapes import (
 from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.units.fire import encoder
 from hdl.units.fire.encoder import Encoder
-from hdl.units.fire.neuron import STEP_BITS, group_layout
+from hdl.units.fire.layouts import STEP_BITS, group_layout
 from isa.configurations import Configuration
 from isa.formats import CODE, VECTOR
 from isa.instructions import FIRE

@@ -38,10 +38,10 @@ class Membrane(wiring.Component):
 
     fired and negative are of this cycle's fire; without one they mean nothing, but are 0 where V is
     0. fired_before: `fired` of the last fire. zero: V is 0, valid behind a step's last cycle:
-    a fire that does not reload, or one in which V holds or is reset. `enable` lets V change.
+    a fire that does not reload, or one in which V holds or is reset. Meant to stand behind a clock
+    enable.
     """
 
-    enable: In(1)
     drive: In(drive_layout())
     below: In(POTENTIAL.bits - 1)  # -threshold, modulo 2**15
     code: In(signed(CODE.bits))
@@ -76,7 +76,7 @@ class Membrane(wiring.Component):
             (~sign & drive.soft).replicate(9),
         )
         leaked = Signal(signed(bits), reset_less=True)
-        with m.If(drive.shift & self.enable):
+        with m.If(drive.shift):
             left = Mux(drive.hard & self.fired_before, 0, v)
             m.d.sync += leaked.eq(Mux(drive.first_shift, left, leaked) >> 1)
         other = Signal(signed(bits + 1))
@@ -93,7 +93,7 @@ class Membrane(wiring.Component):
         changed = Mux(compared[-1] | ~drive.soft, total[:bits], v)
 
         beyond = Signal()  # the sum had no room in V: its sign is wrong
-        with m.If(drive.integrate & self.enable):
+        with m.If(drive.integrate):
             m.d.sync += beyond.eq(total[-1] ^ total[-2])
         least = ~v[:-1].any()  # V is 0 or -32768
         limited = drive.limit & beyond
@@ -102,15 +102,13 @@ class Membrane(wiring.Component):
         # What V becomes without the sum is known before the sum: one table a bit joins the two.
         known = Mux(drive.load, self.next_code, 0) | Mux(drive.reload, self.code, 0)
         kept = ~(drive.load | drive.clear | limited | (drive.hard & self.fired_before))
-        with m.If(self.enable):
-            m.d.sync += v.eq(known | limit.as_signed() | (changed & kept.replicate(bits)))
+        m.d.sync += v.eq(known | limit.as_signed() | (changed & kept.replicate(bits)))
 
         # Known together with V, not a cycle behind it: the spike has just V's size, or V was 0.
         size_of_spike = Cat(Mux(sign, drive.minus, drive.plus), sign.replicate(bits - SPIKE_BITS))
         spent = v.as_unsigned() == size_of_spike
         reset = drive.clear | (drive.hard & self.fired_before)
         zero = Signal(reset_less=True)
-        with m.If(self.enable):
-            m.d.sync += zero.eq(reset | Mux(compared[-1] & drive.soft, spent, least & ~sign))
+        m.d.sync += zero.eq(reset | Mux(compared[-1] & drive.soft, spent, least & ~sign))
         m.d.comb += self.zero.eq(zero)
         return m

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.shapes import event_layout, settings_layout
 from hdl.memory.rows import ROW_ADDRESS_BITS
-from hdl.units.fire.neuron import step_layout
+from hdl.units.fire.layouts import step_layout
 from isa.configurations import Configuration
 
 
