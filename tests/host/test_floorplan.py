@@ -17,7 +17,7 @@ def name(core: int, bank: str, block: int, blocks: int) -> str:
     return f"core.device.fire.rows.core_{core}_bank_{bank}_part_{part}.0.{within}"
 
 
-OTHERS = {"sequencer.program": 6, "parameters": 4, "memory": 6}  # blocks, as in `ulx3s`
+OTHERS = {"sequencer.dispatch.program": 6, "parameters": 4, "memory": 6}  # blocks, as in `ulx3s`
 
 
 def netlist(cores: int, banks: dict[str, int] = BANKS, others: dict[str, int] = OTHERS) -> dict:
@@ -62,7 +62,7 @@ def test_a_core_has_a_row_and_its_lanes_stand_in_order() -> None:
 def test_a_core_that_needs_more_than_a_row_has_two() -> None:
     """As in `ulx3s_sdram`: a lane's four banks are two blocks in each row, one below the other."""
     banks = {str(bank): 16 for bank in range(4)}
-    others = {"sequencer.program": 12, "memory": 12, "key_exponents": 4}
+    others = {"sequencer.dispatch.program": 12, "memory": 12, "key_exponents": 4}
     count, found = places(netlist(2, banks, others))
     assert count == len(set(found.values())) == 2 * 64 + 28
     for core, rows in enumerate(((22, 46), (70, 82))):
