@@ -4,8 +4,12 @@ import random
 import re
 
 import pytest
+from amaranth.back import rtlil
 
+from hdl.device import Device
+from host.flow import floorplan
 from host.flow.floorplan import place_blocks
+from isa.configurations import configuration
 from tests.seeds import seed
 
 BANKS = {"0": 32, "1": 16}  # blocks of a core's banks, as in `ulx3s`
@@ -100,3 +104,13 @@ def test_other_memories_are_left_to_the_placer_as_a_whole(others) -> None:
 def test_what_has_no_plan_is_left_to_the_placer(part, cores, banks) -> None:
     count, found = places(netlist(cores, banks), part)
     assert count == 0 and not found
+
+
+def test_the_memories_are_called_as_the_device_calls_them() -> None:
+    """Every memory that is known by its name is there: a memory that moves is noticed."""
+    text = rtlil.convert(Device(configuration("tiny")), name="core.device")
+    modules = re.findall(r"^module \\(\S+)", text, re.MULTILINE)
+    names = [f"{module}.memory.0.0" for module in modules]
+    for pattern in floorplan._OTHERS:
+        assert any(pattern.search(name) for name in names), pattern.pattern
+    assert any(".fire.rows" in module for module in modules)
