@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.device.device import GoldenDevice
-from golden.device.execute import Write
+from golden.device.machine import Write
 from host.driver import Driver
 from host.measure.link import Link, packet
 from host.transport import Transport
@@ -141,7 +141,7 @@ class UnitChecks:
     def __init__(self, board: Transport, image: Image, c: Configuration, seed: int) -> None:
         self._image, self._c = image, c
         golden = GoldenTransport(c)
-        self.golden: GoldenDevice = golden.device.device
+        self.golden: GoldenDevice = golden.device
         self.drivers = Driver(golden, image), Driver(board, image)
         self._links = Link(golden), Link(board)
         vocab = image.model["vocab"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.device.execute import Write
+from golden.device.machine import Write
 from isa.image import Image
 from sim.simulated_device import TRACE_KINDS
 

@@ -10,42 +10,25 @@ from dataclasses import fields
 from enum import IntEnum
 from pathlib import Path
 
-from isa import external, formats, frames, image, instructions, packets, registers, schedule
+from isa import (
+    effects,
+    external,
+    formats,
+    frames,
+    image,
+    instructions,
+    packets,
+    registers,
+    schedule,
+)
+from isa.access import Access, Effect, Mode, Resource
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.formats import IntegerFormat
+from isa.meanings import FORMATS, MEANINGS, SPACES
 from isa.record import Record
 from isa.registers import Register
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "isa.md"
-
-_FORMATS = {
-    "VECTOR": "element of a vector: residual stream, heads, scores, products; the fraction bits "
-              "belong to the model image",
-    "CODE": "spike code: the sum of a neuron's signed spikes; also a weight, a key, a value",
-    "POTENTIAL": "membrane potential and threshold of an EI-IF neuron",
-    "GAIN": "mantissa of a gain or a scalar; 128..255 when normalised",
-    "DROP": "right shift after a gain",
-    "BIAS": "bias of an output",
-    "EXPONENT": "exponent of a code vector, a scalar, a key or a value",
-    "TRIGONOMETRIC": "cosine and sine of the rotary embedding",
-    "PROBABILITY": "exp2 before the division by the sum",
-}  # fmt: skip
-
-_SPACES = {
-    "ROW": "synapse rows: row r of core c is entry r * G + c; lane 0 in the lowest byte",
-    "PARAMETER": "gains and drops (8 and 8 bits) of V outputs, lane 0 in the lowest 16 bits; or "
-                 "the lower or upper halves of V biases",
-    "ROTATION": "for each pair of a head's elements: cosine (16 bits, signed), then sine",
-    "PROGRAM": "instructions, low word first",
-    "SCHEDULE": "steps of the firing schedule",
-    "EXP2": "base (16 bits), slope (8 bits, signed) above it",
-    "SILU": "base (24 bits, signed), slope (8 bits, signed) above it",
-    "RSQRT": "mantissas",
-    "RECIPROCAL": "mantissas",
-    "VECTOR": "vector memory; elements sign-extended to a link word",
-    "REGISTER": "settings, identity, counters",
-    "EXTERNAL": "pieces of weights, see below; only where the device has external memory",
-}  # fmt: skip
 
 _SPACE_WORDS = {"ROW": "P / 4", "PARAMETER": "V / 2", "ROTATION": "V / 2", "VECTOR": "V",
                 "PROGRAM": str(instructions.INSTRUCTION_LINK_WORDS)}
@@ -55,49 +38,6 @@ _FRAME_CONSTANTS = (
     "FRAME_VERSION", "MARK", "ESCAPE", "ESCAPE_XOR", "MAXIMUM_WORDS", "HOST_WINDOW_WORDS", "BAUD",
     "DEVICE_RESEND_SECONDS", "DEVICE_RESEND_LIMIT",
 )  # fmt: skip
-
-_MEANINGS = {
-    packets.Kind: {
-        "WRITE": "payload to memory `space`, from link word `value` on",
-        "READ": "no payload: `length` words wanted from link word `value` on; gives DATA",
-        "STREAM": "payload to the ring of ROW or PARAMETER",
-        "RUN": "payload: prompt tokens; `value`: tokens to generate; `flags`: see below",
-        "STOP": "end the run after the present token",
-        "DATA": "answer to READ",
-        "TOKEN": "`value`: the argmax after a position; `flags`: the position, 16 bits",
-        "LOGITS": "payload: the logits, sign-extended vector elements; `value`: how many",
-        "DONE": "the run ended; `value`: the reason",
-        "ERROR": "`value`: the fault; the rest of the packet was dropped",
-    },
-    packets.Fault: {
-        "UNKNOWN_KIND": "a packet of a kind that the device does not take",
-        "UNKNOWN_SPACE": "no such memory, or not one for this kind of packet",
-        "RUN_BUSY": "RUN, READ of ROW, VECTOR or EXTERNAL, or WRITE of EXTERNAL, while a run "
-                    "goes on",
-        "PROMPT_TOO_LONG": "a prompt longer than the prompt memory (the context)",
-    },
-    registers.Stop: {
-        "COUNT": "as many tokens as were asked for",
-        "END_TOKEN": "the end token came out",
-        "CONTEXT_FULL": "no position is left",
-        "STOPPED": "the host sent STOP",
-    },
-    frames.FrameType: {
-        "HELLO": "from the host: FRAME_VERSION, then a session number that is not 0",
-        "WELCOME": "from the device: the words below",
-        "LOST": "from the device: no session is open",
-        "DATA": "words, 1 to MAXIMUM_WORDS",
-        "ACK": "answer to DATA or POLL",
-        "NAK": "the same, and words are missing before those that came; or a frame was damaged",
-        "BUSY": "from the device: the same, and there was no room; NAK follows when there is some",
-        "POLL": "from the host: answer at once",
-    },
-    instructions.Opcode: {
-        "END": "the position is done",
-        "HEAD": "what follows is skipped for prompt tokens but the last",
-    },
-}  # fmt: skip
-
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """A Markdown table."""
@@ -131,7 +71,7 @@ def _registers(title: str, group: Iterable[Register]) -> list[str]:
 
 
 def _enumeration(title: str, members: type[IntEnum]) -> list[str]:
-    meanings = _MEANINGS.get(members, {})
+    meanings = MEANINGS.get(members, {})
     rows = [(f"0x{int(m):02X}", f"`{m.name}`", meanings.get(m.name, "")) for m in members]
     head = ("code", "name", "meaning")
     if not meanings:
@@ -141,7 +81,7 @@ def _enumeration(title: str, members: type[IntEnum]) -> list[str]:
 
 def _number_formats() -> list[str]:
     rows = []
-    for name, meaning in _FORMATS.items():
+    for name, meaning in FORMATS.items():
         number: IntegerFormat = getattr(formats, name)
         sign = "signed" if number.signed else "unsigned"
         rows.append((f"`{name}`", number.bits, sign, f"{number.minimum} .. {number.maximum}",
@@ -164,6 +104,37 @@ def _instructions() -> list[str]:
     return lines + _enumeration("Operation of VECTOR", instructions.Operation)
 
 
+def _access(access: Access) -> tuple[str, ...]:
+    queue = access.mode in (Mode.TAKE, Mode.GIVE)
+    count = str(access.count)
+    if str(access.stride) != "0":
+        count += f", and again {access.stride} further on: {access.blocks} times in all"
+    lanes = "" if access.lane is None else f"{access.lanes} from {access.lane}"
+    when = "" if str(access.when) == "1" else str(access.when)
+    return (f"{access.mode} `{access.resource.name}`", "" if queue else str(access.first), count,
+            lanes, when)
+
+
+def _effect(title: str, effect: Effect) -> list[str]:
+    lines = [f"### {title} touches", ""]
+    lines += table(("", "from", "how many", "lanes", "only if"), map(_access, effect.accesses))
+    if effect.settings:
+        lines += ["Settings of its arithmetic: "
+                  + ", ".join(f"`{name}`" for name in effect.settings) + ".", ""]
+    return lines
+
+
+def _effects() -> list[str]:
+    lines = ["## What instructions touch", "", *_docstring(effects)]
+    lines += table(("resource", "one address of it"),
+                   ((f"`{r.name}`", r.value) for r in Resource))
+    lines += table(("short for", ""), effects.DEFINITIONS.items())
+    lines += _effect("FIRE", effects.FIRE) + _effect("POST", effects.POST)
+    for number, effect in effects.OPERATIONS.items():
+        lines += _effect(instructions.Operation(number).name, effect)
+    return lines
+
+
 def _packets() -> list[str]:
     lines = ["## Packets", "", *_docstring(packets)]
     lines += _record(packets.HEADER, "Header")
@@ -183,7 +154,7 @@ def _packets() -> list[str]:
     ]  # fmt: skip
     lines += _enumeration("Reasons of DONE", registers.Stop)
     rows = [(f"0x{int(space):02X}", f"`{space.name}`", _SPACE_WORDS.get(space.name, "1"),
-             _SPACES[space.name]) for space in packets.Space]
+             SPACES[space.name]) for space in packets.Space]
     return lines + [
         "### Spaces", "",
         "The address unit is the link word: entry i begins at i times the words of an entry.",
@@ -252,7 +223,7 @@ def text() -> str:
         "# The contract", "",
         "Generated from `isa/` by `python -m isa.documentation`; a test keeps it current.", "",
         f"Contract version: {registers.CONTRACT_VERSION}.", "",
-        *_number_formats(), *_instructions(), *_packets(), *_frames(),
+        *_number_formats(), *_instructions(), *_effects(), *_packets(), *_frames(),
         "## Registers", "", *_docstring(registers),
         *_registers("Settings", registers.SETTINGS),
         *_registers("Identity", registers.IDENTITY),

@@ -24,12 +24,12 @@ class IntegerFormat:
 
 
 VECTOR = IntegerFormat(24)  # elements of vector memory: residual stream, heads, scores, products
-CODE = IntegerFormat(8)  # a spike code: the sum of a neuron's signed spikes, -127..127
+CODE = IntegerFormat(8)  # quantised activation: what a neuron's signed spikes sum up to, -127..127
 POTENTIAL = IntegerFormat(16)  # membrane potential and threshold of an EI-IF neuron
-GAIN = IntegerFormat(8, signed=False)  # mantissa of a gain or of a scalar, 128..255 when normalised
-DROP = IntegerFormat(6, signed=False)  # right shift that follows a gain
+GAIN = IntegerFormat(8, signed=False)  # requantisation scale, or a scalar's mantissa: 128..255
+DROP = IntegerFormat(6, signed=False)  # requantisation shift: to the right, behind a gain
 BIAS = VECTOR
-EXPONENT = IntegerFormat(8)  # exponent of a code vector, of a scalar, of a key or value
+EXPONENT = IntegerFormat(8)  # shared by a vector's codes; also of a scalar, of a key or value
 TRIGONOMETRIC = IntegerFormat(12)  # cosine and sine of the rotary embedding
 PROBABILITY = IntegerFormat(24, signed=False)  # exp2 output before normalisation
 
@@ -41,11 +41,11 @@ GATE_FRACTION = 12  # attention without softmax: scores as they are, with these 
 EXP2_FRACTION = 15  # exp2 gives 2**15 for 1.0
 EXP2_CLAMP = 31 << SCORE_FRACTION  # 2**-31 and everything below it is 0 after rounding
 MEAN_SQUARE_FRACTION = 4  # rsqrt sees the mean square with these fraction bits
-UNITY_MANTISSA = 128  # with seven more bits of shift: a modulation that changes nothing
+UNITY_MANTISSA = 128  # the scalar one, with UNITY_SHIFT more bits of right shift
 UNITY_SHIFT = 7
 MAXIMUM_LEFT_SHIFT = 24  # any non-zero value shifted further than this saturates anyway
 
-# Function neurons: piecewise tables that the golden model fits and the image carries.
+# Function neurons: tables of activation functions, fitted in golden and carried by the image.
 EXP2_PIECES = 32  # on [0, 1): base (16 bits), slope (8 bits signed, per 2**-8, 7 fraction bits)
 SILU_PIECES = 64  # on [-8, 8): base (24 bits), slope (8 bits signed, 6 fraction bits)
 SILU_FRACTION = 12  # fraction bits of the SiLU table's argument and value

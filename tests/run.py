@@ -4,6 +4,7 @@
     ./test --quick UNIT       one unit in half a minute (`./test --quick` lists the units)
     ./test --extras           what needs an extra or a program of the system
     ./test --versions         against the oldest and the newest transformers, each in its own place
+    ./test --raise-constraints    raises constraints.txt to the newest versions, runs the tests
     ./test --all              everything, the slow tests included (about an hour)
     ./test tests/units -k post    other arguments go to pytest, with the options of `./test`
 
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 MARKERS = {
     "--extras": ["-m", "extra and not slow"],
-    "--versions": ["-m", "versions"],
+    "--versions": ["-m", "versions", "tests/test_versions.py"],
     "--all": ["-m", ""],
 }
 
@@ -67,6 +68,9 @@ def main(words: Sequence[str]) -> int:
         print(f"test: {error}", file=sys.stderr)
         return 2
     programs = Path(sys.executable).parent
+    if words[:1] == ["--raise-constraints"]:
+        command = [sys.executable, "-m", "tests.raise_constraints", *words[1:]]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
     # PyTorch's threads must not spin: simulations run beside them.
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     commands: list[list[str | Path]] = [[programs / "ruff", "check", "."]] if lint else []

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from golden.device.execute import Executor, Write
+from golden.device.execute import Executor
+from golden.device.machine import Write
 from golden.device.memories import Memories
 from isa.configurations import Configuration
 from isa.external import PART, PART_WORDS
@@ -29,16 +30,21 @@ IDLE_ONLY = {
 
 
 class GoldenDevice:
-    """A device of one configuration. `send` link words to it, `receive` what it answers.
+    """A device of one configuration: `send` link words to it, `receive` its answers.
 
     A packet may be split over any number of `send` calls. A run that waits for streamed data goes
-    on when the data is sent. `trace` (when not None) collects every vector memory write.
+    on when the data is sent. `trace`, when it is not None, collects every vector that a run writes
+    and the codes of every key and value.
     """
+
+    checked = False
+    """Whether a new device holds every access of its instructions against isa/effects.py. The tests
+    do; it takes half as long again."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.memories = Memories(configuration)
         self.c = configuration
-        self.executor = Executor(self.memories, self._take, self._send_logits)
+        self.executor = Executor(self.memories, self._take, self._send_logits, self.checked)
         self.position = 0
         self._input = np.zeros(0, dtype=np.uint32)
         self._output: list[np.ndarray] = []
@@ -113,7 +119,8 @@ class GoldenDevice:
             self.memories.counters["rows_streamed"] += len(entries)
 
     def _play(self, skip_head: bool) -> None:
-        """Hands the pieces of a position to the rings (isa/external.py)."""
+        """Streams the weights of a position from external memory into the rings
+        (isa/external.py): the token's piece, the body and, where it runs, the head."""
         s, counters = self.executor.settings, self.memories.counters
         each = s["external_embedding_words"]
         pieces = [(s["external_embedding"] + self.executor.token * each, each),
@@ -140,10 +147,10 @@ class GoldenDevice:
         self._stream(Space.ROW, rows.reshape(-1))
 
     def _take(self, space: Space, count: int) -> Iterator[None]:
-        """Waits for `count` streamed entries, puts them where the ring is; their first index.
+        """Waits for `count` streamed entries and returns the address of the first.
 
-        The hardware's ring may wrap inside a tile; here the tile's entries are moved to the ring
-        base, as only their values matter to the result.
+        All are put at the beginning of the ring. In the hardware they lie anywhere in it and may
+        wrap, but a result depends on their values only.
         """
         ring = self._ring[space]
         while len(ring) < count:
@@ -232,9 +239,4 @@ class GoldenDevice:
             if opcode == Opcode.HEAD and skip_head:
                 return
             fields = RECORDS[Opcode(opcode)].unpack(word)
-            if opcode == Opcode.FIRE:
-                yield from x.fire(pc, fields)
-            elif opcode == Opcode.POST:
-                yield from x.post(pc, fields)
-            elif opcode == Opcode.VECTOR:
-                x.vector(pc, fields)
+            yield from x.execute(pc, fields)

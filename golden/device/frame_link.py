@@ -137,7 +137,10 @@ class DeviceLink:
         return [Frame(FrameType.DATA, sequence, self._expected, words_payload(words))]
 
     def _end(self, piece: bytes, broken: bool, now: float) -> None:
-        """A mark behind at least one byte."""
+        """A whole piece between two marks came: answers it where it is a frame of this session.
+
+        broken: an escape in it was not one, so it cannot be right.
+        """
         body, check = piece[:-4], piece[-4:]
         fields = HEADER.unpack(int.from_bytes(body[:HEADER_BYTES], "little"))
         whole = (not broken and len(body) >= HEADER_BYTES
@@ -166,6 +169,11 @@ class DeviceLink:
                 self._accept(fields["sequence"], payload)
 
     def _accept(self, sequence: int, payload: bytes) -> None:
+        """Takes the words of a DATA frame, unless there is no room or earlier ones are missing.
+
+        Missing words are asked for once for each gap, not again for every later frame that shows
+        the same gap.
+        """
         ahead = (sequence - self._expected) % _NUMBERS
         words = struct.unpack(f"<{len(payload) // 4}I", payload)
         if ahead == 0:
@@ -181,6 +189,7 @@ class DeviceLink:
             self._gap = sequence
 
     def _acknowledged(self, acknowledge: int, missing: bool, now: float) -> None:
+        """Forgets the words that the host has; missing: the others are sent again at once."""
         self._tries = 0
         news = (acknowledge - self._first) % _NUMBERS
         if news > len(self._held):

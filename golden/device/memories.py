@@ -6,7 +6,7 @@ import numpy as np
 
 from golden.units.functions import Tables, default_tables
 from golden.units.neuron import total
-from golden.units.norm import NormConstants
+from isa.access import Resource
 from isa.configurations import Configuration
 from isa.formats import (
     CODE,
@@ -29,7 +29,7 @@ from isa.schedule import STEP, Reset, Schedule, Step
 
 
 def _sign(values: np.ndarray, bits: int) -> np.ndarray:
-    """The low `bits` bits of each word, sign-extended, as int64."""
+    """The low `bits` bits of each word as a two's complement number (int64)."""
     values = values.astype(np.int64) & ((1 << bits) - 1)
     return values - ((values >> (bits - 1)) << bits)
 
@@ -37,7 +37,9 @@ def _sign(values: np.ndarray, bits: int) -> np.ndarray:
 class Memories:
     """Every memory and register of a device, as arrays of plain integers.
 
-    `link[space]` is the raw content in link words; the typed arrays below are derived on use.
+    link: by space, the contents of what the host can load, in link words. resources: by resource,
+    what instructions address (isa/access.py), one address along the first axis. Both are views of
+    the same memory where they overlap, so a write through one is seen through the other.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -67,6 +69,18 @@ class Memories:
         self.maxima = np.zeros(c.maxima, dtype=np.int64)
         self.scalars = np.zeros((c.scalars, 2), dtype=np.int64)
         self.counters = {r.name: 0 for r in COUNTERS}
+        self.resources = {
+            Resource.VECTOR: self.vector.reshape(-1, c.vector_lanes),
+            Resource.ROW: self.rows,
+            Resource.PARAMETER: self.parameters,
+            Resource.ROTATION: self.rotation,
+            Resource.KEY_EXPONENT: self.key_exponents.reshape(-1, c.vector_lanes),
+            Resource.VALUE_EXPONENT: self.value_exponents.reshape(-1, c.vector_lanes),
+            Resource.MAGNITUDE: self.magnitudes,
+            Resource.MAXIMUM: self.maxima,
+            Resource.SCALAR: self.scalars,
+            Resource.ALIGNMENT: self.alignments,
+        }
 
     def write(self, space: Space, address: int, words: np.ndarray) -> None:
         """Link words into a memory; what falls outside it is dropped, as in hardware."""
@@ -120,10 +134,6 @@ class Memories:
             rsqrt=self.link[Space.RSQRT].astype(np.int64) & 0xFF,
             reciprocal=reciprocal,
         )
-
-    def norm_constants(self, settings: dict[str, int]) -> NormConstants:
-        names = ("mean_mantissa", "mean_shift", "epsilon_mantissa", "epsilon_shift")
-        return NormConstants(*(settings[n] for n in names))
 
     def schedule(self, settings: dict[str, int], first_step: int = 0) -> Schedule:
         """The firing schedule that was loaded from entry `first_step` on."""

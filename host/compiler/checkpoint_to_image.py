@@ -6,7 +6,8 @@ from pathlib import Path
 
 from golden.checkpoints.checkpoint import Checkpoint
 from golden.quantisation.calibrate import Calibration, calibrate
-from golden.quantisation.quantise import Layer, Synapses, outline
+from golden.quantisation.quantise import Layer, outline
+from golden.quantisation.synapses import Synapses
 from host.compiler.emit import Assembly, Put
 from host.compiler.plan import plan
 from isa.configurations import Configuration

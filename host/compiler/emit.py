@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from golden.quantisation.quantise import Layer, Synapses
+from golden.quantisation.quantise import Layer
+from golden.quantisation.synapses import Synapses
 from host.compiler.fit import missing, unfit
 from host.compiler.graph import layer_bound, layer_maps
 from host.compiler.pieces import map_parts, token_pieces

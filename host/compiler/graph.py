@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from golden.quantisation.quantise import Layer, QuantisedModel, Synapses
+from golden.quantisation.quantise import Layer, QuantisedModel
+from golden.quantisation.synapses import Synapses
 from host.compiler.shapes import Map, Shapes
 
 Named = TypeVar("Named")

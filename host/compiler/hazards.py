@@ -8,8 +8,9 @@ touches is declared in isa/effects.py; queues and rings keep their order by them
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from isa.access import Extent, Mode, Resource, names_of
 from isa.configurations import Configuration
-from isa.effects import Extent, Mode, Resource, effect, names_of
+from isa.effects import effect
 from isa.registers import SETTINGS
 
 UNITS = ("fire", "post", "vector")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from golden.quantisation.quantise import Synapses
+from golden.quantisation.synapses import Synapses
 from host.compiler.shapes import ceil, tile_outputs
 from host.compiler.weights import parameter_words, row_words, tiles
 from isa.configurations import Configuration

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from golden.quantisation.quantise import QuantisedModel
 from host.compiler.fit import choose, missing, unfit
 from host.compiler.hazards import Hazards
+from host.compiler.instructions import Program
 from host.compiler.layout import Layout
-from host.compiler.program import Program, build
+from host.compiler.program import build
 from host.compiler.schedules import Schedules, place_schedules
 from host.compiler.settings import settings
 from isa.configurations import Configuration

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from golden.quantisation.quantise import Synapses
+from golden.quantisation.synapses import Synapses
 from host.compiler.shapes import Shapes, ceil
 from isa.configurations import Configuration
 

@@ -17,7 +17,9 @@ _ROWS = re.compile(r"\.rows\.core_(\d+)_bank_(\d+)_part_(\d+)\.\d+\.(\d+)$")
 # The other memories, in the order of the rows where their blocks go: the last rows of the part are
 # the nearest to each other, and vector memory has the most wires.
 _OTHERS = tuple(re.compile(rf"\.{name}\.memory\.\d+\.(\d+)$") for name in (
-    r"sequencer\.program", "key_exponents", "parameters", r"device\.memory", "value_exponents"))
+    r"sequencer\.dispatch\.program", "key_exponents", "parameters", r"device\.memory",
+    "value_exponents",
+))
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,12 @@ import random
 import re
 
 import pytest
+from amaranth.back import rtlil
 
+from hdl.device import Device
+from host.flow import floorplan
 from host.flow.floorplan import place_blocks
+from isa.configurations import configuration
 from tests.seeds import seed
 
 BANKS = {"0": 32, "1": 16}  # blocks of a core's banks, as in `ulx3s`
@@ -17,7 +21,7 @@ def name(core: int, bank: str, block: int, blocks: int) -> str:
     return f"core.device.fire.rows.core_{core}_bank_{bank}_part_{part}.0.{within}"
 
 
-OTHERS = {"sequencer.program": 6, "parameters": 4, "memory": 6}  # blocks, as in `ulx3s`
+OTHERS = {"sequencer.dispatch.program": 6, "parameters": 4, "memory": 6}  # blocks, as in `ulx3s`
 
 
 def netlist(cores: int, banks: dict[str, int] = BANKS, others: dict[str, int] = OTHERS) -> dict:
@@ -62,7 +66,7 @@ def test_a_core_has_a_row_and_its_lanes_stand_in_order() -> None:
 def test_a_core_that_needs_more_than_a_row_has_two() -> None:
     """As in `ulx3s_sdram`: a lane's four banks are two blocks in each row, one below the other."""
     banks = {str(bank): 16 for bank in range(4)}
-    others = {"sequencer.program": 12, "memory": 12, "key_exponents": 4}
+    others = {"sequencer.dispatch.program": 12, "memory": 12, "key_exponents": 4}
     count, found = places(netlist(2, banks, others))
     assert count == len(set(found.values())) == 2 * 64 + 28
     for core, rows in enumerate(((22, 46), (70, 82))):
@@ -100,3 +104,13 @@ def test_other_memories_are_left_to_the_placer_as_a_whole(others) -> None:
 def test_what_has_no_plan_is_left_to_the_placer(part, cores, banks) -> None:
     count, found = places(netlist(cores, banks), part)
     assert count == 0 and not found
+
+
+def test_the_memories_are_called_as_the_device_calls_them() -> None:
+    """Every memory that is known by its name is there: a memory that moves is noticed."""
+    text = rtlil.convert(Device(configuration("tiny")), name="core.device")
+    modules = re.findall(r"^module \\(\S+)", text, re.MULTILINE)
+    names = [f"{module}.memory.0.0" for module in modules]
+    for pattern in floorplan._OTHERS:
+        assert any(pattern.search(name) for name in names), pattern.pattern
+    assert any(".fire.rows" in module for module in modules)

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 
 from golden.device.execute import Executor
+from golden.device.operations import store_value, weigh
+from golden.units import attention
 from host.selftest import check_external
 from host.transport.golden import GoldenTransport
+from isa.access import Resource
 from isa.configurations import configuration
 from isa.instructions import Operation
 from isa.packets import Space
@@ -92,14 +96,14 @@ def _unit(name: str, change: Callable[[np.ndarray], np.ndarray]):
 
     def breaks(transport: GoldenTransport) -> None:
         executor: Executor = transport.device.executor
-        store = executor._store
+        store = executor.store
 
-        def broken(unit, pc, address, values):
+        def broken(unit, address, values):
             if unit == name:
                 values = change(values)
-            store(unit, pc, address, values)
+            store(unit, address, values)
 
-        executor._store = broken
+        executor.store = broken
 
     return breaks
 
@@ -111,24 +115,24 @@ def _plus_one(values: np.ndarray) -> np.ndarray:
 
 
 def _softmax(transport: GoldenTransport) -> None:
-    executor: Executor = transport.device.executor
-    weights = executor._weights
+    def softmax(*arguments):
+        result, mantissa, exponent = attention.softmax(*arguments)
+        return result + 1, mantissa, exponent
 
-    def broken(f, operation):
-        result = weights(f, operation)
-        return result + 1 if operation is Operation.SOFTMAX else result
-
-    executor._weights = broken
+    transport.device.executor.operations[Operation.SOFTMAX] = partial(weigh, softmax)
 
 
 def _value_cache(transport: GoldenTransport) -> None:
-    executor: Executor = transport.device.executor
-    store = executor._store_cache
+    """Values arrive halved: their magnitudes are not, so the exponents stay."""
 
-    def broken(pc, f, source, key):
-        store(pc, f, source if key else source // 2, key)
+    def store_half(x: Executor, f: dict[str, int]) -> None:
+        source = x.m.resources[Resource.VECTOR][f["source"] : f["source"] + f["count"]]
+        whole = source.copy()
+        source //= 2
+        store_value(x, f)
+        source[:] = whole
 
-    executor._store_cache = broken
+    transport.device.executor.operations[Operation.STORE_VALUE] = store_half
 
 
 @pytest.mark.parametrize("broken, where", [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from golden.device.execute import Write
+from golden.device.machine import Write
 from golden.quantisation.quantise import QuantisedModel
 from host.compiler.shapes import Shapes
 from isa.configurations import Configuration

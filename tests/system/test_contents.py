@@ -93,7 +93,7 @@ def test_contents_are_what_loading_leaves_in_the_golden_device() -> None:
     for space, entries in held.entries.items():
         words = entry_words(space, C)
         raw = b"".join(entry.to_bytes(4 * words, "little") for entry in entries)
-        memory = golden.device.device.device.memories.link[space]
+        memory = golden.device.memories.link[space]
         found = np.zeros(memory.size, "<u4")
         found[: len(raw) // 4] = np.frombuffer(raw, "<u4")
         assert np.array_equal(found, memory), space.name

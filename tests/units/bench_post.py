@@ -1,15 +1,18 @@
 """POST instructions at random, what golden says of them, and the memories around the unit."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
 
-from golden.units.fixed import magnitude
-from golden.units.post import post
+from golden.device.execute import Executor, Tile
+from golden.device.memories import Memories
+from isa.access import Resource
 from isa.configurations import Configuration
-from isa.formats import UNITY_MANTISSA
 from isa.instructions import POST, Opcode, Scale
+from isa.packets import Space
+from isa.registers import REGISTERS
 
 VECTOR_WORDS = 256  # of the bench's vector memory
 RING_BASE, RING_MASK = 64, 63
@@ -60,6 +63,22 @@ class World:
             for _ in range(SCALARS)
         ]
         self.streamed: list[tuple[int, ...]] = []  # parameter words in the order of the ring
+        self._load()
+
+    def _load(self) -> None:
+        """The same contents in the golden device's memories, as deep as the bench's."""
+        self._memories = m = Memories(replace(
+            self.c, vector_depth=VECTOR_WORDS, parameter_depth=PARAMETER_WORDS, magnitudes=128,
+            exponent_depth=EXPONENT_WORDS, scalars=SCALARS,
+        ))  # fmt: skip
+        m.parameters[:], m.scalars[:] = self.parameters, self.scalars
+        m.resources[Resource.KEY_EXPONENT][:] = self.exponents
+        m.resources[Resource.VECTOR][:] = self.vector
+        for name, value in (("parameter_ring_base", RING_BASE), ("parameter_ring_mask", RING_MASK)):
+            m.write(Space.REGISTER, REGISTERS[name].address, np.array([value], dtype=np.uint32))
+        self._executor = Executor(m, self._take, self._logits, checked=True)
+        self._executor.at.log = []
+        self._executor.position = self.position
 
     def _words16(self) -> tuple[int, ...]:
         rng = self.rng
@@ -124,67 +143,41 @@ class World:
             sums.append(np.array([rng.randint(-(1 << size), (1 << size) - 1)
                                   for _ in range(c.lanes)]))
         case = Case(f, count, tiles, sums)
-        self._expect(case, a_tile)
+        self._expect(case)
         return case
 
-    def _expect(self, case: Case, a_tile: int) -> None:
-        f, v, count = case.fields, self.c.vector_lanes, case.count
-        words = -(-count // v)
-        gain, drop, bias = self._parameters(f, words)
-        shift = np.full(count, f["shift"])
-        mantissa = np.full(count, UNITY_MANTISSA)
-        of_tile = np.arange(count) // a_tile
-        if f["use_exponent"]:
-            shift = shift - np.array([t["exponent"] for t in case.tiles])[of_tile]
-        if f["scale"] == Scale.NORM:
-            shift = shift - np.array([t["norm_exponent"] for t in case.tiles])[of_tile]
-            mantissa = np.array([t["norm_mantissa"] for t in case.tiles])[of_tile]
-        elif f["scale"] == Scale.SCALAR:
-            mantissa[:] = self.scalars[f["scalar"]][0]
-            shift = shift - self.scalars[f["scalar"]][1]
-        if f["key_exponents"]:
-            at = f["exponent_address"]
-            shift = shift - np.array(self.exponents[at : at + words]).reshape(-1)[:count]
-        residual = None
-        if f["use_residual"]:
-            at = f["residual"]
-            residual = np.array(self.vector[at : at + words]).reshape(-1)[:count]
-        accumulators = np.concatenate([s[-a_tile:] for s in case.sums])[:count]
-        y, case.saturations = post(
-            accumulators, gain[:count], drop[:count], mantissa, shift,
-            bias[:count] if bias is not None else None, residual,
-        )  # fmt: skip
-        padded = np.concatenate([y, np.zeros(words * v - count, dtype=np.int64)]).reshape(-1, v)
-        if f["to_vector"]:
-            for k, row in enumerate(padded.tolist()):
-                case.writes.append((f["destination"] + k, tuple(row)))
-                self.vector[f["destination"] + k] = tuple(row)
-            segment = f["segment"] or words
-            for k in range(0, words, segment):
-                register = f["magnitude"] + k // segment
-                value = magnitude(padded[k : k + segment].ravel())
-                case.magnitudes.append((register, value, f["join_magnitude"]))
-        if f["use_maximum"]:
-            case.maxima.append((f["maximum"], int(y.max())))
-        if f["argmax"]:
-            case.token = int(y.argmax())
-        if f["to_host"] and self.send_logits:
-            case.logits = y.tolist()
+    def _expect(self, case: Case) -> None:
+        """Executes the case on the golden device's memories; what it wrote must come of it."""
+        x, m, f = self._executor, self._memories, case.fields
+        m.magnitudes[:] = 0  # what joins a register is seen alone
+        m.counters["saturations"] = 0
+        x.tiles = [Tile(sums, tile["exponent"], (tile["norm_mantissa"], tile["norm_exponent"]))
+                   for tile, sums in zip(case.tiles, case.sums, strict=True)]
+        x.at.log.clear()
+        self._case = case
+        assert not list(x.execute(0, POST.unpack(case.word))) and not x.tiles
+        for stored in x.at.log:
+            values = list(enumerate(stored.values.tolist(), stored.first))
+            if stored.resource is Resource.VECTOR:
+                case.writes += [(at, tuple(word)) for at, word in values]
+                self.vector[stored.first : stored.first + len(values)] = [w for _, w in case.writes]
+            elif stored.resource is Resource.MAGNITUDE:
+                case.magnitudes += [(at, value, f["join_magnitude"]) for at, value in values]
+            else:
+                assert stored.resource is Resource.MAXIMUM
+                case.maxima += values
+        case.token = x.next_token if f["argmax"] else None
+        case.saturations = m.counters["saturations"]
 
-    def _parameters(self, f: dict[str, int], words: int):
-        v = self.c.vector_lanes
-        if not f["use_parameters"]:
-            return np.full(words * v, f["gain"]), np.full(words * v, f["drop"]), None
-        step = 3 if f["use_bias"] else 1
-        if f["stream"]:
-            rows = [self._words16() for _ in range(step * words)]
-            self.streamed += rows
-        else:
-            rows = self.parameters[f["parameters"] : f["parameters"] + step * words]
-        table = np.array(rows).reshape(words, step, v)
-        bias = None
-        if f["use_bias"]:
-            bias = (table[:, 1] | (table[:, 2] & 0xFF) << 16).reshape(-1)
-            bias = np.where(bias >> 23, bias - (1 << 24), bias)
-        gains = table[:, 0].reshape(-1)
-        return gains & 255, gains >> 8 & 63, bias
+    def _logits(self, logits: np.ndarray) -> None:
+        if self.send_logits:
+            self._case.logits = logits.tolist()
+
+    def _take(self, space: Space, words: int) -> Iterator[None]:
+        """New words into the ring, from its first on: only their values matter to the result."""
+        assert space is Space.PARAMETER
+        rows = [self._words16() for _ in range(words)]
+        self.streamed += rows
+        self._memories.parameters[RING_BASE : RING_BASE + words] = rows
+        yield from ()
+        return RING_BASE

@@ -18,7 +18,7 @@ from isa.instructions import VECTOR as INSTRUCTION
 from isa.instructions import Opcode, Operation
 from tests.cocotb_support import Source, generator, pack, unpack
 from tests.units.groups import grouped
-from tests.units.vector_model import Effects, VectorModel
+from tests.units.vector_model import VectorModel, Written
 
 
 class Bench:
@@ -28,8 +28,8 @@ class Bench:
         self.dut, self.model, self.stall = dut, model, stall
         self.rng = generator(f"bench {model.c.name} {stall}")
         self.source = Source(dut, "instruction", idle=idle)
-        self.expected: deque[tuple[dict, Effects]] = deque()
-        self.seen = Effects()
+        self.expected: deque[tuple[dict, Written]] = deque()
+        self.seen = Written()
         self.started: deque[int] = deque()
         self.cycle = 0
         self.durations: list[tuple[Operation, int, int]] = []  # words, cycles until done
@@ -41,7 +41,7 @@ class Bench:
         dut, model = self.dut, self.model
         self.memory, self.exponents = model.memory.copy(), model.exponents.copy()
         self.late_exponents = [0, 0]  # the words that were read one and two cycles ago
-        self.magnitudes, self.maxima = list(model.magnitudes), list(model.maxima)
+        self.magnitudes, self.maxima = model.magnitudes.tolist(), model.maxima.tolist()
         dut.position.value = model.position
         dut.rotation_base.value = model.rotation_base
         dut.key_row_offset.value = model.key_row_offset
@@ -172,7 +172,7 @@ class Bench:
     def _compare(self) -> None:
         assert self.expected, "done without an instruction"
         fields, expected = self.expected.popleft()
-        seen, self.seen = self.seen, Effects()
+        seen, self.seen = self.seen, Written()
         operation, words = Operation(fields["operation"]), fields.get("count", 0)
         if operation in (Operation.SOFTMAX, Operation.GATE):
             words = self.model.position // self.model.c.vector_lanes + 1

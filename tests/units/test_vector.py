@@ -18,6 +18,7 @@ from tests.units.tables import load_tables, random_tables
 from tests.units.vector_model import VectorModel
 
 PROGRAMS = 60
+LONGEST = 24  # words of a vector
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "minimal", "ulx3s"])
@@ -52,9 +53,10 @@ class Programs:
         """Another position, other settings and rotations."""
         rng, model, c = self.rng, self.model, self.c
         model.position = rng.choice([0, 1, rng.randrange(c.context), rng.randrange(c.context)])
-        model.rotation_base = rng.randrange(c.rotation_depth // 2)
-        model.key_row_offset = rng.randrange(1 << 10)
+        most = (c.rotation_depth - LONGEST) // max(1, model.position)
         model.settings = {
+            "rotation_stride": rng.randrange(1 + min(most, 255)),
+            "key_stride": rng.randrange(1 << 10),
             "silu_widen": rng.randrange(12),
             "product_shift": rng.choice([0, 4, 8, 12, 12, 30, 63]),
             "exponent_stride": rng.randrange(1, 4),
@@ -87,7 +89,7 @@ class Programs:
         """One to four instructions for the unit, and what they read in the model's state."""
         rng, model, c = self.rng, self.model, self.c
         segment = rng.choice([0, 0, 1, 2, 4])
-        count = rng.randrange(1, 25) if segment == 0 else segment * rng.randrange(1, 7)
+        count = rng.randrange(1, LONGEST + 1) if segment == 0 else segment * rng.randrange(1, 7)
         if rng.random() < 0.05:
             count = 0
         common = {"count": count, "segment": segment}
