@@ -128,9 +128,11 @@ def saturate(value, bits: int) -> tuple[Value, Value]:
 
 
 def beyond(value: Value, bits: int) -> tuple[Value, Value]:
-    """Where a signed value of `bits` bits or more is to be clipped: (its top bits differ, it may be
-    -2**(bits-1), which has no counterpart: only its lowest bit changes, so that the long comparison
-    is not on the way of the others)."""
+    """Whether a signed value of `bits` bits or more is to be clipped: (it does not fit, it may be
+    the number -2**(bits - 1), which has no counterpart).
+
+    The second is a long comparison, which clip() lets change the lowest bit only.
+    """
     top, rest = value[bits - 1 :], value[: bits - 1]
     return top.any() & ~top.all(), value[-1] & ~rest.any()
 

@@ -1,5 +1,7 @@
-"""The bit length of a value in two parts with a register between: groups of four bits, then the
-highest group."""
+"""The bit length of a value in two parts, for a register between them.
+
+First, for groups of four bits: is one set, and which is the highest. Then: the highest group.
+"""
 
 from amaranth.hdl import Cat, Const, Mux, Value
 from amaranth.lib.data import StructLayout
@@ -31,8 +33,10 @@ def grouped(value: Value) -> Value:
 
 
 def bit_length(found: Value, places: Value) -> Value:
-    """Bits needed for an unsigned value, 0 for 0, from its groups_of_four and places_of_four, which
-    are in registers: a tree of choices is left, the highest group that is not 0."""
+    """Bits needed for an unsigned value, 0 for 0, from its groups_of_four and places_of_four.
+
+    A tree of choices finds the highest group that is not 0.
+    """
 
     def top(groups: list[int]) -> tuple[Value, list[Value]]:
         if len(groups) == 1:

@@ -4,12 +4,11 @@ from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetS
 
 
 def own_reset(m: Module, reset, domain: str) -> None:
-    """A clock domain of m on the clock of ours, with `reset` as its only reset.
+    """A clock domain of m on our own clock, with `reset` as its only reset.
 
-    `domain` is what it is called in m: one name for each call.
-
-    `reset` must come out of a register that our reset sets. A gate that joins both would stand
-    before every flip-flop; this way the register's wire goes to them directly.
+    `domain` is its name in m, a different one for each call. `reset` must come out of a register
+    that our reset sets: then the register's wire goes to the flip-flops directly, and no gate that
+    joins two resets stands before thousands of them.
     """
     m.domains += ClockDomain(domain, local=True)
     m.d.comb += [ClockSignal(domain).eq(ClockSignal()), ResetSignal(domain).eq(reset)]

@@ -38,8 +38,8 @@ class Encoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Every |v| is first shifted left as far as the smallest exponent asks, and by one more
-        # bit, which holds the half; then one right shift serves all exponents.
+        # |v| is first shifted left as far as the smallest exponent asks, and by one bit more, which
+        # becomes the half of the rounding; then one right shift serves all exponents.
         limit = MAXIMUM_EXPONENT - MINIMUM_EXPONENT
         shift = Signal(range(limit + 1))
         m.d.sync += shift.eq(self.exponent - MINIMUM_EXPONENT)
@@ -50,7 +50,7 @@ class Encoder(wiring.Component):
             doubled = Signal(CODE.bits, name=f"doubled_{lane}")
             negative = [Signal(name=f"negative_{stage}_{lane}") for stage in range(2)]
             value = Value.cast(self.word[lane])
-            # |value| without the multiplexer that a negation would need behind its carry chain.
+            # |value| in one carry chain: its tables invert, its carry adds one.
             size_in = carry_sum(
                 m, platform, nothing, _inverted, nothing, value,
                 value[-1].replicate(VECTOR.bits), value[-1],

@@ -36,14 +36,19 @@ def drive_layout() -> StructLayout:
 class Membrane(wiring.Component):
     """Golden's neuron.step in cycles that `drive` names, each on the potential V of 16 bits.
 
-    fired and negative are of this cycle's fire; without one they mean nothing, but are 0 where V is
-    0. fired_before: `fired` of the last fire. zero: V is 0, valid behind a step's last cycle:
-    a fire that does not reload, or one in which V holds or is reset. Meant to stand behind a clock
-    enable.
+    below        the step's threshold, negated, modulo 2**15
+    code         the input current;   next_code   what V begins with when the next group is loaded
+    fired        |V| reaches the threshold in this cycle, and `negative`: V is below 0, too.
+                 Without a fire they mean nothing, but are 0 where V is 0
+    fired_before `fired` of the last fire
+    zero         V is 0. It can be relied on behind a step's last cycle: a fire that does not
+                 reload, or a cycle in which V holds or is reset
+
+    Meant to stand behind the neurons' clock enable.
     """
 
     drive: In(drive_layout())
-    below: In(POTENTIAL.bits - 1)  # -threshold, modulo 2**15
+    below: In(POTENTIAL.bits - 1)
     code: In(signed(CODE.bits))
     next_code: In(signed(CODE.bits))
     fired_before: In(1)
@@ -69,8 +74,8 @@ class Membrane(wiring.Component):
             self.negative.eq(compared[-1] & sign),
         ]
 
-        # A spike's amplitude is known before the spike, and taken from V beside the comparison,
-        # which then chooses. `fired` means nothing where the step has no soft fire.
+        # A spike's amplitude is known before the spike: V without it is computed beside the
+        # comparison, which then chooses. The same adder integrates and leaks.
         spike = Cat(
             Mux(sign, drive.plus, drive.minus) & drive.soft.replicate(SPIKE_BITS),
             (~sign & drive.soft).replicate(9),
@@ -99,12 +104,14 @@ class Membrane(wiring.Component):
         limited = drive.limit & beyond
         lowest = drive.limit & least & sign  # -32768 becomes -32767
         limit = Cat(limited | lowest, (limited & sign).replicate(bits - 2), limited & ~sign)
-        # What V becomes without the sum is known before the sum: one table a bit joins the two.
+        # What V becomes without the sum is known before the sum: idle sources are 0, and one
+        # look-up table a bit joins them.
         known = Mux(drive.load, self.next_code, 0) | Mux(drive.reload, self.code, 0)
         kept = ~(drive.load | drive.clear | limited | (drive.hard & self.fired_before))
         m.d.sync += v.eq(known | limit.as_signed() | (changed & kept.replicate(bits)))
 
-        # Known together with V, not a cycle behind it: the spike has just V's size, or V was 0.
+        # Computed beside V and not from it, so that it is there as early: V becomes 0 where the
+        # spike takes just V's size, or V was 0 and does not change.
         size_of_spike = Cat(Mux(sign, drive.minus, drive.plus), sign.replicate(bits - SPIKE_BITS))
         spent = v.as_unsigned() == size_of_spike
         reset = drive.clear | (drive.hard & self.fired_before)

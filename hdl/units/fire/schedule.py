@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.lib.selection import gated, or_mux
 from hdl.lib.shapes import table_write
 from hdl.lib.table_port import connect_tables
 from hdl.memory.style import table_style
@@ -83,9 +84,10 @@ class ScheduleReader(Component):
         at_second, at_ahead = (memory.read_port(domain="comb") for _ in range(2))
         m.d.comb += [at_second.addr.eq(second), at_ahead.addr.eq(ahead)]
         # No multiplexer: Yosys' `share` would make one reading of both, with the address chosen.
-        taken = self.between.replicate(len(following))
         with m.If(moves):
-            m.d.sync += following.eq((at_second.data & taken) | (at_ahead.data & ~taken))
+            m.d.sync += following.eq(
+                or_mux(gated(at_second.data, self.between), gated(at_ahead.data, ~self.between))
+            )
         return following
 
     def _memory(self, m: Module) -> Memory:

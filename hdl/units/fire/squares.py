@@ -33,7 +33,7 @@ def spikes_layout(c: Configuration) -> StructLayout:
 class SumOfSquares(wiring.Component):
     """The sum of sign * (code << amplitude) over all spikes of a tile, modulo 2**32.
 
-    One step a cycle where `valid`; the sum comes LATENCY cycles after the tile's last step.
+    One step a cycle where `valid`; the sum is offered `latency` cycles after the tile's last step.
     Nothing may come of a further tile before the sum is taken.
     """
 
@@ -64,7 +64,8 @@ class SumOfSquares(wiring.Component):
         ]
         m.d.sync += [b.eq(a) for a, b in zip(stages, stages[1:], strict=False)]
 
-        # A register after every adder: one sum of all terms would become tables, not carry cells.
+        # A tree with a register behind every adder. Synthesis makes one sum of all terms out of
+        # look-up tables instead of carry cells.
         terms = [Signal(signed(CODE.bits), name=f"term_{k}", reset_less=True)
                  for k in range(self.c.neuron_lanes)]  # fmt: skip
         for lane, term in enumerate(terms):
