@@ -6,8 +6,10 @@ Each takes half a minute once its simulators are in the cache; the whole test co
 QUICK: dict[str, list[str]] = {
     # hardware, on the smallest configuration
     "neuron": ["tests/units/test_neuron.py", "tests/units/test_neuron_cycles.py", "-k", "tiny"],
-    "router": ["tests/units/test_router.py", "-k", "tiny"],
-    "synapse": ["tests/units/test_synapse.py", "-k", "tiny"],
+    "router": ["tests/units/test_router.py", "tests/units/test_fire_cycles.py",
+               "-k", "tiny and router"],
+    "synapse": ["tests/units/test_synapse.py", "tests/units/test_fire_cycles.py",
+                "-k", "tiny and synapse"],
     "fire": ["tests/units/test_fire.py", "tests/units/test_encoder.py", "tests/units/test_norm.py",
              "-k", "tiny or norm"],
     "post": ["tests/units/test_post.py", "tests/units/test_post_cycles.py", "-k", "tiny"],

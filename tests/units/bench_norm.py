@@ -7,7 +7,6 @@ from cocotb.triggers import RisingEdge
 from golden.units.functions import default_tables
 from golden.units.norm import NormConstants, norm_scalar
 from hdl.lib.shapes import scalar_layout, settings_layout
-from hdl.units.fire.norm import LATENCY
 from hdl.units.fire.squares import squares_layout
 from isa.formats import RSQRT_ENTRIES
 from isa.packets import Space
@@ -64,9 +63,7 @@ async def scalars(dut):
             inputs.append({"sum": total, "exponent": exponent})
             outputs.append({"mantissa": mantissa, "exponent": power})
         stalls = STALLS[number % len(STALLS)]
-        cycles = await check_streams(
+        await check_streams(
             dut, {"squares": (squares_layout(), inputs)}, {"scalar": (scalar_layout(), outputs)},
             stalls,
         )  # fmt: skip
-        if stalls == (0.0, 0.0):
-            assert cycles["scalar"][0] - cycles["squares"][0] == LATENCY

@@ -7,12 +7,11 @@ from cocotb.triggers import RisingEdge
 from golden.units.neuron import fire
 from golden.units.synapse import gather_spikes
 from hdl.lib.shapes import event_layout, row_write_layout, sums_layout
-from hdl.units.fire.synapse import COPY_LATENCY, WORD_LATENCY
+from hdl.units.fire.synapse import WORD_LATENCY
 from isa.schedule import phase_schedule
 from tests.cocotb_support import (
     STALLS,
     Source,
-    cycle,
     generator,
     pack,
     parameters,
@@ -24,7 +23,7 @@ from tests.units.devices import device
 ROWS = 48
 
 
-async def _begin(dut, rng, c) -> np.ndarray:
+async def begin(dut, rng, c) -> np.ndarray:
     """Fills ROWS rows with random weights, the extremes among them."""
     await start(dut)
     dut.free.value = 0
@@ -45,7 +44,7 @@ async def _begin(dut, rng, c) -> np.ndarray:
     return rows
 
 
-def _tile(rng, rows: np.ndarray, events: int) -> tuple[list[dict], np.ndarray]:
+def tile(rng, rows: np.ndarray, events: int) -> tuple[list[dict], np.ndarray]:
     """Random spikes and their sums; sums wrap at the accumulators' width."""
     result, total = [], np.zeros(rows.shape[1], np.int64)
     for _ in range(events):
@@ -61,7 +60,7 @@ def _wrap(values: np.ndarray, bits: int) -> np.ndarray:
     return ((values + (1 << (bits - 1))) % (1 << bits)) - (1 << (bits - 1))
 
 
-async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
+async def drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
     """Reads every tile through the readout, words in random order, the last ones after `free`."""
     edge, words = RisingEdge(dut.clk), c.lanes // c.vector_lanes
     for number, wanted in enumerate(tiles):
@@ -95,16 +94,16 @@ async def _drain(dut, c, rng, tiles: list[np.ndarray], wait: float) -> None:
 @cocotb.test()
 async def random_tiles(dut):
     c, rng = device(parameters()["name"]), generator("synapse")
-    rows = await _begin(dut, rng, c)
+    rows = await begin(dut, rng, c)
     for idle, wait in STALLS:
         events, tiles = [], []
         for _ in range(30):
-            some, total = _tile(rng, rows, rng.choice([0, 1, 2, 5, 60]))
+            some, total = tile(rng, rows, rng.choice([0, 1, 2, 5, 60]))
             events += some
             tiles.append(total)
         source = Source(dut, "events", event_layout(c), idle)
         source.put(events)
-        await _drain(dut, c, rng, tiles, wait)
+        await drain(dut, c, rng, tiles, wait)
         source.stop()
         for _ in range(20):
             await RisingEdge(dut.clk)
@@ -115,7 +114,7 @@ async def random_tiles(dut):
 async def codes_by_phases(dut):
     """Whole groups of codes, spike by spike, as golden gathers them."""
     c, rng = device(parameters()["name"]), generator("synapse codes")
-    rows = await _begin(dut, rng, c)
+    rows = await begin(dut, rng, c)
     schedule = phase_schedule()
     events, tiles = [], []
     for _ in range(20):
@@ -131,42 +130,5 @@ async def codes_by_phases(dut):
         assert np.array_equal(tiles[-1], codes @ rows)
     source = Source(dut, "events", event_layout(c))
     source.put(events)
-    await _drain(dut, c, rng, tiles, 0.0)
-    source.stop()
-
-
-@cocotb.test()
-async def an_event_a_cycle(dut):
-    """No cycle is lost inside a tile nor between tiles while the shadow registers are free."""
-    c, rng = device(parameters()["name"]), generator("synapse rate")
-    rows = await _begin(dut, rng, c)
-    events, tiles = [], []
-    for _ in range(10):
-        some, total = _tile(rng, rows, 40)
-        events += some
-        tiles.append(total)
-    source = Source(dut, "events", event_layout(c))
-    source.put(events)
-    await _drain(dut, c, rng, tiles, 0.0)
-    assert source.cycles[-1] - source.cycles[0] == len(events) - 1
-    source.stop()
-
-
-@cocotb.test()
-async def only_ends_wait(dut):
-    """While a tile is not freed the next is gathered, up to its end; `full` comes in time."""
-    c, rng, edge = device(parameters()["name"]), generator("synapse end"), RisingEdge(dut.clk)
-    rows = await _begin(dut, rng, c)
-    first, first_sums = _tile(rng, rows, 3)
-    second, second_sums = _tile(rng, rows, 30)
-    source = Source(dut, "events", event_layout(c))
-    source.put([*first, *second])
-    full_at = None
-    for _ in range(60):
-        await edge
-        if full_at is None and int(dut.full.value):
-            full_at = cycle()
-    assert full_at - source.cycles[len(first) - 1] == COPY_LATENCY
-    assert len(source.cycles) == len(first) + len(second) - 1
-    await _drain(dut, c, rng, [first_sums, second_sums], 0.0)
+    await drain(dut, c, rng, tiles, 0.0)
     source.stop()

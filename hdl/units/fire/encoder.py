@@ -10,6 +10,7 @@ from isa.configurations import Configuration
 from isa.formats import CODE, EXPONENT, VECTOR
 
 LATENCY = 3
+"""Cycles from a word to its codes: registers for |v|, for the shifted |v|, for the code."""
 MINIMUM_EXPONENT = 1 - CODE.bits  # of a vector of zeros
 MAXIMUM_EXPONENT = VECTOR.bits - CODE.bits + 1
 
@@ -18,7 +19,7 @@ class Encoder(wiring.Component):
     """code = sign(v) * min(127, |v| * 2**-exponent rounded half up), for V elements.
 
     A pipeline without stalls: codes and peak belong to the word, mask and exponent that stood at
-    the inputs LATENCY = 3 cycles before. exponent is -7..17 and must cover the element as
+    the inputs LATENCY cycles before. exponent is -7..17 and must cover the element as
     `code_exponent` of its magnitude does: |v| < 2**(exponent + 7). Masked lanes (mask 0) may hold
     anything and give code 0. peak is the OR over the codes' magnitudes.
     """

@@ -4,13 +4,14 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, connect
 
 from hdl.lib.arithmetic import digits_layout, modulate_digits, recode
 from hdl.lib.bit_groups import grouped_layout
 from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import carry_sum
 from hdl.lib.pipeline import delayed
+from hdl.lib.ports import pass_ports
 from hdl.lib.shapes import (
     POSITION_BITS,
     TOKEN_BITS,
@@ -24,18 +25,20 @@ from hdl.lib.shapes import (
     word_layout,
 )
 from hdl.memory.rows import CHUNK_LANES, ROW_ADDRESS_BITS, WEIGHT_BITS, RowMemory
-from hdl.units.fire.fetch import COUNT_BITS, Fetch, exponent_of, open_tile_layout
+from hdl.units.fire.fetch import Fetch
 from hdl.units.fire.neuron import NeuronCore
 from hdl.units.fire.norm import Norm
 from hdl.units.fire.router import Router
-from hdl.units.fire.synapse import SynapseCore
+from hdl.units.fire.synapse import WORD_LATENCY, SynapseCore
+from hdl.units.fire.tile_reader import COUNT_BITS, exponent_of, open_tile_layout
 from isa.configurations import Configuration
 from isa.contents import EMPTY, Contents
 from isa.formats import EXPONENT, VECTOR
 from isa.instructions import FIRE
 
 _OPEN_TILES = 8
-SUMS_LATENCY = 5
+SUMS_LATENCY = WORD_LATENCY + 2
+"""Cycles from read_word to the sums: the cores' words, carries saved, and their sum."""
 
 
 def fire_counters_layout(c: Configuration) -> StructLayout:
@@ -68,7 +71,7 @@ class Fire(wiring.Component):
     nothing is executed only.
 
     tiles: valid while every core's shadow registers hold the tile, and its norm is known. While it
-    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY = 5 cycles later. A read in
+    is valid, read_word -> sums (joined over the cores) SUMS_LATENCY cycles later. A read in
     the cycle of the transfer is still of that tile.
 
     counters: increments. Events and synaptic operations are counted when the neurons fire.
@@ -117,30 +120,20 @@ class Fire(wiring.Component):
         m.submodules.rows = rows = RowMemory(c, self.bank_rows, self._contents)
         cores = [SynapseCore(c) for _ in range(c.cores)]
 
-        for name in ("instruction", "source", "magnitude"):
-            connect(m, getattr(fetch, name), flipped(getattr(self, name)))
-        connect(m, rows.row_write, flipped(self.row_write))
-        for unit in (neurons, norm):
-            connect(m, unit.tables, flipped(self.tables))
-        for unit in (fetch, neurons, norm, router):
-            m.d.comb += unit.settings.eq(self.settings)
+        pass_ports(m, fetch, self, [
+            "instruction", "source", "magnitude", "position", "token", "settings", "done",
+            "ring_pointer", "ring_available", "ring_take", "ring_take_rows",
+        ])  # fmt: skip
+        pass_ports(m, rows, self, [
+            "row_write", "readback_enable", "readback_address", "readback_core", "readback_word",
+            "readback_data",
+        ])  # fmt: skip
+        pass_ports(m, neurons, self, ["settings", "tables"])
+        pass_ports(m, norm, self, ["settings", "tables"])
+        pass_ports(m, router, self, ["settings"])
         connect(m, fetch.groups, neurons.groups)
         connect(m, neurons.steps, router.steps)
         connect(m, neurons.squares, norm.squares)
-        m.d.comb += [
-            self.done.eq(fetch.done),
-            fetch.position.eq(self.position),
-            fetch.token.eq(self.token),
-            fetch.ring_pointer.eq(self.ring_pointer),
-            fetch.ring_available.eq(self.ring_available),
-            self.ring_take.eq(fetch.ring_take),
-            self.ring_take_rows.eq(fetch.ring_take_rows),
-            rows.readback_enable.eq(self.readback_enable),
-            rows.readback_address.eq(self.readback_address),
-            rows.readback_core.eq(self.readback_core),
-            rows.readback_word.eq(self.readback_word),
-            self.readback_data.eq(rows.readback_data),
-        ]
         for k, core in enumerate(cores):
             m.submodules[f"core_{k}"] = core
             connect(m, router.events[k], core.events)
@@ -151,9 +144,9 @@ class Fire(wiring.Component):
                 core.read_word.eq(self.read_word),
                 core.free.eq(self.tiles.valid & self.tiles.ready),
             ]
-        # Out of a register: what hangs on it in the post unit is long.
+        # Every core holds the tile, in this cycle and in the next. After a transfer none does: what
+        # a core gathers next waits for that.
         gathered, gathers = Signal(), Signal()
-        # No core fills in the cycle of a transfer: what it gathers next waits for that.
         m.d.comb += gathers.eq(
             Cat(core.holds for core in cores).all() & ~(self.tiles.valid & self.tiles.ready)
         )
@@ -168,9 +161,11 @@ class Fire(wiring.Component):
         return m
 
     def _join(self, m: Module, platform, cores: list[SynapseCore]) -> None:
-        """sums = the cores' words and their corrections, added up: carries are saved to the end."""
-        # The sum is needed in the fifth cycle of a tile; the corrections come in the first. A lane
-        # has its own copy of their sum.
+        """sums = the cores' words and their corrections, added up: carries are saved to the end.
+
+        Corrections stand from a tile's first cycle on, words come WORD_LATENCY cycles later: there
+        is time to add up the former, into a copy for each lane.
+        """
         bits = self.c.accumulator_bits
         corrections = [core.correction for core in cores]
         pairs = [delayed(m, sum(corrections[k : k + 2]), shape=bits)
@@ -193,8 +188,8 @@ class Fire(wiring.Component):
         entry, kept = Signal(shape), Signal(shape)
         head = kept.tile
         transfer = self.tiles.valid & self.tiles.ready
-        # On its way into the queue a tile waits a cycle in a register, as its length is found in
-        # the cycle in which it is offered. There is room for it, too.
+        # A tile waits a cycle in a register on its way into the queue, which has room for it, too:
+        # its length is found late in the cycle in which it is offered.
         opened, opens = Signal(layout, reset_less=True), Signal()
         m.d.sync += opened.eq(fetch.tiles.payload)
         m.d.sync += opens.eq(fetch.tiles.valid & fetch.tiles.ready)
@@ -212,10 +207,12 @@ class Fire(wiring.Component):
             self.tiles.payload.norm_exponent.eq(norm.scalar.payload.exponent),
             norm.scalar.ready.eq(transfer & head.norm & head.last),
         ]
+        # Out of a register: much in the post unit waits for it.
         m.d.sync += self.tiles.valid.eq(gathers & queue.r_rdy & (~head.norm | norm.coming))
         return queue.level
 
     def _count(self, m: Module, fetch: Fetch, neurons: NeuronCore) -> None:
+        """Increments of the counters, some cycles after what they count."""
         step = neurons.steps.payload
         taken = neurons.steps.valid & neurons.steps.ready
         spikes = Signal(range(self.c.neuron_lanes + 1))

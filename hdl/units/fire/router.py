@@ -11,6 +11,8 @@ from hdl.memory.rows import ROW_ADDRESS_BITS
 from hdl.units.fire.layouts import step_layout
 from isa.configurations import Configuration
 
+_UNSEEN = 2  # steps that may come between a queue's level and what it decides
+
 
 def _entry_layout(lanes: int) -> StructLayout:
     """One core's share of a step."""
@@ -32,10 +34,12 @@ class Router(wiring.Component):
     events[g] gives one event a cycle. Each core has a queue of router_depth steps; steps without
     spikes for a core take no room in its queue, and a tile's end reaches every core after all its
     spikes. With place.ring the row is settings.row_ring_base | (row & settings.row_ring_mask).
-    Steps are taken while every queue has room, which is known a cycle late, and wait a cycle on
-    their way to a queue: three entries stay free for the steps meanwhile. Latency 4 cycles: the
-    way, queue, unpacking, output.
+    Steps are taken while every queue has room, also for those that are on their way to it.
     """
+
+    LATENCY = 4
+    """Cycles from a step's transfer to its first event's offer: registers for the way to a queue,
+    for the queue, for the step that is unpacked, for the event."""
 
     def __init__(self, c: Configuration) -> None:
         self.c = c
@@ -58,8 +62,9 @@ class Router(wiring.Component):
             queue = SyncFIFO(width=layout.size, depth=c.router_depth)
             m.submodules[f"queue_{core}"] = queue
             queues.append(queue)
-        room = Signal()
-        m.d.sync += room.eq(Cat(queue.level <= c.router_depth - 3 for queue in queues).all())
+        room = Signal()  # known a cycle late
+        most = c.router_depth - _UNSEEN - 1
+        m.d.sync += room.eq(Cat(queue.level <= most for queue in queues).all())
         m.d.comb += self.steps.ready.eq(room)
         for core, queue in enumerate(queues):
             put = Signal(layout, name=f"put_{core}", reset_less=True)
@@ -78,7 +83,10 @@ class Router(wiring.Component):
         return m
 
     def _unpack(self, m, core: int, queue: SyncFIFO, layout: StructLayout, lanes: int) -> None:
-        """The head of one core's queue, event by event, into its output register."""
+        """The head of one core's queue, event by event, into its output register.
+
+        The end of a tile is an event of its own, after the last spike's.
+        """
         head = Signal(layout, name=f"head_{core}")
         head_valid = Signal(name=f"head_valid_{core}")
         event = self.events[core]
@@ -91,8 +99,7 @@ class Router(wiring.Component):
         rest = Signal(lanes, name=f"rest_{core}")
         m.d.comb += rest.eq(head.fired & (head.fired - 1))
         spike = head.fired.any()
-        # The end is an event of its own, after the last spike's. That the head's next event is its
-        # last is known before.
+        # That the head's next event is its last is known in the cycle before.
         following = Signal(layout, name=f"following_{core}")
         final = Signal(name=f"final_{core}")
         leaves = moves & final

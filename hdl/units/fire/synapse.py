@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.lib.copies import copy_of
 from hdl.lib.ecp5 import carry_sum, choose, select
+from hdl.lib.pipeline import Pipeline, Stages
 from hdl.lib.shapes import event_layout
 from hdl.memory.rows import READ_LATENCY, ROW_ADDRESS_BITS, WEIGHT_BITS, columns
 from isa.configurations import Configuration
@@ -14,25 +15,34 @@ from isa.configurations import Configuration
 AMPLITUDE_BITS = 3
 TERM_BITS = WEIGHT_BITS + 3  # a weight shifted by the lower two bits of the amplitude
 LANES_A_CONTROL = 8  # columns that share a copy of the registers that steer them
-COPY_LATENCY = READ_LATENCY + 2  # from an end event to `full`
-WORD_LATENCY = 3  # registers for its number near the lanes, for a group's word, for the word
+STAGES = Stages(
+    event=0,  # it is taken, and its row asked for
+    row=READ_LATENCY,
+    term=1,  # the row's weights, shifted and signed: added at the end of this cycle
+)
+"""The way of an event."""
+COPY_LATENCY = STAGES["term"] + 1
+"""Cycles from the transfer of a tile's end to `full`."""
+WORD_LATENCY = 3
+"""Cycles from a word's number to the word: registers for the number near the lanes, for a group's
+word, for the word."""
 _GROUP = 8  # words that are chosen among in a cycle: what a tile's multiplexers hold
 
 
 class SynapseCore(wiring.Component):
     """acc[l] += (row[l] << amplitude), or -= for a negative event, one event a cycle.
 
-    An `end` event closes a tile: COPY_LATENCY = 5 cycles after it is taken `full` is set and the
+    An `end` event closes a tile: COPY_LATENCY cycles after it is taken `full` is set and the
     shadow registers hold the tile's sums, while the next tile's events gather already. The next
-    `end` waits until `free` has been pulsed; nothing else ever waits.
+    `end` waits until `free` has been pulsed; nothing else ever waits. `holds`: `full` is set, or
+    will be in the next cycle. The WORD_LATENCY cycles after `free` still read the old tile.
 
     A negative event adds the complement of its term, which is one too little; `correction` is the
     number of such events, so that sum = word + correction, modulo 2**accumulator_bits. word[j] is
-    lane V * read_word + j without its correction, WORD_LATENCY = 3 cycles after read_word;
-    correction holds while `full` is set. `holds`: `full` is set, or will be in the next cycle. The
-    three cycles after `free` still read the old tile.
+    lane V * read_word + j without its correction, WORD_LATENCY cycles after read_word; correction
+    holds while `full` is set.
 
-    row_enable, row_address -> row_data (P bytes) READ_LATENCY = 3 cycles later.
+    row_enable, row_address -> row_data (P bytes) hdl.memory.rows.READ_LATENCY cycles later.
     """
 
     def __init__(self, c: Configuration) -> None:
@@ -69,40 +79,32 @@ class SynapseCore(wiring.Component):
         with m.Elif(self.free):
             m.d.sync += waiting.eq(0)
 
-        # Stages follow the row through the memory; the last has the terms.
-        add = [Signal(name=f"add_{stage}") for stage in range(READ_LATENCY + 1)]
-        end = [Signal(name=f"end_{stage}") for stage in range(READ_LATENCY + 1)]
-        negative = [Signal(name=f"negative_{stage}") for stage in range(READ_LATENCY + 1)]
-        amplitude = [Signal(AMPLITUDE_BITS, name=f"amplitude_{stage}")
-                     for stage in range(READ_LATENCY - 1)]
-        m.d.sync += [add[0].eq(spike), end[0].eq(taken & event.end)]
-        m.d.sync += [amplitude[0].eq(event.amplitude), negative[0].eq(event.negative)]
-        for k in range(1, READ_LATENCY - 1):
-            m.d.sync += amplitude[k].eq(amplitude[k - 1])
-        for k in range(1, READ_LATENCY + 1):
-            m.d.sync += [add[k].eq(add[k - 1]), end[k].eq(end[k - 1])]
-            m.d.sync += negative[k].eq(negative[k - 1])
+        pipeline = Pipeline(m, STAGES)
+        adds = pipeline.carry(spike, "event", name="adds", reset=True)
+        ends = pipeline.carry(taken & event.end, "event", name="ends", reset=True)
+        negative = pipeline.carry(event.negative, "event", name="negative")
+        amplitude = pipeline.carry(event.amplitude, "event", name="amplitude")
 
         # What clears the totals also does so after a reset: so they need none, nor their copies of
         # this, which lie all along the row.
-        clears = Signal(init=1)
-        m.d.sync += clears.eq(end[READ_LATENCY - 2])
+        clears = Signal(init=1)  # with the row
+        m.d.sync += clears.eq(ends["row", -1])
         shadows, order = {}, columns(c)
         for first in range(0, c.lanes, LANES_A_CONTROL):
             shadows |= self._lanes(
-                m, platform, order[first : first + LANES_A_CONTROL], add[READ_LATENCY - 1],
-                clears, negative[READ_LATENCY - 2], amplitude[-1],
+                m, platform, order[first : first + LANES_A_CONTROL], adds["row"], clears,
+                negative["row", -1], amplitude["row", -1],
             )  # fmt: skip
 
         complements = Signal(c.accumulator_bits, reset_less=True)
         shadow_complements = Signal(c.accumulator_bits, reset_less=True)
-        m.d.comb += self.holds.eq(end[-1] | self.full)
+        m.d.comb += self.holds.eq(ends["term"] | self.full)
         m.d.sync += self.full.eq(self.holds & ~self.free)
-        cleared = Signal(init=1)  # as end[-1], and after a reset
+        cleared = Signal(init=1)  # with the term, and after a reset
         m.d.sync += cleared.eq(clears)
         with m.If(cleared):
             m.d.sync += [shadow_complements.eq(complements), complements.eq(0)]
-        with m.Elif(add[-1] & negative[-1]):
+        with m.Elif(adds["term"] & negative["term"]):
             m.d.sync += complements.eq(complements + 1)
         m.d.comb += self.correction.eq(shadow_complements)
         for lane in range(c.vector_lanes):
@@ -112,8 +114,8 @@ class SynapseCore(wiring.Component):
         return m
 
     def _word(self, m: Module, platform, words: list, lane: int) -> Value:
-        """words[read_word], two cycles later. They lie all along a row of block RAM: so a group's
-        word is chosen near the group first."""
+        """words[read_word], WORD_LATENCY - 1 cycles later. They lie all along a row of block RAM:
+        so a group's word is chosen near the group first."""
         low = (min(len(words), _GROUP) - 1).bit_length()
         high = Signal(len(self.read_word), name=f"group_{lane}", reset_less=True)
         m.d.sync += high.eq(self.read_word)
@@ -129,8 +131,12 @@ class SynapseCore(wiring.Component):
 
     def _lanes(self, m: Module, platform, lanes: list[int], add, end, negative,
                amplitude) -> dict[int, Signal]:  # fmt: skip
-        """Shadow registers of some lanes. The weight is shifted by up to three on its way into the
-        term, and by four more on its way into the adder, whose tables have room for that."""
+        """Shadow registers of some lanes, steered by copies of the controls of their own.
+
+        `add` and `end` come with the row, `negative` and `amplitude` a cycle before it. The weight
+        is shifted by up to three on its way into the term, and by four more on its way into the
+        adder, whose tables have room for that.
+        """
 
         def control(value, name: str) -> Signal:
             return copy_of(m, value, f"{name}_{lanes[0]}")
