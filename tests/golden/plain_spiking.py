@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from golden.checkpoints.config import Attention
-from golden.quantisation.quantise import QuantisedModel, Synapses
+from golden.quantisation.quantise import QuantisedModel
+from golden.quantisation.synapses import Synapses
 from golden.units import attention, fixed
 from golden.units.attention import modulate, rotate
 from golden.units.functions import silu
