@@ -51,7 +51,7 @@ async def throughput(dut):
     a_tile, tiles = c.lanes // c.vector_lanes, 6
     plain = dict(
         count=tiles * c.lanes, dynamic_count=0, lane_offset=0, stream=0, use_bias=0, to_host=0,
-        to_vector=1, use_residual=0, destination=0, key_exponents=0,
+        to_vector=1, use_residual=0, destination=0, key_exponents=0, segment=0,
     )  # fmt: skip
     bench = Bench(dut, world, 0.0, 0.0)
     cases = [world.random_case(**plain) for _ in range(4)]
