@@ -1,4 +1,8 @@
-"""Transports: how link words reach a device and come back. One interface, several devices."""
+"""Transports: how link words reach a device and come back.
+
+One interface serves the golden device, the simulated device, a board on a serial port and a
+recording, so the same host code runs in tests and on a board.
+"""
 
 from abc import ABC, abstractmethod
 
@@ -12,7 +16,8 @@ class Transport(ABC):
     def send(self, words: np.ndarray) -> None:
         """Hands words to the device; may return before the device has taken them.
 
-        The device may have answers waiting meanwhile, of any length: they must not stop it.
+        The device may produce answers of any length before it has taken all words. An
+        implementation has to accept these meanwhile, or both sides would wait for each other.
         """
 
     @abstractmethod
@@ -20,17 +25,18 @@ class Transport(ABC):
         """Waits for the next `count` words.
 
         Raises:
-            SpikeletError: they will not come (the device waits for words, or is silent too long).
+            SpikeletError: they will not come, because the device itself waits for words or has been
+                silent for too long.
         """
 
     @property
     def clock_hz(self) -> int | None:
-        """The device's clock, where it is a real one and says so."""
+        """The frequency of the device's clock; None where the device has no real clock."""
         return None
 
     @property
     def cycles(self) -> int | None:
-        """Clock cycles since the device was started, where the transport can see them."""
+        """Clock cycles since the device was started; None where the transport cannot see them."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most devices need nothing

@@ -1,4 +1,7 @@
-"""The host's frame decoder: bytes of any source become the frames that were sent, and no others."""
+"""The host's frame decoder: finds the frames (isa/frames.py) in a stream of bytes.
+
+The bytes may be damaged, or not be frames at all: a frame counts only where its check is right.
+"""
 
 import struct
 import zlib
@@ -16,20 +19,27 @@ from isa.frames import (
 )
 
 _MARK, _ESCAPE = bytes([MARK]), bytes([ESCAPE])
-_LONGEST = 2 * (HEADER_BYTES + 4 * 255 + CHECK_BYTES)  # between two marks, all stuffed
+_LONGEST = 2 * (HEADER_BYTES + 4 * 255 + CHECK_BYTES)  # bytes between two marks, if each is escaped
 _ESCAPED = {MARK ^ ESCAPE_XOR: _MARK, ESCAPE ^ ESCAPE_XOR: _ESCAPE}
 
 
 class FrameDecoder:
-    """Finds frames in a byte stream. `session` is the session whose frames count; 0: of none."""
+    """Finds frames in a byte stream.
+
+    `session` is the number of the session whose frames are accepted. With 0 only frames that belong
+    to no session are accepted, such as WELCOME.
+    """
 
     def __init__(self, session: int = 0) -> None:
         self.session = session
-        self._rest = b""  # behind the last mark
-        self._broken = False  # it was too long already
+        self._rest = b""  # bytes behind the last mark: the beginning of a frame
+        self._broken = False  # the present frame is too long already
 
     def feed(self, data: bytes) -> list[Frame | None]:
-        """The frames that these bytes complete; None stands for a damaged or foreign one."""
+        """The frames that these bytes complete, in order.
+
+        None stands for a damaged frame, and for one of another session.
+        """
         *pieces, rest = (self._rest + data).split(_MARK)
         frames = []
         for piece in pieces:
@@ -41,7 +51,7 @@ class FrameDecoder:
         return frames
 
     def _frame(self, piece: bytes) -> Frame | None:
-        """The frame between two marks, if it is good."""
+        """The frame whose bytes lie between two marks; None where its length or check is wrong."""
         data = _unstuffed(piece)
         if data is None or len(data) < HEADER_BYTES + CHECK_BYTES:
             return None
@@ -55,12 +65,12 @@ class FrameDecoder:
             return None
         try:
             return Frame(FrameType(kind), sequence, acknowledge, body[HEADER_BYTES:])
-        except ValueError:  # a type of a later version
+        except ValueError:  # a type that only a later version knows
             return None
 
 
 def _unstuffed(piece: bytes) -> bytes | None:
-    """The bytes that were stuffed; None where no sender would have made them so."""
+    """The bytes without their escapes; None where an escape stands before no byte that needs it."""
     first, *others = piece.split(_ESCAPE)
     if any(not part or part[0] not in _ESCAPED for part in others):
         return None

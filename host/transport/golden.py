@@ -1,4 +1,4 @@
-"""The golden device as a transport: no time passes in it, every answer is there at once."""
+"""The golden device as a transport. It has no clock: every answer is there at once."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from isa.errors import SpikeletError
 
 
 class GoldenTransport(Transport):
-    """A golden device of one configuration; `device` is open to tests (traces, memories)."""
+    """A golden device of one configuration. Tests may use `device` to read traces and memories."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.device = GoldenDevice(configuration)

@@ -1,7 +1,7 @@
-"""Sessions with a device, kept in a file and played again without the device.
+"""Sessions with a device, kept in a file and replayed without the device.
 
-A recording is what crossed a transport, both ways and in order: as the words are those of the
-packets, it holds for any link below. A replay checks that the host sends the same words.
+A recording holds the link words that crossed a transport, in both directions and in order. Link
+words do not depend on the line below them, so a recording made on one transport stands for all.
 """
 
 import json
@@ -16,9 +16,9 @@ SEND, RECEIVE = 0, 1
 
 
 class Recorder(Transport):
-    """A transport that keeps what goes through another one.
+    """A transport that hands everything on to another one and keeps a copy.
 
-    `label` says what was recorded: which device, where, by what.
+    `label` is text for people: which device was recorded, where, and by which program.
     """
 
     def __init__(self, transport: Transport, label: str) -> None:
@@ -47,7 +47,7 @@ class Recorder(Transport):
         self._transport.close()
 
     def save(self, path: Path) -> None:
-        """Writes the recording (NumPy's npz)."""
+        """Writes the recording, in NumPy's npz format; `Replay` reads it."""
         about = {"label": self.label, "clock_hz": self.clock_hz}
         np.savez_compressed(
             path,
@@ -59,10 +59,11 @@ class Recorder(Transport):
 
 
 class Replay(Transport):
-    """A recorded session in the place of the device.
+    """Answers as a recorded device did, and checks that the host sends what it sent then.
 
     Raises:
-        SpikeletError: no recording, or the host sends or wants something else than it did.
+        SpikeletError: the file is no recording. From `send` and `receive`: the host sends other
+            words, or asks for another number of words, than when it was recorded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +81,7 @@ class Replay(Transport):
 
     @property
     def finished(self) -> bool:
-        """Whether everything that was recorded has been played."""
+        """Whether the host has come to the end of the recording."""
         return self._at == len(self._parts)
 
     @property

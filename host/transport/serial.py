@@ -1,7 +1,7 @@
 """A board on a serial port as a transport: the session of host/transport/session.py over pyserial.
 
-One thread reads the port, one writes it and keeps the session's timers, so that the device is
-answered whatever the program does meanwhile.
+One thread reads the port; another writes to it and keeps the session's timers. So the device gets
+its acknowledgements even while the program is busy with something else.
 """
 
 import contextlib
@@ -18,24 +18,30 @@ from host.transport.session import IDLE_SECONDS, Session
 from isa.errors import SpikeletError
 from isa.frames import BAUD, Welcome
 
-QUEUE_WORDS = 1 << 16  # sent but not acknowledged; `send` waits while there are more
+QUEUE_WORDS = 1 << 16  # not yet acknowledged; `send` waits while there are more
 READ_BYTES = 1 << 16
-READ_SECONDS = 0.1  # between two looks at whether the transport was closed
+READ_SECONDS = 0.1  # how often the reading thread looks whether the transport was closed
 
 
 class SerialTransport(Transport):
-    """The device at a serial port (a path as /dev/ttyUSB0 or COM3), in a session of its own.
+    """The device at a serial port, in a session of its own, which resets the device.
 
-    `baud`: isa.frames.BAUD when None. `patience`: seconds without a frame from the device after
-    which it counts as gone; also how long it may take to answer at first. `answer_seconds`: how
-    long `receive` waits for a word, and `send` for room, while the device's link is well.
-    probing: a device of another contract is no error, `welcome` tells; no word can be sent to it.
-    `session` is open to tests and statistics.
+    Tests and statistics may read `session`.
+
+    Args:
+        path: of the port, such as /dev/ttyUSB0 or COM3.
+        baud: of the line; None stands for isa.frames.BAUD.
+        patience: seconds without a frame from the device after which it counts as gone. The first
+            answer may take as long.
+        answer_seconds: how long `receive` waits for the next word, and `send` for room, while the
+            device still acknowledges frames.
+        probing: do not raise an error for a device of another contract or link version. `welcome`
+            says which it is, and no word can be sent to it.
 
     Raises:
-        SpikeletError: the port is missing, busy, forbidden or none; nothing that speaks this
-            protocol and contract answers. From `send` and `receive`: the port is gone, the device
-            was reset, does not answer, or sends no words.
+        SpikeletError: there is no such port, it is in use, may not be opened or is no serial port,
+            or no device of this link and contract answers. From `send` and `receive`: the port is
+            gone, or the device was reset, does not answer, or sends no words.
     """
 
     def __init__(self, path: str, baud: int | None = None, *, patience: float = 5.0,
@@ -61,7 +67,7 @@ class SerialTransport(Transport):
 
     @property
     def welcome(self) -> Welcome:
-        """What the device said of itself."""
+        """What the device said of itself at the start of the session."""
         return self.session.welcome
 
     @property
@@ -87,7 +93,7 @@ class SerialTransport(Transport):
             self._closing = True
             self.session.fail("the transport was closed")
             self._changed.notify_all()
-        for cancel in ("cancel_read", "cancel_write"):  # not every platform has them
+        for cancel in ("cancel_read", "cancel_write"):  # pyserial has them on some platforms only
             with contextlib.suppress(AttributeError, OSError, TypeError):
                 getattr(self._port, cancel)()
         for thread in self._threads:
@@ -100,7 +106,11 @@ class SerialTransport(Transport):
             raise SpikeletError(f"{self.path}: {self.session.failure}")
 
     def _wait(self, done, progress) -> None:
-        """Until `done()`, or failure, or `progress()` has not changed for answer_seconds."""
+        """Waits until `done()` is true, while `progress()` changes every `answer_seconds`.
+
+        Raises:
+            SpikeletError: the session has failed, or nothing has changed for that long.
+        """
         last, since = progress(), time.monotonic()
         while not done():
             self._check()
@@ -119,7 +129,7 @@ class SerialTransport(Transport):
                 data = self._port.read(1)
                 if data:
                     data += self._port.read(min(self._port.in_waiting, READ_BYTES))
-            except (OSError, TypeError) as error:  # TypeError: pyserial, when closed meanwhile
+            except (OSError, TypeError) as error:  # pyserial raises TypeError if closed meanwhile
                 self._gone(error)
                 return
             if data:
@@ -154,7 +164,7 @@ class SerialTransport(Transport):
 
 
 def _opened(path: str, baud: int) -> serial.Serial:
-    """The port, locked for this process, in raw mode."""
+    """Opens the port in raw mode and locks it for this process."""
     try:
         port = serial.Serial(path, baud, timeout=READ_SECONDS, write_timeout=10.0, exclusive=True)
     except ValueError:
@@ -163,11 +173,12 @@ def _opened(path: str, baud: int) -> serial.Serial:
     except serial.SerialException as error:
         raise SpikeletError(_why_not_open(path, error)) from None
     with contextlib.suppress(AttributeError, NotImplementedError, ValueError, OSError):
-        port.set_low_latency_mode(True)  # else some bridges hold bytes back for 16 ms
+        port.set_low_latency_mode(True)  # else some USB bridges hold bytes back for 16 ms
     return port
 
 
 def _why_not_open(path: str, error: serial.SerialException) -> str:
+    """What a user can do about a port that cannot be opened, as one line."""
     number = error.errno
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return f"there is no serial port {path}: spikelet devices lists the ports"

@@ -1,7 +1,11 @@
 """The host's end of the frame protocol (isa/frames.py), without a line and without a clock.
 
-Whoever has a line feeds what comes from it, writes what is to go out, and gives the time; so
-the same code talks to a board, to the virtual board and to channels made of faults.
+The caller owns the line. It feeds the bytes that come in, writes the bytes that are to go out, and
+tells the time with every call. So the same code talks to a board, to the virtual board, and in
+tests to channels that damage and lose bytes.
+
+The protocol is go-back-N: the device acknowledges words in order, and after a loss the host sends
+again everything that is not acknowledged.
 """
 
 import struct
@@ -24,17 +28,22 @@ from isa.frames import (
 from isa.registers import CONTRACT_VERSION, IDENTITY_MAGIC
 
 HELLO_SECONDS = 0.25  # between two HELLO
-FIRST_RESEND_SECONDS = 0.25  # without acknowledgement: POLL; then as long as answers usually take
+# Without an acknowledgement for this long, POLL asks what has arrived. Once answers have come, the
+# time is adapted to how long they take, within the limits of RESEND_SECONDS.
+FIRST_RESEND_SECONDS = 0.25
 RESEND_SECONDS = (0.03, 5.0)
 BUSY_SECONDS = 0.1  # between two POLLs of a device that has no room
-BURST_FRAMES = 2  # written at once
+BURST_FRAMES = 2  # that are written at once
 IDLE_SECONDS = 0.5  # without a frame from the device: POLL, to see whether it is still there
-_NUMBERS = 1 << SEQUENCE_BITS
+_NUMBERS = 1 << SEQUENCE_BITS  # sequence numbers count words and wrap here
 
 
 @dataclass
 class _Segment:
-    """Words on their way; `sent_at` only where they were sent once."""
+    """The words of one DATA frame, kept until they are acknowledged.
+
+    `sent_at` is None once they were sent twice: an answer would not tell which of the two arrived.
+    """
 
     sequence: int
     payload: bytes
@@ -43,10 +52,15 @@ class _Segment:
 
 
 class Session:
-    """One session with a device. `number` is the session's, random, not 0.
+    """One session with a device, from HELLO on.
 
-    `patience`: seconds without any good frame after which the device counts as gone.
-    `failure` says why the session ended, in one line; nothing is sent or taken then.
+    `failure` is None until the session ends; then it says why, in one line, and nothing is sent or
+    taken any more. `damaged` and `resent` count frames.
+
+    Args:
+        number: of the session, random and not 0.
+        now: the present time in seconds, on the same clock as in all other calls.
+        patience: seconds without any good frame after which the device counts as gone.
     """
 
     def __init__(self, number: int, now: float, patience: float = 5.0) -> None:
@@ -55,41 +69,42 @@ class Session:
         self.number = number
         self.welcome: Welcome | None = None
         self.failure: str | None = None
-        self.damaged = self.resent = 0  # frames: that came, that went out again
+        self.damaged = self.resent = 0
         self._patience = patience
         self._decoder = FrameDecoder()
         self._heard_at, self._hello_at = now, now
         self._bytes_came = False
-        # To the device: waiting bytes, segments not acknowledged, how many of them are out.
+        # To the device: bytes that are in no segment yet, segments that are not acknowledged, and
+        # how many of these have been sent since the last time of going back.
         self._waiting: deque[memoryview] = deque()
         self._segments: deque[_Segment] = deque()
         self._out = 0
-        self._next = 0  # number of the first waiting word
+        self._next = 0  # sequence number of the first waiting word
         self._busy = False
         self._progress_at = now
-        self._deaf_until = now  # NAKs that come before are of what was sent before going back
+        self._deaf_until = now  # earlier NAKs answer frames from before the host went back
         self._resend_seconds = FIRST_RESEND_SECONDS
         self._mean_seconds: float | None = None
         self._deviation = 0.0
-        # POLL: its number while it is open, when it was sent, how long to wait for its answer.
+        # The open POLL: its number or 0, when it was sent, and how long to wait for its answer.
         self._poll, self._polls = 0, 0
         self._poll_at, self._poll_seconds = now, 0.0
         self._poll_now = False
-        # From the device.
+        # From the device: the sequence number of the next word, what to answer, and words to take.
         self._expected = 0
-        self._gap: int | None = None  # words are missing; before the frame of this number
+        self._gap: int | None = None  # words are missing before the frame with this number
         self._answer: FrameType | None = None
         self._came = bytearray()
         self._lost = 0
 
     def fail(self, reason: str) -> None:
-        """Ends the session, unless it has ended; the first reason stays."""
+        """Ends the session for this reason, unless it has ended already."""
         self.failure = self.failure or reason
 
     # --- words -----------------------------------------------------------------------------------
 
     def send(self, words: np.ndarray) -> None:
-        """Queues link words."""
+        """Queues link words; `outgoing` gives them out as the device takes them."""
         data = np.ascontiguousarray(words, dtype="<u4").tobytes()
         if data:
             self._waiting.append(memoryview(data))
@@ -101,11 +116,11 @@ class Session:
 
     @property
     def received_words(self) -> int:
-        """Words that came and were not taken."""
+        """Words that have come and have not been taken yet."""
         return len(self._came) // 4
 
     def take(self, count: int) -> np.ndarray:
-        """The next `count` words, which must have come."""
+        """The next `count` words, of which at least as many must have come."""
         assert count <= self.received_words
         words = np.frombuffer(bytes(self._came[: 4 * count]), dtype="<u4").astype(np.uint32)
         del self._came[: 4 * count]
@@ -114,16 +129,17 @@ class Session:
     # --- the line --------------------------------------------------------------------------------
 
     def feed(self, data: bytes, now: float) -> None:
-        """Bytes that came from the device."""
+        """Takes bytes that came from the device."""
         self._bytes_came |= bool(data)
         for frame in self._decoder.feed(data):
             if self.failure is None:
                 self._frame(frame, now)
 
     def outgoing(self, now: float) -> bytes:
-        """Bytes to write now, not many, so that an answer to what comes can overtake words.
+        """The bytes to write now.
 
-        Called again until there are none, after every `feed` and `send`, and at `deadline`.
+        They are few at a time, so that an answer need not wait behind many words. Call it after
+        every `feed` and `send` and at `deadline`, each time until it gives no bytes.
         """
         if self.failure is not None:
             return b""
@@ -152,7 +168,7 @@ class Session:
         return b"".join(frame.encoded(self.number) for frame in frames)
 
     def deadline(self, now: float) -> float:
-        """The time by which `outgoing` has to be called."""
+        """The time by which `outgoing` has to be called again."""
         if self.failure is not None:
             return now + IDLE_SECONDS
         if self.welcome is None:
@@ -185,7 +201,7 @@ class Session:
         return Frame(FrameType.HELLO, payload=payload).encoded(0)
 
     def _watch(self, now: float) -> None:
-        """POLL where an answer is overdue; failure where there was none for too long."""
+        """Asks with POLL where an answer is overdue, and fails where the device is gone."""
         if self._poll:
             if now - self._heard_at > self._patience and now - self._poll_at > 0:
                 self.failure = (f"the device has not answered for {self._patience:g} s: check its "
@@ -201,7 +217,10 @@ class Session:
         self._poll_at, self._poll_seconds = now, min(wait, 1.0)
 
     def _following(self) -> _Segment | None:
-        """The next segment to send: again, or made of waiting words as far as the window goes."""
+        """The next segment to send; None where there is none or the window is full.
+
+        Segments that have to be sent again come first, then new ones of waiting words.
+        """
         if self._out < len(self._segments):
             return self._segments[self._out]
         longest = min(MAXIMUM_WORDS, self.welcome.receive_words // 2)
@@ -220,6 +239,7 @@ class Session:
         return segment
 
     def _go_back(self, now: float) -> None:
+        """Begins again with the first segment that is not acknowledged."""
         self._out, self._progress_at = 0, now
         self._deaf_until = now + (self._mean_seconds or 0.0) + self._deviation
 
@@ -237,7 +257,7 @@ class Session:
             return
         elif frame.type is FrameType.LOST:
             self._lost += 1
-            if self._lost > 1:  # one alone may have been on its way since before this session
+            if self._lost > 1:  # a single one may be left from before this session
                 self.failure = ("the device was reset in the middle of the session: its state is "
                                 "lost; start again")
             elif not self._poll:
@@ -268,10 +288,10 @@ class Session:
         self._heard_at = self._progress_at = now
 
     def _data(self, frame: Frame) -> None:
-        known = (self._expected - frame.sequence) % _NUMBERS  # words of it that came before
+        known = (self._expected - frame.sequence) % _NUMBERS  # words of the frame that came before
         self._answer = self._answer or FrameType.ACK
         if known >= _NUMBERS // 2:
-            # One NAK for a gap, another when the device has gone back and it is still there.
+            # One NAK for each gap; another if the device has gone back and the gap is still there.
             further = None if self._gap is None else (frame.sequence - self._gap) % _NUMBERS
             if not further or further >= _NUMBERS // 2:
                 self._answer = FrameType.NAK
@@ -283,7 +303,7 @@ class Session:
             self._expected = (self._expected + len(news) // 4) % _NUMBERS
 
     def _acknowledged(self, frame: Frame, now: float) -> None:
-        """What every frame of the session says about the words that were sent."""
+        """Learns from a frame which words have arrived and whether to send some again."""
         progress = self._drop_acknowledged(frame.acknowledge, now)
         if progress:
             self._progress_at = self._deaf_until = now
@@ -298,11 +318,11 @@ class Session:
             self._go_back(now)
             self._poll_at = now
         elif polled or frame.type is FrameType.NAK and now >= self._deaf_until:
-            # The line keeps the order: what was sent before the POLL and is not here was lost.
+            # The line keeps the order: words from before the POLL that have not arrived are lost.
             self._go_back(now)
 
     def _drop_acknowledged(self, acknowledge: int, now: float) -> bool:
-        """Forgets the segments that have arrived; whether there were any."""
+        """Forgets the segments that have arrived, and says whether any word has."""
         if not self._segments:
             return False
         news = (acknowledge - self._segments[0].sequence) % _NUMBERS
@@ -317,7 +337,7 @@ class Session:
         return True
 
     def _measure(self, seconds: float) -> None:
-        """Smoothed time of an answer and its deviation (RFC 6298)."""
+        """Adapts the time to resend to that of an answer, as TCP does (RFC 6298)."""
         if self._mean_seconds is None:
             self._mean_seconds, self._deviation = seconds, seconds / 2
         else:

@@ -1,4 +1,4 @@
-"""The Verilated device as a transport: its clock runs while the host waits for an answer."""
+"""The simulated device as a transport. Its clock runs only while the host waits for an answer."""
 
 from pathlib import Path
 
@@ -13,25 +13,30 @@ from sim.compiler import Progress
 from sim.memory import SimulatedMemory
 from sim.simulated_device import SimulatedDevice
 
-ANSWER_CYCLES = 50_000_000  # without the words that are waited for: the device is stuck
-QUEUE_WORDS = 1 << 18  # sent but not taken; the clock runs when more wait
+ANSWER_CYCLES = 50_000_000  # a device that has not answered after so many is stuck
+QUEUE_WORDS = 1 << 18  # when more words wait to be taken, `send` runs the clock
 
 
 def _verilog(configuration: Configuration, contents: Contents, memory: SimulatedMemory) -> str:
     from sim.device_verilog import (
-        device_verilog,  # elaboration takes seconds: only when nothing is cached
+        device_verilog,  # takes seconds, so only when nothing is cached
     )
 
     return device_verilog(configuration, contents, memory)
 
 
 class SimulatedTransport(Transport):
-    """A simulated device of one configuration, reset; built on first use, then cached.
+    """A simulated device of one configuration, after reset. Its simulator is built on first use.
 
-    `progress(stage, fraction)` follows the build and is not called when there is none. `waves`
-    names a VCD file that gets every cycle. `contents` lie in its memories at power-on. `memory`
-    stands for external memory, where the configuration has it. `device` is open to tests (traces,
-    stalls).
+    Tests may use `device` to read traces and to stall streams.
+
+    Args:
+        configuration: of the device.
+        waves: a VCD file to write, with every cycle in it.
+        progress: called with (stage, fraction) while the simulator is built; not called where it
+            comes from the cache.
+        contents: what lies in the device's memories at power-on.
+        memory: what stands for external memory, where the configuration has any.
 
     Raises:
         SpikeletError: no C++ compiler, a build that failed, a VCD that cannot be written.
@@ -41,7 +46,7 @@ class SimulatedTransport(Transport):
                  progress: Progress | None = None, contents: Contents = EMPTY,
                  memory: SimulatedMemory = SimulatedMemory()) -> None:  # noqa: B008 - frozen
         if waves is not None:
-            _check_writable(waves)  # before the build
+            _check_writable(waves)  # before a build that takes long
         library = build_library(
             lambda: _verilog(configuration, contents, memory), configuration.vector_lanes,
             identity=f"{configuration!r} {contents.identity:08x} {memory}",
