@@ -3,9 +3,9 @@
     python -m host.measure.bandwidth --config ulx3s_sdram
 
 runs a random model, or the one that `--model` names, on the simulated device with its SDRAM
-controller and the chip's timing model, and compares its tokens with the golden device's. Peak is
-two bytes a cycle. Everything that is no weight of the model counts as lost: gains, headers,
-padding, refreshes, row changes, waiting.
+controller and a model of the chip that checks its timing. The tokens have to be those of the golden
+device. The peak is two bytes a cycle. Only the model's weights count as useful. Gains, headers,
+padding, refreshes, row changes and waiting count as lost.
 """
 
 from dataclasses import dataclass
@@ -26,31 +26,31 @@ from isa.errors import SpikeletError
 from sim.memory import SimulatedMemory
 
 BYTES_A_CYCLE = 2
-FRACTION = 10  # of a random model's vectors, whose activations are large
+FRACTION = 10  # fraction bits of a random model's vectors: its activations are large
 
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """What the decoding of tokens took, each value for one token."""
+    """What generation took, each value for one token on average."""
 
     weights: int  # bytes of weights that a token needs
-    words_read: float  # of external memory, 4 bytes each
+    words_read: float  # from external memory, 4 bytes each
     cycles: float
-    full_cycles: float  # a word waited for room in a ring
+    full_cycles: float  # in which a word waited for room in a ring
 
     @property
     def share(self) -> float:
-        """Weights over what the memory could have carried."""
+        """The share of the peak that carried weights, 0..1."""
         return self.weights / (BYTES_A_CYCLE * self.cycles)
 
     @property
     def used(self) -> float:
-        """All words read over what the memory could have carried."""
+        """The share of the peak that carried anything, 0..1."""
         return 4 * self.words_read / (BYTES_A_CYCLE * self.cycles)
 
 
 def model_weights(m: ModelConfig) -> int:
-    """Weights that one token with its head takes: a byte each."""
+    """Bytes of weights that one token needs, with the head and its own row of the embedding."""
     attention = m.dim * (m.heads + 2 * m.kv_heads) * m.head_dim + m.heads * m.head_dim * m.dim
     return m.layers * (attention + 3 * m.dim * m.hidden) + m.dim * m.vocab + m.dim
 
@@ -58,7 +58,9 @@ def model_weights(m: ModelConfig) -> int:
 def measure(
     q: QuantisedModel, c: Configuration, tokens: int, memory: SimulatedMemory, first: int = 1
 ) -> Bandwidth:
-    """Generates on the simulated device from the token `first`; every position makes a token.
+    """Generates `tokens` tokens on the simulated device, with `first` as the whole prompt.
+
+    So every position gives a token and needs the head's weights.
 
     Raises:
         SpikeletError: the model does not fit, or the golden device gives other tokens.
@@ -81,7 +83,8 @@ def measure(
 
 
 def random_model(dim: int, hidden: int, layers: int, vocab: int, seed: int) -> QuantisedModel:
-    """A random model with heads of 64 and half as many key heads as query heads."""
+    """A random model with two query heads or more, of about 64 elements, and half as many key/value
+    heads."""
     heads = max(2, dim // 64)
     config = ModelConfig(dim=dim, hidden=hidden, layers=layers, heads=heads, kv_heads=heads // 2,
                          head_dim=dim // heads, vocab=vocab, context=64)  # fmt: skip

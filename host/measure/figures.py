@@ -49,7 +49,7 @@ class Figure:
     Attributes:
         name: what documents call it.
         value: in `unit`; a duration is in seconds.
-        form: how it is shown: a format of Python, or "min" for minutes and seconds.
+        form: how it is shown: a format specification of Python, or "min" for minutes and seconds.
     """
 
     name: str
@@ -71,8 +71,8 @@ class Figures:
     Attributes:
         all: figures by name, the derived ones included.
         runs: the names of each run's figures, in their order.
-        given: numbers that are no figures, as texts.
-        exempt: documents whose numbers are not looked at, with the reason.
+        given: texts with numbers that are not measured: settings, limits of parts and goals.
+        exempt: documents whose numbers are not checked, with the reason.
     """
 
     def __init__(self, record: dict) -> None:
@@ -89,22 +89,25 @@ class Figures:
             self.all[name] = Figure(name, self._derive(f["from"]), f["form"], f["unit"])
 
     def _derive(self, expression: str) -> float:
-        """The value of a formula of names and numbers, which is the repository's own."""
+        """The value of a formula of figures' names and numbers.
+
+        The formula is evaluated as Python, so it may only come from the repository itself.
+        """
         values = re.sub(r"(?<![\w.])[a-z][\w.]*", lambda m: repr(self.all[m[0]].value), expression)
         return eval(values, {"__builtins__": {}})
 
     def names(self, text: str) -> list[str]:
-        """Names of figures, where a run's name stands for all of its figures."""
+        """The names of figures in a text; the name of a run stands for all of its figures."""
         return [name for word in text.split() for name in self.runs.get(word, [word])]
 
 
 def load(path: Path = PATH) -> Figures:
-    """The figures of a record."""
+    """Reads the figures of a record."""
     return Figures(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _object(content: dict, depth: int, leaf: int) -> str:
-    """JSON with a line for each key, down to the depth from which a value stands on one line."""
+    """JSON with a line for each key; from the depth `leaf` on a value stands on one line."""
     if depth == leaf or not isinstance(content, dict) or not content:
         return json.dumps(content, ensure_ascii=False)
     inner = ",\n".join(f"{' ' * (depth + 1)}{json.dumps(key)}: {_object(value, depth + 1, leaf)}"
@@ -113,7 +116,7 @@ def _object(content: dict, depth: int, leaf: int) -> str:
 
 
 def save(record: dict, path: Path = PATH) -> None:
-    """Writes a record, a line for each figure, so that a change shows as one."""
+    """Writes a record with a line for each figure, so that a diff shows which have changed."""
     parts = [f" {json.dumps(key)}: {_object(value, 1, 4 if key == 'runs' else 2)}"
              for key, value in record.items()]
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
@@ -121,9 +124,13 @@ def save(record: dict, path: Path = PATH) -> None:
 
 @dataclass(frozen=True)
 class Checked:
-    """A document with the recorded values in it, what is wrong in it, and what it uses.
+    """What comes of checking a document.
 
-    `shown` are names of figures, `given` the texts that are given in the record.
+    Attributes:
+        text: the document with the recorded values in it.
+        problems: what is wrong in it, each with its line.
+        shown: the names of the figures that it shows.
+        given: those of the record's `given` texts that it contains.
     """
 
     text: str
@@ -133,20 +140,20 @@ class Checked:
 
 
 class _Document:
-    """One pass over a document; a table's names are taken one after the other."""
+    """One pass over a document, line by line: a table's figures are named above it."""
 
     def __init__(self, figures: Figures) -> None:
         self.figures = figures
         self.problems: list[str] = []
         self.shown: set[str] = set()
-        self.queue: list[str] | None = None  # names of the table that is being read
-        self.row = 0                         # of that table; 0 outside
+        self.queue: list[str] | None = None  # figures of the present table, still to be met
+        self.row = 0                         # of the present table, from 1; 0 outside of tables
         self.generated = False
-        self.goals: set[int] = set()         # columns of the table that hold what was wanted
+        self.goals: set[int] = set()         # columns of the present table that hold goals
         self.given: set[str] = set()
 
     def line(self, number: int, line: str) -> str:
-        """A line with recorded values in the place of what it says."""
+        """The line with the recorded values in the place of its own."""
         def problem(text: str) -> None:
             self.problems.append(f"line {number}: {text}")
 
@@ -180,8 +187,11 @@ class _Document:
         return "".join(parts) + line[end:]
 
     def _numbers(self, line: str) -> Iterator[tuple[re.Match, str | None, str]]:
-        """Numbers of a line, the name behind each, and what it is: a table's `cell`, a `figure`,
-        or a number that is only a `word`."""
+        """The numbers of a line, each with the name of the figure behind it and with what it is.
+
+        It is a `cell` of a table, which takes the next name above the table, a `figure`, which has
+        to have a name, or only a `word`, which needs none.
+        """
         def given(found: re.Match) -> str:
             self.given.add(found[0])
             return re.sub(r"\d", "\0", found[0])
@@ -206,7 +216,7 @@ class _Document:
 
 
 def check(text: str, figures: Figures) -> Checked:
-    """Compares a document with the record. Fenced and indented code is left as it is."""
+    """Compares a document with the record. Fenced and indented code is not looked at."""
     document, lines, fenced = _Document(figures), [], False
     for number, line in enumerate([*text.splitlines(), ""], 1):
         fence = line.lstrip().startswith("```")
@@ -226,7 +236,7 @@ def documents(figures: Figures, root: Path = ROOT) -> list[Path]:
 
 
 def write(figures: Figures, root: Path = ROOT) -> list[Path]:
-    """Puts the recorded values into all documents; those that changed."""
+    """Puts the recorded values into all documents and returns those that have changed."""
     changed = []
     for path in documents(figures, root):
         text = path.read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
-"""How busy the lanes are while a large matrix gathers: a random matrix, one FIRE, one POST.
+"""How busy the lanes are while a large random matrix gathers: one FIRE, one POST.
 
     python -m host.measure.gather --config large --inputs 512 --outputs 2048
 
-prints the events, the cycles while it gathers and busy lanes over cycles (measured on the
-simulated device, whose argmax must be the golden device's).
+prints the address events, the cycles of the gather and the share of the lanes that were busy. It is
+measured on the simulated device, whose argmax has to be the golden device's.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from isa.schedule import phase_schedule
 
 @dataclass(frozen=True)
 class Busy:
-    """What a gather took: address events of all cores, cycles, and busy lanes over cycles."""
+    """What a gather took: address events of all cores, cycles, and the share of busy lanes."""
 
     events: int
     cycles: int
@@ -36,12 +36,15 @@ class Busy:
 
 
 def _image(c: Configuration, inputs: int, outputs: int, seed: int, gather: bool) -> Image:
-    """A program that takes a random vector from row memory and, with `gather`, fires it into a
-    random matrix; the argmax of the last sums is the token."""
+    """A program that reads a random vector and, with `gather`, multiplies it by a random matrix.
+
+    The vector lies in row memory as a map with one input. The argmax of the last sums is the
+    token. Without `gather` the program shows what reading the vector takes, to be subtracted.
+    """
     rng = np.random.default_rng(seed)
     vector = tiles(rng.integers(-CODE.maximum, CODE.maximum + 1, (inputs, 1)), c)
     matrix = tiles(rng.integers(-CODE.maximum, CODE.maximum + 1, (outputs, inputs)), c)
-    first = vector.shape[0] * vector.shape[1]  # rows of the vector
+    first = vector.shape[0] * vector.shape[1]  # rows that the vector takes: the matrix follows
     rows = first + matrix.shape[0] * matrix.shape[1]
     for name, need in (("row_depth", rows), ("vector_depth", inputs // c.vector_lanes)):
         if need > getattr(c, name):
@@ -77,7 +80,11 @@ def _image(c: Configuration, inputs: int, outputs: int, seed: int, gather: bool)
 
 
 def measure(transport: Transport, c: Configuration, inputs: int, outputs: int, seed: int) -> Busy:
-    """Gathers on a device and on the golden device, which must agree; what it took."""
+    """Runs the gather on a device and returns what it took.
+
+    Raises:
+        SpikeletError: the golden device gives another token, or the matrix does not fit.
+    """
 
     def run(device: Transport, gather: bool) -> Generation:
         return Driver(device, _image(c, inputs, outputs, seed, gather)).generate([0], 1)

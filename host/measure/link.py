@@ -1,4 +1,4 @@
-"""Packets over a transport: what isa.packets declares, packed and unpacked."""
+"""Packets (isa/packets.py) over a transport: packed as link words, unpacked, and checked."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ _EMPTY = np.zeros(0, dtype=np.uint32)
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet from the device; payload is uint32."""
+    """A packet from the device. `payload` is uint32 (n,)."""
 
     kind: Kind
     flags: int
@@ -39,7 +39,11 @@ def packet(
     payload: np.ndarray = _EMPTY,
     length: int | None = None,
 ) -> np.ndarray:
-    """Link words of a packet; `length` where it is not the payload's (READ)."""
+    """The link words (uint32) of a packet.
+
+    `length` is what the header says, by default the payload's: only READ has another one, the
+    number of words to answer with.
+    """
     payload = np.asarray(payload, dtype=np.uint32)
     header = HEADER.pack(kind=kind, space=space, flags=flags, value=value,
                          length=payload.size if length is None else length)
@@ -50,14 +54,15 @@ def packet(
 class Link:
     """Sends packets to a device and receives its answers.
 
-    Every method raises SpikeletError when the device reports a fault or sends no packet.
+    Every method that waits for an answer raises SpikeletError where the device reports a fault or
+    sends something else than a packet.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def send(self, words: np.ndarray) -> None:
-        """Sends link words that are whole packets."""
+        """Sends link words, which have to be whole packets."""
         self._transport.send(words)
 
     def receive(self) -> Packet:
@@ -76,7 +81,7 @@ class Link:
         return Packet(Kind(kind), fields["flags"], fields["value"], payload)
 
     def expect(self, kind: Kind) -> Packet:
-        """The next packet, which must be of this kind."""
+        """The next packet. One of another kind is an error, too."""
         answer = self.receive()
         if answer.kind is not kind:
             raise SpikeletError(f"the device sent {answer.kind.name} where {kind.name} was due: "
@@ -84,11 +89,14 @@ class Link:
         return answer
 
     def write(self, space: Space, address: int, words: np.ndarray) -> None:
-        """Writes words to a memory from a link word address on."""
+        """Writes words to a memory, from `address` on, which counts link words."""
         self.send(packet(Kind.WRITE, space=space, value=address, payload=words))
 
     def read(self, space: Space, address: int, count: int) -> np.ndarray:
-        """Reads `count` words of a memory; everything sent before has been executed then."""
+        """Reads `count` words of a memory, from `address` on, which counts link words.
+
+        The device works in order: when the words are there, everything sent before is done.
+        """
         self.send(packet(Kind.READ, space=space, value=address, length=count))
         answer = self.expect(Kind.DATA)
         if answer.payload.size != count:
@@ -101,7 +109,7 @@ def device_identity(link: Link) -> dict[str, int]:
     """The identity registers by name.
 
     Raises:
-        SpikeletError: no Spikelet device, or one of another contract.
+        SpikeletError: it is no Spikelet device, or one of another contract.
     """
     first = IDENTITY[0].address
     words = link.read(Space.REGISTER, first, len(IDENTITY)).tolist()
@@ -116,7 +124,7 @@ def device_identity(link: Link) -> dict[str, int]:
 
 
 def named_counters(words: np.ndarray) -> dict[str, int]:
-    """The counters by name, from the words that were read of them."""
+    """The counters by name, from their registers' words as they were read."""
     return {r.name: int(words[r.address - COUNTERS[0].address]) for r in COUNTERS}
 
 

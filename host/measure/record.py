@@ -3,11 +3,11 @@
     python -m host.measure.record                                     # lists the runs
     python -m host.measure.record energy.ships cycles.ships --text F  # runs these two
 
-A run of `docs/figures.json` names its command and, for each figure, what to find in the output: a
-regular expression whose group is the number. The command is run, its numbers go into the record
-with today's date and the commit, and into the documents (`host.measure.figures`). M, T and F in a
-command stand for a checkpoint, its tokenizer and a text. A run whose figures say nothing to find is
-entered by hand, as its `note` explains.
+A run of `docs/figures.json` has a command and, for each figure, a regular expression that finds the
+number in the command's output, as its group. This program runs the command and enters the numbers,
+today's date and the commit into the record. Then it writes the numbers into the documents
+(`host.measure.figures`). M, T and F in a command stand for a checkpoint, its tokenizer and a text.
+A run whose figures have no such expression is entered by hand, as its `note` explains.
 
 Nothing is recorded unless the command succeeds and every number of the run is found.
 """
@@ -35,10 +35,10 @@ _PROGRAMS = {
 
 
 def arguments(command: str, files: dict[str, Path | None]) -> list[str]:
-    """A recorded command as this machine runs it.
+    """A recorded command as this Python runs it, with `files` in the place of M, T and F.
 
     Raises:
-        SpikeletError: it needs a file that is not given.
+        SpikeletError: the command needs a file that is not given.
     """
     first, *rest = shlex.split(command)
     for letter, path in files.items():
@@ -48,10 +48,10 @@ def arguments(command: str, files: dict[str, Path | None]) -> list[str]:
 
 
 def find(name: str, pattern: str, output: str) -> float:
-    """The number that a pattern's group matches; the last one, where there are several.
+    """The number that the pattern's group matches; where it matches several times, the last.
 
     Raises:
-        SpikeletError: the output has none.
+        SpikeletError: the pattern matches nowhere.
     """
     found = re.findall(pattern, output, re.MULTILINE)
     if not found:
@@ -61,7 +61,7 @@ def find(name: str, pattern: str, output: str) -> float:
 
 
 def commit(root: Path) -> str:
-    """The commit of a tree; a plus sign behind it says that its code differs from it."""
+    """The commit of a tree, with a plus sign behind it where the tree's code differs from it."""
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True).stdout
 
@@ -70,7 +70,7 @@ def commit(root: Path) -> str:
 
 
 def measure(name: str, run: dict, files: dict[str, Path | None], root: Path) -> None:
-    """Runs a run's command and enters what it found.
+    """Runs the command of a run and enters the numbers, commit and date into `run`.
 
     Raises:
         SpikeletError: the command fails, a number is missing, or the run is entered by hand.
