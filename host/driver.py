@@ -1,4 +1,4 @@
-"""The driver: loads a model image into a device and generates tokens, whatever the transport."""
+"""The driver: loads a model image into a device and generates tokens, over any transport."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from isa.image import Image
 from isa.packets import Kind, RunFlag, Space
 from isa.registers import COUNTERS, SETTINGS, Stop
 
-CHUNK_WORDS = 3 << 12  # of a section in one packet: whole entries of every memory
-WATCH_SECONDS = 0.1  # between two looks at the counters during a generation
+CHUNK_WORDS = 3 << 12  # in one packet: a multiple of the words of an entry, in every memory
+WATCH_SECONDS = 0.1  # at least, between two readings of the counters during a generation
 
 OnToken = Callable[[int], bool | None]
 OnCounters = Callable[[dict[str, int]], None]
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Generation:
-    """What a generation gave: its tokens, why it ended, what the device counted meanwhile."""
+    """What a generation gave: its tokens, why it ended, and what the device counted meanwhile."""
 
     tokens: list[int]
     stop: Stop
@@ -34,7 +34,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class _New:
-    """A token that came out: the argmax, the position that gave it, its logits when asked for."""
+    """A token from the device: the argmax and the position that it was computed at.
+
+    `logits` are None where they were not asked for.
+    """
 
     token: int
     position: int
@@ -44,11 +47,13 @@ class _New:
 class Driver:
     """A device with a model image in it.
 
-    Checks the device's identity, then loads the image, unless the bitstream brought it along.
-    `progress` gets (link words loaded, link words in all).
+    Checks the device's identity, then loads the image. A device whose bitstream already contains
+    the image keeps it, and nothing is loaded. `progress` is called with (link words loaded, link
+    words in all).
 
     Raises:
-        SpikeletError: no Spikelet device, another contract, or an image for another configuration.
+        SpikeletError: it is no Spikelet device, one of another contract, or the image was made for
+            another configuration.
     """
 
     def __init__(
@@ -69,7 +74,11 @@ class Driver:
             )
 
     def _check_identity(self) -> int:
-        """The identity of the image that lies in the device since power-on, or 0."""
+        """The identity of the image that came with the bitstream; 0 where there is none.
+
+        Raises:
+            SpikeletError: as the class.
+        """
         found = device_identity(self._link)
         if found["configuration"] != self.image.identity:
             known = {c.identity: c.name for c in CONFIGURATIONS.values()}
@@ -93,7 +102,7 @@ class Driver:
             for at in range(0, section.words.size, CHUNK_WORDS):
                 words = section.words[at : at + CHUNK_WORDS]
                 self._link.write(section.space, section.address + at, words)
-                # An answer shows that the device has taken the words, and brings faults to light.
+                # The answer shows that the device has taken the words, and reports faults.
                 self._link.read(Space.REGISTER, SETTINGS[0].address, 1)
                 done += words.size
                 if progress is not None:
@@ -111,17 +120,21 @@ class Driver:
         sampler: Callable[[np.ndarray], int] | None = None,
         watch: OnCounters | None = None,
     ) -> Generation:
-        """Forgets the context, runs the prompt, and generates at most `max_new_tokens` tokens.
+        """Begins a new context, runs the prompt, and generates at most `max_new_tokens` tokens.
 
-        Without a sampler each token is the device's argmax, and with resident weights the device
-        goes from token to token by itself. With one, each token's logits come to the host and
-        `sampler` maps them (vocab,) to the token.
-        `on_token` gets each token as it comes; when it returns False the generation is stopped.
-        `watch` gets what the device has counted so far, after a token, every WATCH_SECONDS.
+        Args:
+            prompt: token numbers, at least one.
+            max_new_tokens: fewer come where the model ends the text or the context is full.
+            on_token: called with each token as it comes. Where it returns False, the generation is
+                stopped.
+            sampler: maps logits (vocab,) to a token. Without it each token is the device's argmax,
+                and with weights that are not streamed the device goes from token to token alone.
+            watch: called after a token with what the device has counted since the beginning, every
+                WATCH_SECONDS at most.
 
         Raises:
-            SpikeletError: a prompt that is empty, does not fit the context, or holds a token that
-                the model does not have; max_new_tokens below 1.
+            SpikeletError: the prompt is empty, does not fit the context, or has a token that the
+                model does not have; or max_new_tokens is below 1.
         """
         check_prompt(self.image, prompt, max_new_tokens)
         tokens: list[int] = []
@@ -150,8 +163,11 @@ class Driver:
 
     def _token_by_token(self, prompt: Sequence[int], count: int, took: Callable[[int], bool],
                         sampler: Callable[[np.ndarray], int] | None) -> Stop:
-        """A RUN for each token: the host has something to give between them anyway, the sampled
-        token or the streamed weights. The reason is found here, as the device would give it."""
+        """Generates with one RUN for each token, and says why it ended, as the device would.
+
+        This is for generations in which the host has something to send between tokens: the sampled
+        token, or the streamed weights.
+        """
         flags, extra = RunFlag.RESET, RunFlag(0) if sampler is None else RunFlag.LOGITS
         for made in range(1, count + 1):
             new = self._one(prompt, flags | extra)
@@ -166,7 +182,11 @@ class Driver:
         return Stop.COUNT
 
     def _one(self, prompt: Sequence[int], flags: RunFlag) -> "_New":
-        """A RUN for one token."""
+        """One RUN, for one token.
+
+        Raises:
+            SpikeletError: the device sends no token or several, or logits where none are due.
+        """
         news: list[_New] = []
         self._run(prompt, 1, flags, lambda new: news.append(new) or True)
         if len(news) != 1 or (news[0].logits is None) == bool(flags & RunFlag.LOGITS):
@@ -176,7 +196,7 @@ class Driver:
 
     def _run(self, prompt: Sequence[int], count: int, flags: RunFlag,
              took: Callable[["_New"], bool]) -> Stop:
-        """One RUN: hands each token to `took`, stops when that is False; the reason of DONE."""
+        """One RUN: hands each token to `took` until that returns False; why the device ended."""
         self._link.send(packet(Kind.RUN, flags=flags, value=count, payload=np.array(prompt)))
         self._feed(prompt)
         logits, stopping, reading = None, False, False
@@ -193,7 +213,7 @@ class Driver:
             if answer.kind is Kind.LOGITS:
                 logits = answer.payload[: answer.value].astype(np.int32).astype(np.int64)
             elif answer.kind is Kind.TOKEN:
-                # After STOP the token that was under way still comes: nobody asked for it.
+                # After STOP the token that the device was computing still comes; it is dropped.
                 if not stopping and not took(_New(answer.value, answer.flags, logits)):
                     stopping = True
                     self._link.send(packet(Kind.STOP))
@@ -203,7 +223,7 @@ class Driver:
                                     "out of step; restart the device")
 
     def _ask(self) -> bool:
-        """Asks for the counters if somebody watches them and it is time."""
+        """Asks for the counters if they are watched and it is time; whether it has asked."""
         now = time.monotonic()
         if self._watch is None or now - self._watched < WATCH_SECONDS:
             return False
@@ -213,7 +233,10 @@ class Driver:
         return True
 
     def _feed(self, prompt: Sequence[int]) -> None:
-        """Sends the streamed weights of every position, those of the head for the last only."""
+        """Sends the streamed weights of every position of a prompt.
+
+        The head's weights follow only the last position, which alone gives a token.
+        """
         if self.image.stream is None:
             return
         for token in prompt:
@@ -227,7 +250,7 @@ def _stream(space: Space, words: np.ndarray) -> np.ndarray:
 
 
 def check_prompt(image: Image, prompt: Sequence[int], max_new_tokens: int) -> None:
-    """Raises SpikeletError where `Driver.generate` would, without a device."""
+    """Raises SpikeletError where `Driver.generate` would, so that no device is needed to tell."""
     if max_new_tokens < 1:
         raise SpikeletError(f"{max_new_tokens} new tokens: ask for at least 1")
     if not len(prompt):

@@ -1,4 +1,4 @@
-"""Sampling a token on the host from the device's integer logits."""
+"""Sampling of a token on the host, from the device's integer logits."""
 
 import numpy as np
 
@@ -6,17 +6,20 @@ from isa.errors import SpikeletError
 
 
 class Sampler:
-    """Temperature, top-k and top-p (nucleus) sampling; the same seed gives the same tokens.
+    """Temperature, top-k and top-p (nucleus) sampling.
+
+    The same seed and the same logits give the same tokens.
 
     Args:
         fraction: fraction bits of the logits.
-        temperature: divides the logits, above 0.
+        temperature: divides the logits; above 0.
         top_k: keep the k most likely tokens; 0 keeps all.
-        top_p: keep the fewest most likely tokens whose probabilities reach p, 0 < p <= 1.
+        top_p: keep the smallest set of most likely tokens with a total probability of at least
+            top_p, 0 < top_p <= 1.
         seed: of the random generator.
 
     Raises:
-        SpikeletError: a parameter out of its range.
+        SpikeletError: an argument is out of its range.
     """
 
     def __init__(self, fraction: int, temperature: float, top_k: int = 0, top_p: float = 1.0,
@@ -38,12 +41,12 @@ class Sampler:
         """(vocab,) integer logits -> (vocab,) probabilities after temperature, top-k and top-p."""
         scaled = np.asarray(logits, dtype=np.float64) * self._scale
         p = np.exp(scaled - scaled.max())
-        order = np.argsort(-p, kind="stable")  # of equals the lowest token first, as on the device
+        order = np.argsort(-p, kind="stable")  # the lowest of equal tokens first, as argmax
         if self._top_k:
             p[order[self._top_k :]] = 0.0
         p /= p.sum()
         if self._top_p < 1:
-            # A token stays while those before it have not reached p: the first one always stays.
+            # A token stays if those before it do not reach top_p, so the first always stays.
             before = np.cumsum(p[order]) - p[order]
             p[order[before >= self._top_p]] = 0.0
             p /= p.sum()

@@ -1,8 +1,8 @@
-"""A device against the golden device: registers, memories, each unit, a generation.
+"""Checks a device against the golden device: registers, memories, each unit, a generation.
 
-Every check runs the same words on both and compares what can be read back. The units are checked
-by programs that end early: the program of a random model, cut after each instruction in turn, so
-that the first difference names the instruction that made it.
+A check of units or generation sends the same words to both devices and compares what it reads back.
+To check the units, the program of a random model is cut short after each instruction in turn.
+So the first difference names the instruction that has made it.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,9 +22,10 @@ from isa.instructions import INSTRUCTION_LINK_WORDS, RECORDS, Opcode, Operation
 from isa.packets import Kind, RunFlag, Space
 from isa.registers import COUNTERS, EXTERNAL_SETTINGS, SETTINGS, Register
 
-PROMPT = 3  # positions of a program that is cut
-_CHUNK = 1 << 12  # words read at a time
-_BLOCK = 64  # words of external memory checked at each address
+PROMPT = 3  # tokens with which a program that is cut is run
+_CHUNK = 1 << 12  # words that are read or written at a time
+_BLOCK = 64  # words of external memory that are checked at each address
+# Counters that do not count time: they have to be the golden device's.
 _UNTIMED = [r.name for r in COUNTERS if not r.name.endswith("cycles")]
 
 Tell = Callable[[float, str], None]
@@ -32,7 +33,10 @@ Tell = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, how much of it, and the first difference; None where there was none."""
+    """The result of a check: what was checked, and how much of it.
+
+    `difference` says what the first difference is; it is None where the check has passed.
+    """
 
     name: str
     amount: str
@@ -40,7 +44,7 @@ class Check:
 
 
 def check_registers(board: Transport, c: Configuration, seed: int) -> Check:
-    """Every setting holds zeros, ones and random bits of its width, beside all others."""
+    """Checks that every setting keeps zeros, ones and random bits, while all others are written."""
     link, random = Link(board), np.random.default_rng(seed)
     first, patterns = SETTINGS[0].address, 4
     for number in range(patterns):
@@ -59,7 +63,7 @@ def check_registers(board: Transport, c: Configuration, seed: int) -> Check:
 
 
 def _held(r: Register, word: int) -> int:
-    """What a setting reads after `word` was written to it."""
+    """What a setting gives back after `word` was written: its own bits, with their sign."""
     value = word & (1 << r.bits) - 1
     if r.signed and value >> r.bits - 1:
         value -= 1 << r.bits
@@ -68,10 +72,10 @@ def _held(r: Register, word: int) -> int:
 
 def check_rows(board: Transport, c: Configuration, seed: int, tell: Tell,
                limit: int | None = None) -> Check:
-    """Row memory holds random words, then their complements, everywhere.
+    """Checks that row memory keeps random words, and then their complements.
 
-    Every row gets different words, so a row that is written in another's place is found too.
-    With `limit`, only so many rows at each end.
+    Every row gets different words, so a row that is written in the place of another is found, too.
+    With `limit`, only so many rows at each end are checked.
     """
     link, random = Link(board), np.random.default_rng(seed)
     each = c.cores * c.lanes // 4
@@ -103,8 +107,11 @@ def check_rows(board: Transport, c: Configuration, seed: int, tell: Tell,
 
 
 def check_external(board: Transport, c: Configuration, seed: int) -> Check:
-    """External memory holds blocks of random words at its ends and at every power of two, all of
-    them at the same time, then their complements: every address and data line moves."""
+    """Checks that external memory keeps random words, and then their complements.
+
+    They lie in blocks at both ends and at every power of two, all at the same time. So every
+    address line and every data line is used with both values.
+    """
     link, random = Link(board), np.random.default_rng(seed)
     bits = range(_BLOCK.bit_length() - 1, (c.external_words - 1).bit_length())
     starts = sorted({0, *(1 << bit for bit in bits), c.external_words - _BLOCK})
@@ -125,16 +132,18 @@ def check_external(board: Transport, c: Configuration, seed: int) -> Check:
 
 
 def _chunks(words: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Parts of at most _CHUNK words, each with its first index."""
     for at in range(0, len(words), _CHUNK):
         yield at, words[at : at + _CHUNK]
 
 
 class UnitChecks:
-    """The instructions of one image, one after the other, on a device and on the golden one.
+    """Checks the instructions of an image, one after the other, on a device and the golden device.
 
     Args:
         board: the device; the image is loaded into it.
-        image: resident weights, for the configuration `c`.
+        image: of a model with resident weights.
+        c: the configuration of the image and of the device.
         seed: of the prompt.
     """
 
@@ -151,7 +160,10 @@ class UnitChecks:
         self._program = [sum(int(w) << 32 * i for i, w in enumerate(row)) for row in words]
 
     def run(self, tell: Tell) -> Iterator[Check]:
-        """A check for each unit's operation, in the order in which they first come."""
+        """The checks, one for each operation, in the order in which the program first has them.
+
+        Ends at the first difference.
+        """
         counts: dict[str, int] = {}
         start = 0
         cuts = list(self._cuts())
@@ -170,7 +182,7 @@ class UnitChecks:
             yield Check(name, f"{count} instruction{more}, each the last of a program")
 
     def _cuts(self) -> Iterator[int]:
-        """Where a program may end: every FIRE before has its POST."""
+        """The addresses at which a program may be cut: every FIRE before them has its POST."""
         open_fires = 0
         for pc, word in enumerate(self._program):
             opcode = Opcode(word & 0xF)
@@ -181,6 +193,7 @@ class UnitChecks:
                 yield pc + 1
 
     def _unit(self, pc: int) -> str:
+        """The operation at an address, as the checks name it; "" for one that computes nothing."""
         word = self._program[pc]
         opcode = Opcode(word & 0xF)
         if opcode is Opcode.VECTOR:
@@ -189,7 +202,11 @@ class UnitChecks:
         return "fire and post" if opcode in (Opcode.FIRE, Opcode.POST) else ""
 
     def _cut(self, cut: int, news: range) -> str | None:
-        """Runs the program up to `cut` on both; the first difference that `news` wrote."""
+        """Runs the program up to `cut` on both devices.
+
+        Returns the first difference in what the instructions `news` have written, in words, or
+        None. The program is whole again afterwards.
+        """
         before = self.golden.memories.rows.copy()
         self.golden.trace = []
         end = np.zeros(INSTRUCTION_LINK_WORDS, np.uint32)
@@ -214,6 +231,7 @@ class UnitChecks:
         return self._image.model["labels"][pc]
 
     def _vector(self, write: Write) -> str | None:
+        """The first difference in a vector that golden has written, in words, or None."""
         v = self._c.vector_lanes
         found = self._links[1].read(Space.VECTOR, write.address * v, write.data.size)
         found = found.astype(np.int32)
@@ -225,7 +243,10 @@ class UnitChecks:
                 f"{write.data[at]}, got {found[at]}")
 
     def _rows(self, before: np.ndarray, news: range) -> str | None:
-        """Keys and values: the bytes of row memory that the golden device has changed."""
+        """The first difference in keys and values, in words, or None.
+
+        Compared are the bytes of row memory that the golden device has changed since `before`.
+        """
         rows = self.golden.memories.rows
         changed = np.flatnonzero(rows != before)
         if not changed.size:
@@ -245,7 +266,7 @@ class UnitChecks:
 
 
 def check_generation(golden: Driver, board: Driver, prompt: list[int], count: int) -> Check:
-    """Tokens, logits after the prompt, and every counter that does not count time."""
+    """Compares the tokens, the logits after the prompt, and all counters but those of time."""
     expected, got = golden.generate(prompt, count), board.generate(prompt, count)
     amount = f"{len(expected.tokens)} tokens after a prompt of {len(prompt)}"
 

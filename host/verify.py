@@ -1,4 +1,7 @@
-"""Whole-device comparison: every vector and every key/value code that the program writes."""
+"""Compares a simulated device with the golden device, write by write.
+
+What is compared is every vector and every code of the key/value cache that the program writes.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +15,15 @@ from sim.simulated_device import TRACE_KINDS
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The first difference: which operator (docs/numerics.md), position, element, values."""
+    """A difference between two devices.
+
+    Attributes:
+        label: the operator, as docs/numerics.md names it, with its layer.
+        position: in the sequence.
+        element: of the operator's vector.
+        expected: what the golden device has written there, a value or words that say what.
+        got: what the other device has written.
+    """
 
     label: str
     position: int
@@ -30,7 +41,11 @@ class Mismatch:
 
 
 def _golden_words(trace: Sequence[Write], unit: str, lanes: int) -> Iterator[tuple]:
-    """(write, index of the word in it, address, exponent, data) of one unit, in order."""
+    """The words that one unit writes, in order.
+
+    Each is (the write, the word's index in it, address, exponent, `lanes` elements), with address 0
+    for codes of the cache and exponent 0 for vectors, as the simulated device records them.
+    """
     for write in trace:
         if write.unit == unit:
             for n, data in enumerate(write.data.reshape(-1, lanes)):
@@ -40,10 +55,11 @@ def _golden_words(trace: Sequence[Write], unit: str, lanes: int) -> Iterator[tup
 
 
 def first_mismatch(image: Image, golden: Sequence[Write], device: np.ndarray) -> Mismatch | None:
-    """Compares a golden device's trace with a simulated device's records (sim.simulated_device).
+    """The first difference between a golden trace and a simulated one; None where there is none.
 
-    Each unit writes in program order, so its words are compared one by one; the golden write's
-    program counter names the operator. The earliest difference in program order is returned.
+    First means first in program order. `device` are the records of sim.simulated_device. Each unit
+    writes in program order, so its words are compared one by one, and the program counter of the
+    golden write names the operator.
     """
     labels = image.model["labels"]
     lanes = device.dtype["data"].shape[0]
