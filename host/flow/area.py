@@ -1,10 +1,11 @@
-"""How much of a part a netlist takes: counted after synthesis, before anything is placed."""
+"""How much of a part a netlist takes, counted after synthesis and before placement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hdl.boards.board import Family
 
+# The cells that multiply; a netlist of ours has none of them.
 MULTIPLIERS = {
     Family.ecp5: ("MULT9X9D", "MULT18X18D", "ALU24B", "ALU54B"),
     Family.gowin: ("MULT9X9", "MULT18X18", "MULT36X36", "MULTALU18X18", "MULTALU36X18",
@@ -17,8 +18,14 @@ MULTIPLIERS = {
 
 @dataclass(frozen=True)
 class Area:
-    """Logic cells (a look-up table of four inputs, one bit of an adder, ...), flip-flops, block
-    RAMs, and cells that multiply."""
+    """What a netlist takes.
+
+    Attributes:
+        logic: logic cells: look-up tables with four inputs, bits of adders, and the like.
+        flip_flops: one bit each.
+        blocks: block RAMs.
+        multipliers: cells that multiply.
+    """
 
     logic: int
     flip_flops: int
@@ -26,7 +33,7 @@ class Area:
     multipliers: int = 0
 
     def lacking(self, part: "Part") -> list[str]:
-        """What the part has too little of, in words; empty when it fits."""
+        """What the part has too little of, each as words for a message; empty if it fits."""
         rows = (("logic cells", self.logic, part.logic), ("flip-flops", self.flip_flops,
                 part.flip_flops), ("block RAMs", self.blocks, part.blocks))  # fmt: skip
         return [f"{used:,} {name}, {used - has:,} more than its {has:,}"
@@ -35,7 +42,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Part:
-    """What an FPGA has."""
+    """What an FPGA has, in the units of `Area`."""
 
     name: str
     logic: int
@@ -56,13 +63,13 @@ PARTS = {
     )
 }
 
-# Logic cells that one cell of a netlist takes. A DPR16X4 is four look-up tables and the slice that
-# writes them, of two more.
+# How many logic cells a cell of the netlist takes. A TRELLIS_DPR16X4 is a memory in four look-up
+# tables; its write port takes a slice, with two more.
 _LOGIC = {
     Family.ecp5: {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
     Family.gowin: {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP1": 1,
                    "RAM16SDP2": 2, "RAM16SDP4": 4, "INV": 1},
-    # An adder's look-up table is in the cell of its carry.
+    # An adder's look-up table and its carry share a logic cell, so carries are not counted.
     Family.ice40: {"SB_LUT4": 1},
 }  # fmt: skip
 _BLOCKS = {
@@ -73,7 +80,7 @@ _BLOCKS = {
 
 
 def area(family: Family, cells: Mapping[str, int]) -> Area:
-    """The area of a netlist of so many cells of each type."""
+    """The area of a netlist, from how many cells of each type it has."""
     flip_flops = ("TRELLIS_FF", "DFF", "SB_DFF")
     return Area(
         logic=sum(count * cells.get(cell, 0) for cell, count in _LOGIC[family].items()),

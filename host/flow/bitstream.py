@@ -1,4 +1,7 @@
-"""Synthesis, placement and routing of a design, each cached by content; what came of it, judged."""
+"""Makes a bitstream: synthesis, then placement and routing, and a check of what came of them.
+
+Both steps are cached by their contents, so that another placement needs no new synthesis.
+"""
 
 import json
 import math
@@ -21,20 +24,20 @@ from sim.cache import cached, content_key, lookup
 
 Tell = Callable[[float, str], None]
 
-# Shares of a build's time.
+# How much of a build's time has passed behind each of its stages.
 _ELABORATED, _SYNTHESISED, _PLACED, _ROUTED = 0.03, 0.4, 0.7, 0.97
-_TYPICAL_LINES = 20_000  # that a tool writes: how fast the bar moves, nothing else
+_TYPICAL_LINES = 20_000  # of a tool's output: only for how fast the progress bar moves
 _TIMES = "seconds.json"
-_FULL = "legal placement"  # nextpnr's words for a part with room, but not where a cell must go
-_ROUND = re.compile(r"Info: iter=(\d+) ")  # of nextpnr's placer
-# Array elements: Amaranth names them \word[7], which Yosys takes for bit 7 of \word and stops.
-# Bits have a blank before the bracket.
+_FULL = "legal placement"  # of nextpnr's message where there is no place left that suits a cell
+_ROUND = re.compile(r"Info: iter=(\d+) ")  # a line of nextpnr's placer for each of its rounds
+# Amaranth names elements of arrays \word[7]. Yosys takes that for bit 7 of \word and stops, so they
+# are renamed. Bits themselves have a blank before the bracket.
 _ELEMENT = re.compile(r"(?<=\S)\[(\d+)\]")
 
 
 @dataclass(frozen=True)
 class Used:
-    """How many of a resource are used, of how many."""
+    """How many of a resource are used, and how many the part has."""
 
     used: int
     available: int
@@ -42,7 +45,17 @@ class Used:
 
 @dataclass(frozen=True)
 class Bitstream:
-    """A finished build. Frequencies in Hz; seconds of the two tools when they ran."""
+    """A finished build.
+
+    Attributes:
+        path: the bitstream, in `folder` with the placer's report and log.
+        logic, flip_flops, blocks: as the placer's report counts them.
+        multipliers: cells of the netlist that multiply: 0.
+        fmax_hz: the clock that the routed design reaches, by the tool's estimate.
+        clock_hz: the clock that was asked for.
+        synthesis_seconds, place_seconds: what the steps took when they were run.
+        from_cache: whether neither was run now.
+    """
 
     path: Path
     folder: Path
@@ -58,11 +71,13 @@ class Bitstream:
 
 
 def build(design: Design, tell: Tell = lambda fraction, stage: None) -> Bitstream:
-    """The bitstream of a design, from the cache or made.
+    """Makes the bitstream of a design, or takes it from the cache.
+
+    `tell` is called with (fraction done, stage) as the work goes on.
 
     Raises:
-        SpikeletError: a tool is missing or fails, a part that is too small, a multiplier in the
-            netlist, or a clock that the routed design does not reach.
+        SpikeletError: a tool is missing or fails, the part is too small, the netlist has a
+            multiplier, or the routed design does not reach its clock.
     """
     flow = design.flow
     for tool in flow.tools:
@@ -87,13 +102,13 @@ def build(design: Design, tell: Tell = lambda fraction, stage: None) -> Bitstrea
 
 
 def netlist_area(design: Design, tell: Tell = lambda fraction, stage: None) -> Area:
-    """The area of a design after synthesis alone, whether it fits or not."""
+    """The area of a design after synthesis, whether it fits its part or not."""
     netlist, _ = _synthesise(design, design.plan(), tell)
     return area(design.board.family, _cells(netlist))
 
 
 def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool]:
-    """The folder of the netlist and its statistics, and whether it was in the cache."""
+    """The folder with the netlist and its statistics, and whether it was in the cache."""
     rtlil, shared = share(_ELEMENT.sub(r".\1", plan.files[f"{TOP}.il"]))
     synthesis = _once(shared, design.flow.synthesis(design.clock_hz, design.part.name))
     script = "; ".join([f"read_rtlil {TOP}.il", *synthesis,
@@ -116,8 +131,7 @@ def _synthesise(design: Design, plan: BuildPlan, tell: Tell) -> tuple[Path, bool
 
 
 def _once(modules: list[str], synthesis: str) -> list[str]:
-    """Yosys' commands for a synthesis in which these modules stay such, and are taken apart after
-    it."""
+    """Yosys' commands for a synthesis that keeps these modules and flattens them afterwards."""
     if not modules:
         return [synthesis]
     names = " ".join(modules)
@@ -127,7 +141,10 @@ def _once(modules: list[str], synthesis: str) -> list[str]:
 
 def _place(design: Design, plan: BuildPlan, netlist: Path, used: Area,
            tell: Tell) -> tuple[Path, bool]:  # fmt: skip
-    """The folder of the routed design, its report and bitstream, and whether it was there."""
+    """The folder with the bitstream and the placer's report, and whether it was in the cache.
+
+    The key has our own steps as their source text: what they do to a netlist decides its placement.
+    """
     flow, platform = design.flow, design.platform
     constraints = plan.files[f"{TOP}{flow.constraints}"]
     place = flow.place(plan, platform, design.placing)
@@ -163,7 +180,7 @@ def _place(design: Design, plan: BuildPlan, netlist: Path, used: Area,
 def _place_and_route(
     flow: Flow, arguments: list[str], folder: Path, log: Path, following: "_Following"
 ) -> None:
-    """Runs the placer's tool, and with its other placer where the first comes to no end."""
+    """Runs place and route; again with the other placer where the first does not finish."""
     try:
         tools.run(flow.placer, arguments, folder, log, following.nextpnr)
     except _EndlessPlacement:
@@ -172,16 +189,17 @@ def _place_and_route(
 
 
 class _EndlessPlacement(Exception):
-    """The placer has had its PLACER_ROUNDS."""
+    """The placer has not finished in PLACER_ROUNDS rounds."""
 
 
 def _keep(folder: Path, log: Path, name: str, start: float) -> None:
+    """Puts a step's log and the time that it took beside its results."""
     shutil.copyfile(log, folder / name)
     (folder / _TIMES).write_text(json.dumps(round(time.monotonic() - start, 1)))
 
 
 class _Following:
-    """Turns what a tool writes into progress."""
+    """Turns the lines that a tool writes into progress, from the fraction `low` to `high`."""
 
     def __init__(self, tell: Tell, low: float, high: float, stage: str) -> None:
         self._tell, self._low, self._high, self._stage = tell, low, high, stage
@@ -217,6 +235,7 @@ def _cells(netlist: Path) -> dict[str, int]:
 
 
 def _check_netlist(design: Design, cells: dict[str, int], used: Area) -> None:
+    """Raises SpikeletError for a netlist with multipliers, or one that its part has no room for."""
     found = [f"{cells[name]} {name}" for name in MULTIPLIERS[design.board.family]
              if cells.get(name)]
     if found:

@@ -1,8 +1,9 @@
-"""Where the carry chains of an ECP5 begin.
+"""Carry chains of an ECP5 that begin with a constant.
 
-The first cell of a chain has its carry from the cell beside it, whatever that is for. A chain with
-a carry of its own therefore begins with a cell that makes it; nextpnr puts one there, with a wire
-to it. A constant needs no wire: `ulx3s` had five hundred of them from one place.
+A cell of a chain can take its carry only from the cell beside it. A chain with a carry-in therefore
+has to begin with an additional cell that makes the carry. nextpnr adds one and connects it by a
+wire. For a constant the wire is a waste: in `ulx3s` five hundred chains were connected to the same
+place. The cells that are added here make the constant without a wire.
 """
 
 import itertools
@@ -10,16 +11,17 @@ import itertools
 from host.flow.netlist import top
 
 _CELL = "CCU2C"
-# Where a half's table gives 0, its first four bits give the carry out, else that is the carry in
-# (Yosys, ecp5/cells_sim.v). Inputs at 1 need no wire. The first half makes, the second hands on.
+# The look-up table of a half gives 1: its carry-out is its carry-in. It gives 0: its carry-out is
+# what the table's lowest four bits give (Yosys, ecp5/cells_sim.v). Inputs at 1 need no wire. The
+# first half of the added cell makes the carry, the second one hands it on.
 _MAKE = {"0": 0x0000, "1": 0x0008}
 _HAND_ON = 0xFFFF
 
 
 def begin_chains(design: dict) -> int:
-    """Puts a cell without wires before each chain with a constant carry; returns how many.
+    """Adds a cell that needs no wire before each chain with a constant carry-in.
 
-    design: the JSON that Yosys writes.
+    `design` is the JSON that Yosys writes, and is changed. Returns how many cells were added.
     """
     module = top(design)
     cells = module["cells"]
@@ -28,7 +30,7 @@ def begin_chains(design: dict) -> int:
     begun = [(name, cell) for name, cell in cells.items()
              if cell["type"] == _CELL and cell["connections"].get("CIN", [None])[0] in _MAKE]
     inputs = [letter + half for letter in "ABCD" for half in "01"]
-    outputs = ("COUT", "S0", "S1")  # nextpnr looks for all of them
+    outputs = ("COUT", "S0", "S1")  # nextpnr wants all of them to exist
     for net, (name, cell) in zip(itertools.count(free, len(outputs)), begun):
         (carry,) = cell["connections"]["CIN"]
         cells[f"{name}$begin"] = {

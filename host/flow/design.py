@@ -1,4 +1,4 @@
-"""A board's design as files for the tools: RTLIL, constraints and Amaranth's commands."""
+"""The design of a board as files for the tools: RTLIL, constraints and Amaranth's commands."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +21,15 @@ _BLOCK_BITS = {"LFE5U": 18_432, "GW2A": 18_432, "GW5A": 18_432, "iCE40": 4_096}
 
 @dataclass(frozen=True)
 class Design:
-    """What is built: a board with a device of `configuration`, perhaps with a model in it.
+    """What is to be built.
 
-    core_hz: clock asked for (None: the board's own choice). seed, timing_driven: of placement
-    and routing.
+    Attributes:
+        board: the board whose top it is.
+        configuration: of the device on it.
+        contents: what lies in the memories at power-on, such as a model.
+        core_hz: the clock that is asked for; None leaves it to the board.
+        seed: of placement and routing.
+        timing_driven: whether placement and routing look at the clock or only for short wires.
     """
 
     board: Board
@@ -35,12 +40,16 @@ class Design:
     timing_driven: bool = False
 
     def top(self) -> BoardTop:
-        """Raises SpikeletError where the clock cannot be made."""
+        """The top module.
+
+        Raises:
+            SpikeletError: the board cannot make the clock that is asked for.
+        """
         return BoardTop(self.board, self.configuration, self.contents, self.core_hz)
 
     @property
     def clock_hz(self) -> int:
-        """Of the device. Raises as `top`."""
+        """The clock of the device, which may differ from what was asked for. Raises as `top`."""
         return core_clock(self.board, self.core_hz)[1]
 
     @property
@@ -49,12 +58,16 @@ class Design:
 
     @cached_property
     def platform(self) -> object:
-        """For its properties."""
+        """A platform to ask for the properties of the part. It takes no design: see `plan`."""
         return self.board.platform_class()()
 
     @property
     def flow(self) -> Flow:
-        """Raises SpikeletError where the board is for the vendor's tools only."""
+        """The open tools for the board's family.
+
+        Raises:
+            SpikeletError: there are none: only the vendor's tools build for it.
+        """
         if self.board.family not in FLOWS:
             raise SpikeletError(f"no open tools build for {self.board.name} ({self.board.part}): "
                                 "use --verilog, which writes a project for the vendor's")
@@ -66,14 +79,18 @@ class Design:
         return PARTS[getattr(platform, "device", None) or platform.family]
 
     def plan(self, toolchain: str | None = None) -> BuildPlan:
-        """Amaranth's files, elaborated anew, for the open tools or a vendor's toolchain."""
-        platform = self.board.platform_class()()  # one platform takes one design
+        """Elaborates the design: Amaranth's files for the open tools or a vendor's toolchain."""
+        platform = self.board.platform_class()()  # a platform takes a single design
         platform.toolchain = toolchain or platform.toolchain
         with elaborating():
             return platform.prepare(self.top(), TOP, emit_src=False)
 
     def check_rows(self) -> None:
-        """Raises SpikeletError where the rows alone, packed without a gap, overflow the part."""
+        """Refuses early, before elaboration, a device whose row memory alone is too large.
+
+        Raises:
+            SpikeletError: the part has fewer block RAMs than the rows fill without a gap.
+        """
         c, part = self.configuration, self.part
         block = next(bits for name, bits in _BLOCK_BITS.items() if part.name.startswith(name))
         least = -(-c.row_depth * c.cores * c.lanes * 8 // block)
@@ -82,7 +99,7 @@ class Design:
                               f"more than its {part.blocks}"])
 
     def unfit(self, lacking: list[str]) -> SpikeletError:
-        """The error that says what is missing, and which configuration fits."""
+        """The error for a part that lacks something; it names configurations that would fit."""
         others = fitting(self.board.family, self.part)
         hint = f"what fits: {', '.join(others)}" if others else "no configuration is known to fit"
         return SpikeletError(f"the configuration '{self.configuration.name}' does not fit the "

@@ -1,4 +1,4 @@
-"""The tools of each family: what synthesises, places, routes and packs, and with which options."""
+"""The tools of each family of FPGAs and their options: synthesis, place and route, packing."""
 
 import json
 from collections.abc import Callable
@@ -15,18 +15,25 @@ TOP = "spikelet"
 
 NETLIST, STATISTICS, REPORT = f"{TOP}.json", "cells.json", "report.json"
 
-# The wires of the largest configuration are a tenth shorter than with nextpnr's default placer.
-# Rounds: whole devices took 527 to 634; one, with nearly all block RAM and most logic cells of a
-# small part in use, went on for ever (docs/clock_diary.md).
+# nextpnr's placer "static" gives the largest configuration wires that are a tenth shorter than
+# those of its default "heap", which is used where the other one does not finish.
 _PLACER, _STEADY_PLACER = "static", "heap"
+# Whole devices took 527 to 634 rounds. One that used nearly all block RAM and most logic cells of a
+# small part did not finish at all (docs/clock_diary.md).
 PLACER_ROUNDS = 1_000
-"""Of the placer, after which it is taken for one that comes to no end."""
+"""Rounds of the placer after which it is taken for one that will not finish."""
 
 
 @dataclass(frozen=True)
 class Placing:
-    """How a netlist is placed and routed: for which clock, from which seed; with a look at what
-    every wire means for the clock, or for short wires alone, which is faster."""
+    """How a netlist is placed and routed.
+
+    Attributes:
+        clock_hz: the clock to reach.
+        seed: another one gives another placement.
+        timing_driven: whether to look at what each wire means for the clock. Otherwise short wires
+            are the only aim, which takes less time.
+    """
 
     clock_hz: float
     seed: int
@@ -37,10 +44,17 @@ class Placing:
 class Flow:
     """A family's way from RTLIL to a bitstream.
 
-    synthesis(clock_hz, part) is a Yosys script. prepare(design, part) makes a netlist, as it was
-    read from JSON, ready for the placer. place(plan, platform, options) and pack(plan, platform)
-    give the arguments of their tools, which run in a folder with the constraints and NETLIST, and
-    leave REPORT and the bitstream TOP + `bitstream`.
+    The placer and the packer run in a folder with the constraints and NETLIST. They leave REPORT
+    and the bitstream there.
+
+    Attributes:
+        synthesis: maps (clock_hz, part) to a script for Yosys.
+        placer, packer: the tools behind synthesis.
+        constraints, bitstream: the suffixes of these files, whose names begin with TOP.
+        prepare: maps (design, part) to a netlist for the placer; a design is Yosys' JSON.
+        place: maps (plan, platform, options) to the placer's arguments.
+        pack: maps (plan, platform) to the packer's arguments.
+        logic, flip_flops, blocks: what REPORT calls them. Look-up tables and adders are logic.
     """
 
     synthesis: Callable[[float, str], str]
@@ -51,30 +65,36 @@ class Flow:
     prepare: Callable[[dict, str], dict]
     place: Callable[[BuildPlan, object, Placing], list[str]]
     pack: Callable[[BuildPlan, object], list[str]]
-    logic: tuple[str, ...]  # names in REPORT: look-up tables and adders
+    logic: tuple[str, ...]
     flip_flops: tuple[str, ...]
     blocks: tuple[str, ...]
 
     @property
     def tools(self) -> tuple[Tool, ...]:
+        """All tools of the way, in the order in which they run."""
         return (tools.YOSYS, self.placer, self.packer)
 
 
-# Nothing reads a word in the cycle in which it is written, so no port needs a bypass. Amaranth's
-# ports ask for the old data there; those with transparency keep it.
+# No word is read in the cycle in which it is written, unless by a port that was made transparent.
+# Amaranth asks for the old data in that case, and Yosys would build a bypass for it. This says that
+# the data does not matter.
 _NO_BYPASS = ("setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i "
               "r:TRANSPARENCY_MASK=1'0 %i; ")
 
 
-# Registers whose signals are to be kept are copies of others, each for a part of the chip. The
-# attribute lies on the signal, and what joins equal cells asks the cell.
+# Some registers are copies of others, each for a part of the chip, and marked to be kept
+# (hdl/lib/copies.py). The mark is on the signal, but Yosys looks for it on the cell when it joins
+# equal ones, so it is set there.
 _COPIES = "setattr -set keep 1 a:keep=1 %ci t:$*ff* %i; "
 
 
 def _slack(clock_hz: float) -> str:
-    # ABC9 maps for the least delay unless it is given one; with slack it saves half of the look-up
-    # tables. Its delays are without most of the wires, which take two thirds of a period. Beyond
-    # some nanoseconds it saves little more.
+    """Tells Yosys' technology mapping (ABC9) how much delay it may leave between registers.
+
+    Without a number it maps for the least delay, and takes twice as many look-up tables. It does
+    not know most of the wires, which take two thirds of a period, so it gets 28 % of it. More than
+    3.5 ns saves little.
+    """
     return f"scratchpad -set abc9.D {round(min(0.28e12 / clock_hz, 3500))}; "
 
 
@@ -83,20 +103,20 @@ def _synth_ecp5(clock_hz: float, part: str) -> str:
 
 
 def _synth_gowin(clock_hz: float, part: str) -> str:
-    # Amaranth brings the pins' buffers; Yosys would give some to the ports of modules, too.
+    # Amaranth has added the buffers of the pins. Yosys would add some to ports of modules, too.
     family = part[:4].lower()  # gw2a, gw5a
     return (f"{_NO_BYPASS}{_slack(clock_hz)}"
             f"synth_gowin -family {family} -noiopads -no-rw-check -top {TOP}")
 
 
 def _synth_ice40(clock_hz: float, part: str) -> str:
-    # There is no RAM in look-up tables: memories that ask for it become block RAM.
+    # The family has no memory in look-up tables: what asks for it becomes block RAM.
     return (f"{_NO_BYPASS}setattr -unset ram_style */m:*; "
             f"synth_ice40 -device u -no-rw-check -top {TOP}")
 
 
 def _command(plan: BuildPlan, number: int) -> list[str]:
-    """The arguments that Amaranth gives the tool of a step."""
+    """The arguments of a step of Amaranth's plan: 0 is synthesis, 1 the placer, 2 the packer."""
     command = json.loads(plan.files[f"build_{TOP}.json"])["commands"][number]
     return [word for word in command[1:] if word != "--quiet"]
 
@@ -113,18 +133,18 @@ def _as_it_is(design: dict, part: str) -> dict:
 
 
 def _nextpnr(plan: BuildPlan, platform: object, options: Placing) -> list[str]:
-    # One run: a design read back from nextpnr's JSON has lost the constants at block RAM's
-    # unconnected inputs, and so has its bitstream.
+    # Placement and routing are one run. A design that nextpnr reads back from its own JSON lacks
+    # the constants at inputs of block RAM that are not connected, and so would the bitstream.
     return [*_command(plan, 1), "--placer", _PLACER, *_common(options)]
 
 
 def steady(arguments: list[str]) -> list[str]:
-    """The placer's arguments for a netlist with which PLACER_ROUNDS were not enough."""
+    """The placer's arguments for a netlist that needs more than PLACER_ROUNDS."""
     return [_STEADY_PLACER if word == _PLACER else word for word in arguments]
 
 
 def _common(options: Placing) -> list[str]:
-    # Timing is judged here, with the report at hand: the tool would only say that it failed.
+    # A missed clock must not stop the tool: `build` reads its report and says what was reached.
     short = [] if options.timing_driven else ["--no-tmdriv"]
     return ["--report", REPORT, "--timing-allow-fail", "--seed", str(options.seed),
             "--freq", f"{options.clock_hz / 1e6:.6f}", *short]
@@ -135,7 +155,7 @@ def _amaranth_pack(plan: BuildPlan, platform: object) -> list[str]:
 
 
 def _gowin(plan: BuildPlan, platform: object, options: Placing) -> list[str]:
-    # Amaranth 0.5 knows nextpnr's former Gowin port only, which had other options.
+    # Amaranth 0.5 only has the options of nextpnr's former program for Gowin.
     return ["--device", platform.part, "--json", NETLIST, "--write", f"{TOP}.pnr.json",
             "--vopt", f"family={platform.family}", "--vopt", f"cst={TOP}.cst",
             *_common(options)]

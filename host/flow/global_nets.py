@@ -1,18 +1,20 @@
-"""Which inputs hang on a global net of an ECP5, and which on the wire before its buffer."""
+"""Inputs of logic on an ECP5's global nets, the networks for clocks and resets."""
 
 from host.flow.netlist import top
 
 _BUFFER = "DCCA"
-# Inputs that the clock networks go to by themselves.
+# Inputs that the global networks reach without other wires.
 _REACHED = {"CLK", "CLKA", "CLKB", "WCK", "LSR"}
 
 
 def free_logic(design: dict) -> int:
-    """Takes logic off the global nets; returns how many inputs it moved.
+    """Connects inputs of logic to the wire before a global buffer, in the place of its global net.
 
-    design: the JSON that Yosys writes. nextpnr routes a global net before all others and for good.
-    Where synthesis made a reset part of a look-up table's function, the way from the clock
-    network to its input can take wires without which a neighbour cannot be routed at all.
+    `design` is the JSON that Yosys writes, and is changed. Returns how many inputs were moved.
+
+    nextpnr routes global nets before all others and never again. Synthesis can make a reset part of
+    a look-up table's function. The way from the global network to such an input may take wires
+    without which a neighbour cannot be routed at all.
     """
     cells = top(design)["cells"].values()
     before = {cell["connections"]["CLKO"][0]: cell["connections"]["CLKI"][0] for cell in cells

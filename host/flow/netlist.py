@@ -2,6 +2,6 @@
 
 
 def top(design: dict) -> dict:
-    """The module of a design that no other one contains."""
+    """The top module of a design: the one that no other module contains."""
     return next(module for module in design["modules"].values()
                 if module.get("attributes", {}).get("top"))

@@ -1,7 +1,8 @@
-"""Areas of configurations on each family, as `spikelet build` measured them after synthesis.
+"""The areas of some configurations, as `spikelet build` measured them after synthesis.
 
-With the serial link, without a model, each routed. They name the configuration that fits where one
-does not, and are not used for anything else: what is being built is always measured.
+They are devices with the serial link and without a model, each of which was also routed. A message
+about a configuration that does not fit names those that would. Nothing else uses the numbers, since
+the area of what is being built is always measured.
 """
 
 from hdl.boards.board import Family
@@ -14,7 +15,7 @@ RECORDED: dict[tuple[Family, str], Area] = {
 
 
 def fitting(family: Family, part: Part) -> list[str]:
-    """Recorded configurations that fit a part, the largest first, each with its figures."""
+    """Recorded configurations that fit a part, the largest first, as words for a message."""
     areas = [(name, a) for (f, name), a in RECORDED.items() if f is family and not a.lacking(part)]
     areas.sort(key=lambda pair: -pair[1].logic)
     return [f"--config {name} ({a.logic:,} logic cells, {a.blocks} block RAMs)"

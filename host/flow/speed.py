@@ -1,4 +1,4 @@
-"""Tokens a second of a model on a device, derived from cycles that the simulator counts."""
+"""How fast a model runs on a device, derived from the cycles that the simulator counts."""
 
 from dataclasses import dataclass, replace
 
@@ -11,19 +11,19 @@ POSITION = 64
 
 @dataclass(frozen=True)
 class Speed:
-    """Cycles from token to token at `position`, and link words streamed meanwhile."""
+    """What a token takes at `position` of the context: clock cycles and streamed link words."""
 
     position: int
     cycles: int
     streamed_words: int
 
     def tokens_a_second(self, clock_hz: float, words_a_second: float) -> float:
-        """At a clock, and as fast as the link brings streamed weights."""
+        """Tokens a second at this clock and over a link of this speed, whichever is slower."""
         return 1 / max(self.cycles / clock_hz, self.streamed_words / words_a_second)
 
 
 def measure(image: Image, transport: Transport) -> Speed:
-    """Runs a model on a simulated device up to position 64, or as far as its context goes."""
+    """Measures a token at POSITION on a simulated device, or at the end of a shorter context."""
     from host.driver import Driver
 
     last = min(POSITION, image.context - 1)
@@ -35,7 +35,10 @@ def measure(image: Image, transport: Transport) -> Speed:
 
 
 def derive(image: Image, tell=None) -> Speed:
-    """The speed of a model on the simulator of its configuration, which is built when missing."""
+    """Measures a model on the simulator of its configuration, which is built on first use.
+
+    `tell` is called with (stage, fraction) while it is built.
+    """
     from host.transport.simulated import SimulatedTransport
 
     with SimulatedTransport(configuration(image.configuration), progress=tell) as transport:

@@ -1,4 +1,4 @@
-"""Finds the tools of a build, which come as Python packages, and runs them."""
+"""Finds and runs the tools of a build, which come as Python packages."""
 
 import os
 import shutil
@@ -15,7 +15,8 @@ from isa.errors import SpikeletError
 
 @dataclass(frozen=True)
 class Tool:
-    """A program: the environment variable that names another one, its name, and its package."""
+    """A program, the Python package that brings it, and the environment variable that may name
+    another program in its place."""
 
     variable: str
     program: str
@@ -34,10 +35,10 @@ OPENFPGALOADER = Tool("OPENFPGALOADER", "openfpgaloader-cli", "openfpgaloader")
 
 
 def find(tool: Tool) -> str:
-    """The path of a tool: of its variable, else beside this Python, else on PATH.
+    """The path of a tool: what its variable names, or the one beside this Python, or on PATH.
 
     Raises:
-        SpikeletError: there is none.
+        SpikeletError: none of these is a program.
     """
     named = os.environ.get(tool.variable, "").strip()
     if named:
@@ -58,8 +59,10 @@ def find(tool: Tool) -> str:
 
 @cache
 def version(tool: Tool) -> str:
-    """What tells builds with different versions of a tool apart: the package's version, or what
-    the program named by the environment says of itself."""
+    """The version of a tool, as a part of cache keys.
+
+    It is that of the package. A program that the environment names is asked for its own.
+    """
     path = find(tool)
     if not os.environ.get(tool.variable, "").strip():
         try:
@@ -72,14 +75,17 @@ def version(tool: Tool) -> str:
 
 def run(tool: Tool, arguments: Sequence[str], folder: Path, log: Path,
         line: Callable[[str], None] | None = None) -> None:
-    """Runs a tool in `folder`, its output appended to `log` and handed to `line` as it comes.
+    """Runs a tool in `folder`; its output goes to the end of `log`, and to `line` as it comes.
+
+    The tool is ended where `line` raises an exception.
 
     Raises:
-        SpikeletError: it failed; the message has its last error, and names the log.
+        SpikeletError: the tool failed. The message has its first line with an error, or else its
+            last line, and names the log.
     """
     command = [find(tool), *arguments]
     last, error = "", ""
-    with log.open("a", encoding="utf-8", buffering=1) as out:  # to be looked at meanwhile
+    with log.open("a", encoding="utf-8", buffering=1) as out:  # so it can be followed
         out.write(f"$ {' '.join(command)}\n")
         with subprocess.Popen(command, cwd=folder, text=True, errors="replace", bufsize=1,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A project for the vendor's own tools: Verilog, constraints, and a script where there is one."""
+"""Writes a project for the vendor's own tools: Verilog, constraints, and a script for some."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ _SUFFIXES = (".v", ".lpf", ".cst", ".pcf", ".xdc", ".sdc", ".tcl")
 
 
 def write_project(design: Design, folder: Path) -> list[Path]:
-    """Writes the Verilog of a board's design and what belongs to it; returns the files.
+    """Writes the Verilog and the constraints of a board's design; returns the files, sorted.
 
-    For Diamond (ECP5), Gowin's and Vivado's tools also the script that Amaranth makes for them.
+    Diamond (ECP5), Gowin's tools and Vivado also get the script that Amaranth makes for them.
     Nothing of this is run here.
     """
     files = design.plan(_TOOLCHAINS.get(design.board.family)).files
     texts = {name: text for name, text in files.items()
              if name.endswith(_SUFFIXES) and not name.endswith(".debug.v")}
-    if f"{TOP}.v" not in texts:  # no script of the vendor's, and so no Verilog either
+    if f"{TOP}.v" not in texts:  # Amaranth writes Verilog for a vendor only
         texts[f"{TOP}.v"] = verilog._convert_rtlil_text(files[f"{TOP}.il"],
                                                         strip_internal_attrs=True)
     folder.mkdir(parents=True, exist_ok=True)
