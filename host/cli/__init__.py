@@ -1,7 +1,8 @@
 """The command line: models (`spikelet generate`, `compile`, ...) and boards (`devices`, ...).
 
-A user's mistake is one line on the standard error stream and exit code 2; Ctrl-C is a word and 130.
-Commands import what they need when they run: `spikelet --help` starts without PyTorch or Amaranth.
+A user's mistake gives one line on the standard error stream and exit code 2; Ctrl-C gives a word
+and 130. Commands import what they need when they run, so that `spikelet --help` does not wait for
+PyTorch or Amaranth. The docstrings of commands are their help texts.
 """
 
 import os
@@ -31,7 +32,7 @@ from isa.errors import SpikeletError
 USER_ERROR = 2
 INTERRUPTED = 130
 
-# typer brings its own copy of click's exceptions in newer versions, and click's in older ones.
+# Newer versions of typer have a copy of click's exceptions of their own, older ones use click's.
 _UsageProblem = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 app = typer.Typer(
@@ -71,8 +72,8 @@ app.add_typer(train.app, name="train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command (default: of sys.argv) and returns the exit code."""
-    # PyTorch's threads spin while they wait, which on a busy machine takes ten times as long.
+    """Runs one command, by default that of sys.argv, and returns the exit code."""
+    # Else PyTorch's threads spin while they wait, and a busy machine takes ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         status = app(arguments, prog_name="spikelet", standalone_mode=False)
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = context.command_path if context is not None else "spikelet"
         message = error.format_message().replace("Value error, ", "").rstrip(".")
         return fail(f"{message} (see {command} --help)", USER_ERROR)
-    except OSError as error:  # a full disk, a file system that fails: not ours to explain
+    except OSError as error:  # such as a full disk, which the system explains best
         where = f" ({error.filename})" if error.filename else ""
         return fail(f"{error.strerror or error}{where}", USER_ERROR)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""spikelet board-sim: a board without a board, behind a pseudo-terminal."""
+"""spikelet board-sim: a simulated board behind a pseudo-terminal."""
 
 import math
 import signal
@@ -72,7 +72,7 @@ def board_sim(
             emit(f"{virtual.path}{rate}\n")
             note(f"'{c.name}' on '{board}', {simulation.clock_hz / 1e6:g} MHz, "
                  f"{simulation.baud:,} baud; Ctrl-C ends it")
-            while not ended.wait(0.2):  # signals are handled between two waits
+            while not ended.wait(0.2):  # signals are handled between two of them
                 if broken := virtual.memory_error:
                     raise SpikeletError(f"the board breaks a rule of its SDRAM chip: {broken}")
         finally:

@@ -83,6 +83,7 @@ def build(
 
 def _image(model: Path | None, config: str | None, weights: sources.Weights | None,
            board: "Board") -> "Image | None":
+    """The image to put into the bitstream; None where no model is named."""
     if model is None:
         if weights is not None:
             raise SpikeletError("--weights says where the model's weights are: give --model, too")
@@ -99,12 +100,13 @@ def _image(model: Path | None, config: str | None, weights: sources.Weights | No
 
 def _design(board: "Board", sizes, image: "Image | None", hertz: int | None,
             seed: int, timing_driven: bool) -> "Design":
+    """The design to build. A clock that the board cannot make is an error here already."""
     from host.flow.design import Design
     from isa.contents import EMPTY, contents
 
     held = EMPTY if image is None else contents(image, sizes)
     design = Design(board, sizes, held, hertz, seed, timing_driven)
-    design.clock_hz, design.platform  # noqa: B018 - a clock that cannot be made is said at once
+    design.clock_hz, design.platform  # noqa: B018 - both raise errors early
     return design
 
 
@@ -126,7 +128,7 @@ def _speed(image: "Image | None") -> "Speed | None":
 
 
 def _write(result: "Bitstream", folder: Path, board: "Board", name: str) -> list[tuple[str, str]]:
-    """Copies the bitstream and its reports; rows that name them."""
+    """Copies the bitstream and its reports to `folder`; returns table rows that name them."""
     import shutil
 
     bitstream = folder / f"{board.name}-{name}{result.path.suffix}"

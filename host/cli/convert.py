@@ -85,7 +85,10 @@ def convert(
 
 
 class _Clock:
-    """Wall and processor time of each part of the work; a part is the first word of its stages."""
+    """Measures wall and processor time of each part of the work.
+
+    Parts are told apart by the first word of the stages that the work reports.
+    """
 
     def __init__(self) -> None:
         self._parts: list[tuple[str, float, float]] = []
@@ -95,7 +98,7 @@ class _Clock:
         self._parts.append((part, time.perf_counter(), time.process_time()))
 
     def following(self, tell: Tell) -> Tell:
-        """The same function, which the clock listens to."""
+        """A function that hands each report on to `tell` and notes when a part begins."""
 
         def told(done: float, stage: str) -> None:
             part = stage.split(" ")[0]
@@ -106,7 +109,7 @@ class _Clock:
         return told
 
     def report(self) -> list[tuple[str, str]]:
-        """Rows of a table; call it when the work is done."""
+        """The times as rows of a table, once the work is done."""
         self._begin("")
         return [(f"time, {part}", f"{later[1] - wall:.1f} s ({later[2] - cpu:.1f} s of processors)")
                 for (part, wall, cpu), later in itertools.pairwise(self._parts)]
@@ -123,7 +126,10 @@ def _tokenizer(source: Path, tokenizer: Path | None, text: Path | None, vocab: i
 def _documents(checkpoint: "Checkpoint", content: str | None, text: Path | None,
                words: "Tokenizer | None", begin: int | None, tokens: int, clock: _Clock
                ) -> tuple[list[list[int]], str]:
-    """Documents of at most `tokens` ids in all, and where they come from."""
+    """Documents to calibrate on, with at most `tokens` token numbers in all, and their source.
+
+    They come from the user's text, else from the text that ships, else from the model itself.
+    """
     from golden.evaluation.perplexity import split_documents
     from golden.quantisation.calibrate import calibration_text, sample_documents
 
@@ -133,7 +139,7 @@ def _documents(checkpoint: "Checkpoint", content: str | None, text: Path | None,
     if words is not None:
         try:
             documents = split_documents(calibration_text(), words, longest)
-        except SpikeletError:  # a tokenizer of few characters
+        except SpikeletError:  # the tokenizer lacks characters of the text
             documents = []
         if documents:
             return _cut(documents, tokens), "the text that ships"
@@ -143,7 +149,7 @@ def _documents(checkpoint: "Checkpoint", content: str | None, text: Path | None,
 
 
 def _cut(documents: list[list[int]], tokens: int) -> list[list[int]]:
-    """The first documents, of which the last may be cut, with at most `tokens` ids in all."""
+    """The first documents, with at most `tokens` token numbers in all; the last may be cut."""
     kept: list[list[int]] = []
     for ids in documents:
         ids = ids[:tokens - sum(map(len, kept))]
@@ -190,7 +196,7 @@ def _number(perplexity: float) -> str:
 
 
 def _headroom(calibration: "Calibration", attention: "Attention") -> list[list[str]]:
-    """For each kind of vector, the layer in which it comes nearest to saturation."""
+    """A row for each kind of vector: its largest value, and the layer that has it."""
     from isa.formats import GATE_FRACTION, SCORE_FRACTION, VECTOR
 
     of_scores = GATE_FRACTION if attention == "gate" else SCORE_FRACTION

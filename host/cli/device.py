@@ -1,4 +1,4 @@
-"""--device: what runs a program, and how a command opens it."""
+"""The option --device: which device a command runs on, and how the command opens it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,7 +29,10 @@ class DeviceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """What --device names; `path` and `baud` are a serial port's, None: the usual baud rate."""
+    """The device that --device names.
+
+    `path` and `baud` belong to a serial port. None stands for the usual baud rate.
+    """
 
     kind: DeviceKind
     path: str = ""
@@ -37,10 +40,10 @@ class Device:
 
     @staticmethod
     def parse(text: str) -> "Device":
-        """The device of that name.
+        """The device that the text of --device names.
 
         Raises:
-            SpikeletError: there is no such kind, or a serial port without a path.
+            SpikeletError: there is no such kind of device, or a serial port has no path.
         """
         kind, colon, path = text.partition(":")
         if kind == DeviceKind.serial:
@@ -54,10 +57,10 @@ class Device:
 
 
 def split_baud(port: str) -> tuple[str, int | None]:
-    """PATH or PATH@BAUD.
+    """Path and baud rate of PATH or PATH@BAUD; None where no baud rate is given.
 
     Raises:
-        SpikeletError: what follows @ is no baud rate.
+        SpikeletError: what follows the @ is no baud rate.
     """
     path, at, baud = port.rpartition("@")
     if not at:
@@ -69,10 +72,14 @@ def split_baud(port: str) -> tuple[str, int | None]:
 
 
 def open_device(device: Device, name: str = "", waves: Path | None = None) -> "Transport":
-    """The transport to a device of the configuration of that name; a board has its own.
+    """Opens a device, and builds its simulator where that is missing.
+
+    `name` is the configuration. A board has its own, so it needs none. `waves` is a file for
+    waveforms of the simulated device.
 
     Raises:
-        SpikeletError: no board answers, the simulator cannot be built, ...
+        SpikeletError: there is no such configuration, no board answers, or the simulator cannot be
+            built.
     """
     if device.kind is DeviceKind.serial:
         from host.transport.serial import SerialTransport
@@ -95,7 +102,7 @@ def board_configuration(board: "Transport") -> Configuration:
     """The configuration that a device says it has.
 
     Raises:
-        SpikeletError: one that is unknown here.
+        SpikeletError: this installation does not know it.
     """
     from host.measure.link import Link, device_identity
 

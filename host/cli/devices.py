@@ -1,4 +1,4 @@
-"""spikelet devices: serial ports, and the boards that answer on them."""
+"""spikelet devices: the serial ports, and the boards that answer on them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from host.cli.terminal import emit, print_grid
 from isa.configurations import CONFIGURATIONS
 from isa.errors import SpikeletError
 
-ASK_SECONDS = 2.0  # for an answer
+ASK_SECONDS = 2.0  # to wait for an answer, by default
 
 
 def devices(
@@ -59,7 +59,7 @@ def _bauds() -> list[int]:
 
 
 def _ask(path: str, bauds: list[int], seconds: float) -> str:
-    """What a port has behind it, in words; asked at one baud rate after the other."""
+    """What is behind a port, in words; it is asked at one baud rate after the other."""
     from host.measure.link import Link, device_identity
     from host.transport.serial import SerialTransport
     from isa.frames import BAUD

@@ -79,7 +79,7 @@ def energy(
 
 
 def spike_rows(census: "Census") -> list[list[str]]:
-    """Spikes a neuron into each projection, their means, and into scores and mix."""
+    """A table of the spikes a neuron: into each projection, their means, into scores and mix."""
     from golden.decoder import MAPS
 
     schedules = census.schedules
@@ -106,7 +106,7 @@ def spike_rows(census: "Census") -> list[list[str]]:
 
 
 def cost_rows(table: list["Cost"]) -> list[list[str]]:
-    """Quantities down, ways to run a token across."""
+    """A table with a row for each quantity and a column for each way to run a token."""
     first = table[0]
 
     def row(label: str, name: str, digits: int = 0) -> list[str]:
@@ -134,12 +134,13 @@ def cost_rows(table: list["Cost"]) -> list[list[str]]:
 
 
 def verdict(table: list["Cost"], census: "Census", positions: int, resident: int) -> list[str]:
-    """What the figures say, in words.
+    """What the figures say, in sentences.
 
     Args:
-        table: the int8 baseline, then the schedules.
-        census: the counts behind it, of so many `positions`.
-        resident: bytes of all weights that a token needs, which a streaming host sends whole.
+        table: the costs of the int8 baseline, then those of the schedules.
+        census: the counts that the costs come from.
+        positions: how many positions were counted.
+        resident: bytes of all weights that a token needs. A host that streams them sends all.
     """
     from golden.evaluation.energy import ADD32, DRAM_BYTE, MULTIPLY8, SRAM_BYTE
 
@@ -174,10 +175,10 @@ def verdict(table: list["Cost"], census: "Census", positions: int, resident: int
 
 
 def _write(path: Path, table: list["Cost"], census: "Census", lengths: list[int]) -> None:
-    """The figures as JSON.
+    """Writes the figures as JSON.
 
     Raises:
-        SpikeletError: a path that cannot be written.
+        SpikeletError: the file cannot be written.
     """
     content = {
         "documents": lengths, "lanes": census.lanes,

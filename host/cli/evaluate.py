@@ -104,7 +104,7 @@ def evaluate(
 
 def _driver(device: Device, config: str | None, quantised: "QuantisedModel",
             stack: ExitStack) -> "Driver":
-    """The model on a device, open until the stack is left."""
+    """Opens the device until the stack is left, and loads the model into it."""
     from host.compiler.compile import compile_model
     from host.driver import Driver
     from isa.configurations import configuration
@@ -122,7 +122,11 @@ def _driver(device: Device, config: str | None, quantised: "QuantisedModel",
 
 
 def device_logits(driver: "Driver") -> "Callable[[torch.Tensor], torch.Tensor]":
-    """Maps ids (T,) to the device's logits (T, vocab): after each token it is given the next."""
+    """A function from token numbers (T,) to the device's logits (T, vocab), as floats.
+
+    The device generates from the first token. In the place of the token that it would choose it
+    gets the next one of the text.
+    """
     import torch
 
     def forward(ids: "torch.Tensor") -> "torch.Tensor":
@@ -139,7 +143,7 @@ def device_logits(driver: "Driver") -> "Callable[[torch.Tensor], torch.Tensor]":
 
 
 def _told(documents: list[list[int]], tell: Tell) -> Iterator[list[int]]:
-    """The documents, with a word before each."""
+    """The documents, each of which is told as progress before it is used."""
     for n, document in enumerate(documents):
         tell(n / len(documents), f"document {n + 1}/{len(documents)}")
         yield document

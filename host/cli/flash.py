@@ -1,4 +1,4 @@
-"""spikelet flash: a bitstream onto a board, with openFPGALoader."""
+"""spikelet flash: writes a bitstream to a board, with openFPGALoader."""
 
 import tempfile
 from pathlib import Path
@@ -46,7 +46,7 @@ def flash(
 
 
 def _explained(board: str, lines: list[str]) -> SpikeletError:
-    """What openFPGALoader's words mean for a user."""
+    """The error that tells a user what openFPGALoader's output means."""
     text = " ".join(lines)
     said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
     if "libusb" in text and "shared librar" in text:

@@ -92,6 +92,7 @@ def generate(
 def _check_options(prompt: str, max_new_tokens: int, device: Device, temperature: float,
                    top_p: float, top_k: int, seed: int | None, clock_mhz: float | None,
                    waves: Path | None) -> None:
+    """Raises SpikeletError for options that are wrong, before anything is built or loaded."""
     from host.sampling import Sampler
 
     if not prompt.strip():
@@ -110,6 +111,7 @@ def _check_options(prompt: str, max_new_tokens: int, device: Device, temperature
 
 
 def _tell_stop(result: "Generation", image: "Image", wanted: int) -> None:
+    """Tells the user why there are fewer tokens than wanted, where that is so."""
     from isa.registers import Stop
 
     if result.stop is Stop.CONTEXT_FULL:

@@ -60,7 +60,7 @@ def _checkpoint(path: Path) -> None:
 
     checkpoint = load_checkpoint(path)
     c = checkpoint.config
-    tied = {"head"} if c.tied else set()  # it is the embedding
+    tied = {"head"} if c.tied else set()  # the head is the embedding, counted once
     parameters = sum(math.prod(shape) for name, shape in c.weight_shapes().items()
                      if name not in tied)
     print_table([

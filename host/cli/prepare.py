@@ -1,4 +1,4 @@
-"""From what a user names to a device and a model for it, ready to generate."""
+"""Opens the device that a user names and compiles the model for it, ready to generate."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from host.cli.sources import (
 )
 from host.cli.terminal import progress
 
-if TYPE_CHECKING:  # numpy is not needed to show help
+if TYPE_CHECKING:  # help must not wait for NumPy
     from golden.tokenizers.tokenizer import Tokenizer
     from host.driver import Driver
     from host.transport import Transport
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # numpy is not needed to show help
 
 @dataclass(frozen=True)
 class Prepared:
-    """An open device, a model that is made for it, and a prompt as its tokens."""
+    """An open device, an image that fits it, its tokenizer, and the tokens of the prompt."""
 
     transport: "Transport"
     image: "Image"
@@ -35,7 +35,7 @@ class Prepared:
     prompt: list[int]
 
     def load(self) -> "Driver":
-        """Loads the model, and shows how that goes on."""
+        """Loads the image into the device, with a progress bar."""
         from host.driver import Driver
 
         with progress("loading the model") as tell:
@@ -57,10 +57,11 @@ def prepare(
 ) -> Prepared:
     """Opens a device until `stack` is left, and compiles the model for it.
 
-    A board is opened first: it says for which configuration to compile, unless the user does.
+    A board is opened before the model is read: it says for which configuration to compile, unless
+    the user does. Mistakes in model and prompt show before a simulator is built.
 
     Raises:
-        SpikeletError: wrong files, a model or prompt that does not fit, no device.
+        SpikeletError: a file is wrong, the model or the prompt does not fit, or there is no device.
     """
     from host.driver import check_prompt
     from isa.image import Image

@@ -1,4 +1,4 @@
-"""spikelet selftest: a board against the golden device, part by part."""
+"""spikelet selftest: compares a board with the golden device, part by part."""
 
 import time
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from host.transport import Transport
     from isa.image import Image
 
-DIFFERENT = 1
-QUICK_ROWS = 16
-ECHOES = 20
-# Shapes of random models, the first that fits is taken: (layers, dim, hidden, heads, kv_heads,
-# head_dim).
+DIFFERENT = 1  # exit code for a difference
+QUICK_ROWS = 16  # at each end of row memory that --quick checks
+ECHOES = 20  # readings of the identity that are timed
+# Shapes of random models: (layers, dim, hidden, heads, kv_heads, head_dim). The first that fits the
+# device is used.
 SHAPES = ((2, 80, 144, 6, 3, 16), (2, 16, 24, 4, 2, 4), (1, 16, 24, 4, 2, 4))
 
 
@@ -74,7 +74,10 @@ def selftest(
 
 def checks(board: "Transport", c: Configuration, model: Path | None, count: int, quick: bool,
            seed: int, tell: Tell) -> "Iterator[Check]":
-    """All checks in order; the caller ends at the first difference."""
+    """All checks, one after the other as they are asked for; the caller stops at a difference.
+
+    `count` are the tokens of each generation. `quick` checks the ends of row memory only.
+    """
     from golden.checkpoints.config import Attention
     from host.driver import Driver
     from host.selftest import (
@@ -116,13 +119,14 @@ def checks(board: "Transport", c: Configuration, model: Path | None, count: int,
 
 
 def _named(check: "Check", more: str) -> "Check":
+    """The check with more words in its name, for the report."""
     from dataclasses import replace
 
     return replace(check, name=check.name + more)
 
 
 def check_link(board: "Transport", tell: Tell) -> "Check":
-    """Reads the identity again and again, and a long answer: how long that takes."""
+    """Checks that the identity is always the same, and times it and a long answer."""
     from host.measure.link import Link, device_identity
     from host.selftest import Check
     from isa.packets import Space
@@ -145,10 +149,10 @@ def check_link(board: "Transport", tell: Tell) -> "Check":
 
 def random_image(c: Configuration, attention: str, seed: int,
                  weights: str = "resident") -> "Image":
-    """A random model that fits the configuration.
+    """The image of a random model, of the first of SHAPES that fits the configuration.
 
     Raises:
-        SpikeletError: not even the smallest shape fits.
+        SpikeletError: none of them fits.
     """
     from golden.checkpoints.checkpoint import random_checkpoint
     from golden.checkpoints.config import ModelConfig
@@ -158,7 +162,7 @@ def random_image(c: Configuration, attention: str, seed: int,
     for number, (layers, dim, hidden, heads, kv_heads, head_dim) in enumerate(SHAPES):
         config = ModelConfig(dim=dim, hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads,
                              head_dim=head_dim, vocab=64, context=32, attention=attention)
-        # Random models have larger activations than trained ones.
+        # Random models have larger activations than trained ones, so fewer bits for the fraction.
         q: QuantisedModel = quantise(random_checkpoint(config, seed), fraction=10)
         try:
             return compile_model(q, c, weights)
@@ -170,8 +174,13 @@ def random_image(c: Configuration, attention: str, seed: int,
 
 def model_image(model: Path | None, c: Configuration,
                 tell: Tell) -> "tuple[Image, list[int], str] | None":
-    """The image to generate with, a prompt and the model's name; None: the model that ships does
-    not fit, or there is none."""
+    """An image to generate with, a prompt, and the model's name.
+
+    Without a `model` it is the one that ships, or None where that does not fit or is missing.
+
+    Raises:
+        SpikeletError: the `model` that the user names is wrong or does not fit.
+    """
     from isa.image import Image
 
     tell(0.8, "preparing the model")

@@ -1,4 +1,4 @@
-"""From what a user names (a model, a tokenizer, a configuration) to what a command needs."""
+"""Options that name a model, a tokenizer or a configuration, and the reading of what they name."""
 
 from enum import StrEnum
 from importlib.resources import files
@@ -11,7 +11,7 @@ from host.cli.terminal import progress
 from isa.configurations import CONFIGURATIONS, configuration
 from isa.errors import SpikeletError
 
-if TYPE_CHECKING:  # numpy is not needed to show help
+if TYPE_CHECKING:  # help must not wait for NumPy
     from golden.checkpoints.checkpoint import Checkpoint
     from golden.tokenizers.tokenizer import Tokenizer
     from isa.image import Image
@@ -29,7 +29,7 @@ class Weights(StrEnum):
 
 
 class ScheduleName(StrEnum):
-    """Programs of the EI-IF neurons."""
+    """The threshold schedules of the EI-IF neurons (isa/schedule.py)."""
 
     phase = "phase"
     unary = "unary"
@@ -66,7 +66,7 @@ def model_path(model: Path | None) -> Path:
     """The model that the user named; by default the one that ships.
 
     Raises:
-        SpikeletError: none named, and none ships with this installation.
+        SpikeletError: none was named, and this installation has none.
     """
     if model is not None:
         return model
@@ -77,10 +77,10 @@ def model_path(model: Path | None) -> Path:
 
 
 def read_tokenizer(model: Path, tokenizer: Path | None, vocab: int) -> "Tokenizer":
-    """The tokenizer that the user named; by default the one in the model's folder.
+    """Reads the tokenizer that the user named; by default the one in the model's folder.
 
     Raises:
-        SpikeletError: none named and none there, a wrong file, or that of another model.
+        SpikeletError: there is none, its file is wrong, or it has not `vocab` tokens.
     """
     from golden.tokenizers.load import find_tokenizer, load_tokenizer
 
@@ -93,10 +93,12 @@ def read_tokenizer(model: Path, tokenizer: Path | None, vocab: int) -> "Tokenize
 
 
 def read_weights(model: Path | None, tokenizer: Path | None) -> "tuple[Checkpoint, Tokenizer]":
-    """A checkpoint (by default the one that ships) and its tokenizer, for what float is needed for.
+    """Reads a checkpoint, by default the one that ships, and its tokenizer.
+
+    This is for commands that need float weights, which an image does not have.
 
     Raises:
-        SpikeletError: an image, a wrong file, or no tokenizer.
+        SpikeletError: the model is an image, its file is wrong, or it has no tokenizer.
     """
     from golden.checkpoints.checkpoint import load_checkpoint
     from isa.image import is_image
@@ -110,7 +112,7 @@ def read_weights(model: Path | None, tokenizer: Path | None) -> "tuple[Checkpoin
 
 
 def begin_and_end(model: Path, tokenizer: "Tokenizer | None") -> tuple[int | None, int | None]:
-    """The tokens that begin and end a text, where no tokenizer says so as the model's files do."""
+    """The tokens that begin and end a text: the tokenizer's, or what the model's files say."""
     if tokenizer is not None:
         return tokenizer.begin, tokenizer.end
     if model.is_dir():
@@ -124,10 +126,13 @@ def begin_and_end(model: Path, tokenizer: "Tokenizer | None") -> tuple[int | Non
 
 
 def read_model(model: Path, config: str | None) -> "Checkpoint | Image":
-    """A model file: a checkpoint, or an image for this configuration (None: whichever it is for).
+    """Reads a model: a checkpoint or an image.
+
+    An image has to be for the configuration `config`, or may be for any where that is None.
 
     Raises:
-        SpikeletError: a wrong file, or an unknown configuration.
+        SpikeletError: the file is wrong, the image is for another configuration, or there is no
+            such configuration.
     """
     from isa.image import is_image, load_image
 
@@ -141,7 +146,7 @@ def read_model(model: Path, config: str | None) -> "Checkpoint | Image":
 
 
 def vocabulary(source: "Checkpoint | Image") -> int:
-    """Tokens that the model has."""
+    """The number of tokens that the model has."""
     from isa.image import Image
 
     return source.model["vocab"] if isinstance(source, Image) else source.config.vocab
@@ -155,14 +160,21 @@ def make_image(
     begin: int | None = None,
     end: int | None = None,
 ) -> "Image":
-    """The image of a model: a checkpoint is calibrated and compiled, an image is as it is.
+    """The image of a model. A checkpoint is calibrated and compiled; an image stays as it is.
 
-    What is None takes its default, or what the image was compiled with. The model begins its own
-    texts, for calibration, with the token `begin`; the token `end` ends a generation.
+    Options that are None take their defaults, or those that the image was compiled with.
+
+    Args:
+        source: a checkpoint or an image.
+        config: the name of the configuration.
+        weights: where the device takes its weights from.
+        schedule: the threshold schedule of the neurons.
+        begin: the token with which the model begins the texts that it writes for calibration.
+        end: the token that ends a generation.
 
     Raises:
-        SpikeletError: a model that does not fit the configuration, or an image that was compiled
-            with other options.
+        SpikeletError: the model does not fit the configuration, or the image was compiled with
+            other options.
     """
     from isa.image import Image
 
@@ -191,10 +203,10 @@ def make_image(
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file.
+    """Reads a text file in UTF-8.
 
     Raises:
-        SpikeletError: missing, a folder, unreadable, or no UTF-8.
+        SpikeletError: there is no such file, it cannot be read, or it is not in UTF-8.
     """
     if path.is_dir():
         raise SpikeletError(f"text {path} is a folder: give a file")

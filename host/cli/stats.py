@@ -1,4 +1,4 @@
-"""spikelet stats: what the device counts, live."""
+"""spikelet stats: shows what the device counts while it generates."""
 
 import time
 from contextlib import ExitStack
@@ -79,8 +79,11 @@ def _read_once(board: "Transport") -> None:
 
 
 def counter_rows(counters: dict[str, int], seconds: float, clock_hz: int | None) -> Rows:
-    """A row for each counter: name, count, unit, a second of wall time, a position run; then what
-    follows from them."""
+    """A table of the counters, then of what follows from them.
+
+    The columns are the counter's name, its count and unit, and the count divided by `seconds` of
+    wall time and by the positions that were run. `clock_hz` is the device's clock, if it has one.
+    """
     positions, cycles = max(counters["tokens"], 1), counters["cycles"]
     rows = [["counter", "count", "", "a second", "a position"]]
     for name, count in counters.items():

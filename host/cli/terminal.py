@@ -20,17 +20,17 @@ Tell = Callable[[float, str], None]
 
 
 def fail(message: str, status: int) -> int:
-    """Prints an error as one line and returns the status."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
+    """Prints an error as one line on the standard error stream, and returns `status`."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be reading it
         print(f"spikelet: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
 
 
 def emit(text: str) -> None:
-    """Writes text to standard output at once; what its encoding lacks becomes a question mark.
+    """Writes text to standard output at once; characters that it cannot encode become "?".
 
     Raises:
-        SpikeletError: the output was closed.
+        SpikeletError: the output is closed.
     """
     if sys.stdout is None:
         raise SpikeletError("there is no output to write to")
@@ -39,24 +39,24 @@ def emit(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is left in the buffer would fail once more when the interpreter ends.
+        # Else what is left in the buffer would fail once more when the interpreter ends.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SpikeletError("the output was closed before the end") from None
 
 
 def note(message: str) -> None:
-    """A line for people on the standard error stream."""
+    """Prints a line for people, on the standard error stream, so that output stays data."""
     print(message, file=sys.stderr, flush=True)
 
 
 def print_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> None:
-    """A table of names and values."""
+    """Prints a table of names and values."""
     print_grid([[name, value] for name, value in rows], title)
 
 
 def print_grid(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """A table whose first column is names; prints plain text where there is no terminal."""
+    """Prints a table whose first column is names; plain text where there is no terminal."""
     from rich.console import Console
 
     text = io.StringIO()
@@ -81,7 +81,7 @@ def _grid(rows: Sequence[Sequence[str]], title: str | None) -> "Table":
 
 
 class LiveGrid:
-    """A table that changes in its place on a terminal; elsewhere its last state is printed."""
+    """A table that is updated in place on a terminal. Elsewhere its last state is printed."""
 
     def __init__(self, title: str) -> None:
         self._title, self._rows, self._live = title, None, None
@@ -95,7 +95,7 @@ class LiveGrid:
         return self
 
     def show(self, rows: Sequence[Sequence[str]]) -> None:
-        """The table's new rows."""
+        """Gives the table new rows in the place of the old ones."""
         self._rows = rows
         if self._live is not None:
             self._live.update(_grid(rows, self._title), refresh=True)
@@ -109,10 +109,15 @@ class LiveGrid:
 
 @contextmanager
 def progress(title: str, lines: bool = True, every: float | None = None) -> Iterator[Tell]:
-    """Shows how work goes on: a bar on a terminal, otherwise a line whenever its stage changes.
+    """Shows the progress of work: a bar on a terminal, elsewhere a line for each new stage.
 
-    Nothing is shown before the first call; without `lines`, nothing where there is no terminal.
-    With `every`, a line is written there each time that so many seconds have passed.
+    Nothing is shown before the first call of the function that this gives.
+
+    Args:
+        title: what the work is.
+        lines: whether to write lines where there is no terminal.
+        every: seconds between two lines where there is no terminal, in the place of one for each
+            stage.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         with _bar(title) as tell:
@@ -128,7 +133,7 @@ def progress(title: str, lines: bool = True, every: float | None = None) -> Iter
                 last = time.monotonic()
                 note(f"{title}: {stage}")
             return
-        name = stage.split(" ")[0]  # "compile 3/20" is a stage once
+        name = stage.split(" ")[0]  # "compile 3/20" and "compile 4/20" are one stage
         if lines and name not in stages:
             stages.append(name)
             note(f"{title}: {stage}" if stage else title)
