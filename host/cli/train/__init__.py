@@ -1,4 +1,4 @@
-"""spikelet train: text, tokenizer and the three stages."""
+"""spikelet train: makes a text and a tokenizer, and runs the three stages of training."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""What the stages of training share: options, text, held-out part, results."""
+"""What the stages of training share: options, the text and its held-out part, and results."""
 
 import json
 import math
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from golden.training.settings import Settings
 
 EVERY = 30.0  # seconds between lines of progress where there is no terminal
-HELD_OUT = 0.02  # of the text: measured, never trained on
+HELD_OUT = 0.02  # the share of the text that is measured on and never trained on
 
 TextOption = Annotated[Path, typer.Option("--text", help="UTF-8 text to learn; <|endoftext|> "
                                                          "between documents.")]
@@ -35,7 +35,7 @@ DistilOption = Annotated[float, typer.Option(help="Weight (0..1) of the teacher'
 
 
 def check(steps: int, batch: int, length: int, rate: float, distil: float) -> None:
-    """Raises SpikeletError for numbers that no training can have."""
+    """Raises SpikeletError for numbers with which no training can run."""
     for name, value in (("steps", steps), ("batch", batch), ("length", length), ("rate", rate)):
         if not 0 < value < math.inf:
             raise SpikeletError(f"--{name} is {value:g}: give a number above 0")
@@ -47,7 +47,7 @@ def make_folder(out: Path) -> None:
     """Makes the folder of a run.
 
     Raises:
-        SpikeletError: a file is in the way, or it cannot be made.
+        SpikeletError: there is a file of that name, or the folder cannot be made.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -59,10 +59,12 @@ def make_folder(out: Path) -> None:
 
 def windows(text: Path, words: "Tokenizer", folder: Path, batch: int, length: int
             ) -> tuple["Windows", "Windows"]:
-    """Windows of the text for training, and of its last part, which is held out.
+    """Windows of the text to train on, and windows of its last part, which is held out.
+
+    The text's tokens are kept in `folder`, so that a run that goes on need not encode it again.
 
     Raises:
-        SpikeletError: a text that cannot be read, or is too short for both.
+        SpikeletError: the text cannot be read, or is too short for both.
     """
     from golden.training.corpus import Windows, token_array
 
@@ -78,7 +80,7 @@ def windows(text: Path, words: "Tokenizer", folder: Path, batch: int, length: in
 
 
 def hardware() -> str:
-    """The processor or the accelerator that trains."""
+    """The name of the processor or accelerator that trains, for records of results."""
     import torch
 
     if torch.cuda.is_available():
@@ -93,10 +95,10 @@ def hardware() -> str:
 
 
 def tokenizer_file(given: Path | None, model: Path) -> Path:
-    """The file of the tokenizer that the user named, or of the one in the model's folder.
+    """The file of the tokenizer that the user named; by default the one in the model's folder.
 
     Raises:
-        SpikeletError: none named and none there.
+        SpikeletError: none was named, and the folder has none or does not exist.
     """
     from golden.tokenizers.load import find_tokenizer
 
@@ -111,10 +113,10 @@ def tokenizer_file(given: Path | None, model: Path) -> Path:
 
 
 def save(checkpoint: "Checkpoint", out: Path, words_file: Path) -> None:
-    """Writes a checkpoint with its tokenizer, and what `transformers` has to know of ours.
+    """Writes a checkpoint with its tokenizer, and the settings with which `transformers` reads it.
 
     Raises:
-        SpikeletError: it cannot be written.
+        SpikeletError: a file cannot be written.
     """
     from golden.checkpoints.atomic import replace_files
     from golden.checkpoints.checkpoint import save_checkpoint
@@ -133,7 +135,11 @@ def save(checkpoint: "Checkpoint", out: Path, words_file: Path) -> None:
 
 def write_results(folder: Path, stage: str, settings: "Settings", result: "Result",
                   values: dict[str, Any]) -> None:
-    """Keeps what a stage came to beside its checkpoint, as `<stage>.json`."""
+    """Writes a stage's settings and results beside its checkpoint, as `<stage>.json`.
+
+    Raises:
+        SpikeletError: the file cannot be written.
+    """
     record = {"stage": stage, "settings": asdict(settings), "hardware": hardware(),
               "loss": result.loss, "tokens_this_run": result.tokens,
               "seconds_this_run": round(result.seconds, 1), **values}

@@ -1,4 +1,4 @@
-"""spikelet train convert: stage 2."""
+"""spikelet train convert: stage 2, from quantisers to EI-IF neurons."""
 
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +43,7 @@ def convert(
     if tokens < 2:
         raise SpikeletError(f"--tokens is {tokens}: give 2 or more")
     if out is not None:
-        configuration(config or DEFAULT_CONFIGURATION)  # mistakes show before the work
+        configuration(config or DEFAULT_CONFIGURATION)  # mistakes show before the work begins
         check_writable(out)
     path = model_path(model)
     checkpoint = load_checkpoint(path)

@@ -1,4 +1,4 @@
-"""spikelet train plasticity: stage 3."""
+"""spikelet train plasticity: stage 3, fewer spikes at the same quality."""
 
 import math
 from pathlib import Path
@@ -121,6 +121,7 @@ def plasticity(
 
 
 def _check(spikes: float, strengths: dict[str, float]) -> None:
+    """Raises SpikeletError for a goal or a strength, by its option's name, that cannot be."""
     if not 0 < spikes <= CODE_PHASES:
         raise SpikeletError(f"--spikes is {spikes:g}: give a number above 0, at most {CODE_PHASES}")
     for name, value in strengths.items():
@@ -129,7 +130,7 @@ def _check(spikes: float, strengths: dict[str, float]) -> None:
 
 
 def _ablate(start, training, held, settings, rules, out: Path, before) -> None:
-    """Trains every variant from the same start, and prints what each comes to."""
+    """Trains every variant from the same start, and prints the quality and spikes of each."""
     from golden.quantisation.network import QuantisedNetwork
     from golden.training.ablation import variants
     from golden.training.measure import measure

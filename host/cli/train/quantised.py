@@ -1,4 +1,4 @@
-"""spikelet train quantised: stage 1."""
+"""spikelet train quantised: stage 1, quantisation-aware training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +119,7 @@ def _config(dim: int, hidden: int, layers: int, heads: int, kv_heads: int, head_
 
 def _sampled(teacher: Path, tokenizer: Path | None, out: Path, tokens: int,
              seed: int) -> Path:
+    """The text that the teacher writes into the run's folder, once."""
     text = out / "teacher.txt"
     if not text.exists():
         from host.cli.train.text import sample
@@ -128,7 +129,11 @@ def _sampled(teacher: Path, tokenizer: Path | None, out: Path, tokens: int,
 
 
 def _tokenizer(given: Path | None, init: Path | None, text: Path, out: Path, vocab: int) -> Path:
-    """The tokenizer's file: the one given, the one of the checkpoint, or a new one."""
+    """The tokenizer's file: the one given, that of the first checkpoint, or a new one.
+
+    Raises:
+        SpikeletError: a tokenizer from an earlier run in this folder has another vocabulary.
+    """
     from golden.tokenizers.load import load_tokenizer
 
     if given is not None or init is not None:

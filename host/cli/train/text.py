@@ -1,4 +1,4 @@
-"""spikelet train sample, spikelet train tokenizer: what training reads."""
+"""spikelet train sample and spikelet train tokenizer: make what training reads."""
 
 import json
 import math
