@@ -72,18 +72,34 @@ def test_it_tells_the_story_of_the_tree(spikelet: Path, tmp_path: Path) -> None:
     assert re.sub(TIMES, "", there) == re.sub(TIMES, "", here)
 
 
-def test_it_compiles_and_describes(spikelet: Path, tmp_path: Path) -> None:
-    run(spikelet, "compile", "--out", tmp_path / "stories.image", "--config", "ulx3s",
-        folder=tmp_path)
-    assert "328" in run(spikelet, "info", tmp_path / "stories.image", folder=tmp_path)
+def test_it_compiles_the_image_of_the_tree(spikelet: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.image", tmp_path / "there.image"
+    options = ("--config", "ulx3s", "--out")
+    run(sys.executable, "-m", "host.cli", "compile", *options, here, folder=ROOT)
+    run(spikelet, "compile", *options, there, folder=tmp_path)
+    assert there.read_bytes() == here.read_bytes()
+
+
+@pytest.mark.parametrize("words", [("--help",), ("info",), ("info", "ulx3s")])
+def test_it_says_what_the_tree_says(spikelet: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    here = run(sys.executable, "-m", "host.cli", *words, folder=ROOT)
+    assert here.strip() and run(spikelet, *words, folder=tmp_path) == here
 
 
 def test_its_simulator_is_built_from_it(spikelet: Path, tmp_path: Path) -> None:
-    """Verilator's harness and all of hdl/ are there: the smallest device answers a self-test."""
-    python = spikelet.with_name("python")
-    said = run(python, "-c", (
+    """Verilator's harness and all of hdl/ are there: `tiny` is built, and its registers work."""
+    said = run(spikelet.with_name("python"), "-c", (
+        "import os\n"
+        "os.environ['SPIKELET_CACHE'] = os.getcwd()\n"
+        "import host.selftest as selftest\n"
         "from host.transport.simulated import SimulatedTransport\n"
         "from isa.configurations import configuration\n"
-        "with SimulatedTransport(configuration('tiny')) as transport:\n"
-        "    print(transport.device.cycles >= 0, transport.__module__)\n"), folder=tmp_path)
-    assert said.split() == ["True", "host.transport.simulated"]
+        "c = configuration('tiny')\n"
+        "with SimulatedTransport(c) as transport:\n"
+        "    print(selftest.check_registers(transport, c, 1).difference)\n"
+        "    print(transport.cycles)\n"
+        "print(selftest.__file__)\n"), folder=tmp_path)
+    difference, cycles, file = said.splitlines()
+    assert difference == "None" and int(cycles) > 0
+    assert spikelet.parents[1] in Path(file).parents
+    assert list(tmp_path.rglob("*.so")), "the simulator came from another cache"
