@@ -16,9 +16,23 @@ def test_words() -> None:
     assert lint and "-m" not in arguments
     assert arguments_of(["tests/isa", "-x"]) == ([*arguments, "tests/isa", "-x"], False)
     assert arguments_of(["--extras"])[0][-2:] == ["-m", "extra and not slow"]
+    assert arguments_of(["--versions"])[0][-3:] == ["-m", "versions", "tests/test_versions.py"]
     assert arguments_of(["--all"]) == ([*arguments, "-m", ""], True)
     assert arguments_of(["--quick", "link", "-x"])[0][-len(QUICK["link"]) - 1 :] == [
         *QUICK["link"], "-x"]
+
+
+def test_constraints_are_raised_by_their_own_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the words behind it, and without a run of the tests before: it runs them itself."""
+    commands = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert main(["--raise-constraints", "tests/isa"]) == 3
+    assert commands == [[sys.executable, "-m", "tests.raise_constraints", "tests/isa"]]
 
 
 @pytest.mark.parametrize("words", [["--quick"], ["--quick", "nothing"]])
