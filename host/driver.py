@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from host.measure.link import Link, device_identity, named_counters, packet, read_counters
 from host.transport import Transport
+from host.transport.packets import (
+    PacketLink,
+    device_identity,
+    named_counters,
+    packet,
+    read_counters,
+)
 from isa.configurations import CONFIGURATIONS
 from isa.contents import image_identity
 from isa.errors import SpikeletError
@@ -62,7 +68,7 @@ class Driver:
         self.image = image
         self._watch: OnCounters | None = None
         self._watched = 0.0
-        self._link = Link(transport)
+        self._link = PacketLink(transport)
         present = self._check_identity()
         if not present or present != image_identity(image):
             self._load(progress)

@@ -13,9 +13,9 @@ import numpy as np
 from golden.device.device import GoldenDevice
 from golden.device.machine import Write
 from host.driver import Driver
-from host.measure.link import Link, packet
 from host.transport import Transport
 from host.transport.golden import GoldenTransport
+from host.transport.packets import PacketLink, packet
 from isa.configurations import Configuration
 from isa.image import Image
 from isa.instructions import INSTRUCTION_LINK_WORDS, RECORDS, Opcode, Operation
@@ -45,7 +45,7 @@ class Check:
 
 def check_registers(board: Transport, c: Configuration, seed: int) -> Check:
     """Checks that every setting keeps zeros, ones and random bits, while all others are written."""
-    link, random = Link(board), np.random.default_rng(seed)
+    link, random = PacketLink(board), np.random.default_rng(seed)
     first, patterns = SETTINGS[0].address, 4
     for number in range(patterns):
         fill = (0, 0xFFFFFFFF)[number] if number < 2 else None
@@ -77,7 +77,7 @@ def check_rows(board: Transport, c: Configuration, seed: int, tell: Tell,
     Every row gets different words, so a row that is written in the place of another is found, too.
     With `limit`, only so many rows at each end are checked.
     """
-    link, random = Link(board), np.random.default_rng(seed)
+    link, random = PacketLink(board), np.random.default_rng(seed)
     each = c.cores * c.lanes // 4
     rows = np.arange(c.row_depth)
     parts = [rows] if limit is None or 2 * limit >= len(rows) else [rows[:limit], rows[-limit:]]
@@ -112,7 +112,7 @@ def check_external(board: Transport, c: Configuration, seed: int) -> Check:
     They lie in blocks at both ends and at every power of two, all at the same time. So every
     address line and every data line is used with both values.
     """
-    link, random = Link(board), np.random.default_rng(seed)
+    link, random = PacketLink(board), np.random.default_rng(seed)
     bits = range(_BLOCK.bit_length() - 1, (c.external_words - 1).bit_length())
     starts = sorted({0, *(1 << bit for bit in bits), c.external_words - _BLOCK})
     starts = [at for at in starts if at + _BLOCK <= c.external_words]
@@ -152,7 +152,7 @@ class UnitChecks:
         golden = GoldenTransport(c)
         self.golden: GoldenDevice = golden.device
         self.drivers = Driver(golden, image), Driver(board, image)
-        self._links = Link(golden), Link(board)
+        self._links = PacketLink(golden), PacketLink(board)
         vocab = image.model["vocab"]
         self.prompt = np.random.default_rng(seed).integers(0, vocab, PROMPT).tolist()
         section = next(s for s in image.sections if s.space is Space.PROGRAM)

@@ -104,9 +104,9 @@ def board_configuration(board: "Transport") -> Configuration:
     Raises:
         SpikeletError: this installation does not know it.
     """
-    from host.measure.link import Link, device_identity
+    from host.transport.packets import PacketLink, device_identity
 
-    found = device_identity(Link(board))["configuration"]
+    found = device_identity(PacketLink(board))["configuration"]
     for c in CONFIGURATIONS.values():
         if c.identity == found:
             return c

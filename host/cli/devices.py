@@ -60,14 +60,14 @@ def _bauds() -> list[int]:
 
 def _ask(path: str, bauds: list[int], seconds: float) -> str:
     """What is behind a port, in words; it is asked at one baud rate after the other."""
-    from host.measure.link import Link, device_identity
+    from host.transport.packets import PacketLink, device_identity
     from host.transport.serial import SerialTransport
     from isa.frames import BAUD
 
     for baud in bauds:
         try:
             with SerialTransport(path, baud, patience=seconds) as board:
-                told, image = board.welcome, device_identity(Link(board))["image"]
+                told, image = board.welcome, device_identity(PacketLink(board))["image"]
         except SpikeletError as error:
             answer = str(error).removeprefix(f"{path}: ")
             if "no Spikelet device answered" in answer:

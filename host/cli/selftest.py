@@ -48,12 +48,12 @@ def selftest(
     Example:
       spikelet selftest --device serial:/dev/ttyUSB0
     """
-    from host.measure.link import Link, device_identity
+    from host.transport.packets import PacketLink, device_identity
 
     chosen = Device.parse(device)
     with open_device(chosen, config or sources.DEFAULT_CONFIGURATION) as board:
         c = board_configuration(board)
-        held = device_identity(Link(board))["image"]
+        held = device_identity(PacketLink(board))["image"]
         rows, difference = [], None
         with progress("selftest") as tell:
             for check in checks(board, c, model, max_new_tokens, quick, seed, tell):
@@ -127,12 +127,12 @@ def _named(check: "Check", more: str) -> "Check":
 
 def check_link(board: "Transport", tell: Tell) -> "Check":
     """Checks that the identity is always the same, and times it and a long answer."""
-    from host.measure.link import Link, device_identity
     from host.selftest import Check
+    from host.transport.packets import PacketLink, device_identity
     from isa.packets import Space
 
     tell(0.0, "link")
-    link = Link(board)
+    link = PacketLink(board)
     first = device_identity(link)
     start = time.perf_counter()
     for _ in range(ECHOES):

@@ -71,11 +71,11 @@ def stats(
 
 
 def _read_once(board: "Transport") -> None:
-    from host.measure.link import Link, read_counters
+    from host.transport.packets import PacketLink, read_counters
 
     c = board_configuration(board)
     with LiveGrid(f"{c.name}, no run") as grid:
-        grid.show(counter_rows(read_counters(Link(board)), 0.0, board.clock_hz))
+        grid.show(counter_rows(read_counters(PacketLink(board)), 0.0, board.clock_hz))
 
 
 def counter_rows(counters: dict[str, int], seconds: float, clock_hz: int | None) -> Rows:

@@ -8,8 +8,8 @@ from collections import deque
 
 import numpy as np
 
-from host.measure.link import packet
 from host.transport import Transport
+from host.transport.packets import packet
 from isa.configurations import CONFIGURATIONS, Configuration
 from isa.errors import SpikeletError
 from isa.image import Image, Section, Stream

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from host.driver import Driver
-from host.measure.link import packet
+from host.transport.packets import packet
 from isa.configurations import CONFIGURATIONS
 from isa.errors import SpikeletError
 from isa.packets import Fault, Kind, RunFlag, Space

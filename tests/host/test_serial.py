@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import serial
 
-from host.measure.link import Link
+from host.transport.packets import PacketLink
 from host.transport.serial import SerialTransport
 from isa.configurations import configuration
 from isa.errors import SpikeletError
@@ -42,7 +42,7 @@ def test_the_device_says_what_it_is(board):
         assert transport.welcome.configuration == TINY.identity
         assert transport.welcome.image == 0
         first = IDENTITY[0].address
-        words = Link(transport).read(Space.REGISTER, first, len(IDENTITY)).tolist()
+        words = PacketLink(transport).read(Space.REGISTER, first, len(IDENTITY)).tolist()
         assert words == [0x53504B4C, CONTRACT_VERSION, TINY.identity, 0]  # no image preloaded
 
 
@@ -52,7 +52,7 @@ def test_rows_are_read_back(board, rate):
     board.down, board.up = (Faults(generator(f"{name} {rate}"), rate) for name in ("down", "up"))
     rows = rng.integers(0, 1 << 32, ROWS, dtype=np.uint32)
     with SerialTransport(board.path) as transport:
-        link = Link(transport)
+        link = PacketLink(transport)
         link.write(Space.ROW, 0, rows)
         assert (link.read(Space.ROW, 0, ROWS) == rows).all()
         assert bool(transport.session.resent) == bool(rate)
@@ -62,7 +62,7 @@ def test_rows_are_read_back(board, rate):
 def test_a_second_session_finds_a_fresh_device(board):
     for _ in range(2):
         with SerialTransport(board.path) as transport:
-            Link(transport).write(Space.ROW, 0, np.ones(3, dtype=np.uint32))
+            PacketLink(transport).write(Space.ROW, 0, np.ones(3, dtype=np.uint32))
             transport.send(np.array([1, 2], dtype=np.uint32))  # half a header
             device = board.device
     assert board.link.sessions == 2 and board.device is device
@@ -79,7 +79,7 @@ def test_another_contract_is_refused():
 
 def test_a_reset_in_the_middle_ends_the_session(board):
     with SerialTransport(board.path) as transport:
-        link = Link(transport)
+        link = PacketLink(transport)
         link.write(Space.ROW, 0, np.ones(8, dtype=np.uint32))
         assert link.read(Space.ROW, 0, 8).tolist() == [1] * 8
         board.power_cycle()
@@ -89,7 +89,7 @@ def test_a_reset_in_the_middle_ends_the_session(board):
 
 def test_an_unplugged_cable_ends_the_session(board):
     with SerialTransport(board.path) as transport:
-        link = Link(transport)
+        link = PacketLink(transport)
         board.close()
         fails(lambda: link.read(Space.ROW, 0, 8), "port is gone")
 
@@ -97,7 +97,7 @@ def test_an_unplugged_cable_ends_the_session(board):
 def test_a_device_that_falls_silent_ends_the_session(board):
     with SerialTransport(board.path, patience=1.0) as transport:
         board.up = lambda data: b""
-        fails(lambda: Link(transport).read(Space.ROW, 0, 8), "has not answered for 1 s")
+        fails(lambda: PacketLink(transport).read(Space.ROW, 0, 8), "has not answered for 1 s")
 
 
 def test_words_that_do_not_come_end_the_wait(board):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from host.measure.link import Link, packet
 from host.transport import simulated
 from host.transport.golden import GoldenTransport
+from host.transport.packets import PacketLink, packet
 from host.transport.simulated import SimulatedTransport
 from isa.configurations import CONFIGURATIONS
 from isa.errors import SpikeletError
@@ -23,7 +23,7 @@ def transport(request):
 
 
 def test_memory_comes_back(transport):
-    link = Link(transport)
+    link = PacketLink(transport)
     words = np.random.default_rng(seed()).integers(0, 1 << 32, 600, dtype=np.uint32)
     link.write(Space.ROW, 40, words)
     assert np.array_equal(link.read(Space.ROW, 40, 600), words)
@@ -65,5 +65,5 @@ def test_time_passes_in_simulation_only():
         assert golden.cycles is None
     with SimulatedTransport(TINY) as sim:
         before = sim.cycles
-        Link(sim).read(Space.REGISTER, 0x40, 1)
+        PacketLink(sim).read(Space.REGISTER, 0x40, 1)
         assert sim.cycles > before

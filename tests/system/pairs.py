@@ -11,8 +11,8 @@ from golden.checkpoints.config import ModelConfig
 from golden.quantisation.quantise import QuantisedModel, quantise
 from host.compiler.compile import compile_model
 from host.driver import Driver, Generation
-from host.measure.link import Link
 from host.transport.golden import GoldenTransport
+from host.transport.packets import PacketLink
 from host.transport.simulated import SimulatedTransport
 from host.verify import first_mismatch
 from isa.configurations import configuration
@@ -75,7 +75,7 @@ class Pair:
         """Row memory read back over the link is the same on both."""
         each = self.c.cores * self.c.lanes // 4
         expected, got = (
-            Link(device).read(Space.ROW, first * each, count * each)
+            PacketLink(device).read(Space.ROW, first * each, count * each)
             for device in (self.golden, self.simulated)
         )
         differs = np.flatnonzero(expected != got)

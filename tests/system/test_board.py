@@ -7,7 +7,7 @@ import pytest
 import serial
 
 from host.driver import Driver
-from host.measure.link import Link
+from host.transport.packets import PacketLink
 from host.transport.serial import SerialTransport
 from isa.errors import SpikeletError
 from isa.frames import FRAME_VERSION, Frame, FrameType, words_payload
@@ -49,7 +49,7 @@ def test_tokens_are_goldens(board, sampled):
         seconds = time.perf_counter() - start
         for section in image().sections:
             if section.space is Space.ROW:
-                link = Link(transport)
+                link = PacketLink(transport)
                 found = link.read(Space.ROW, section.address, section.words.size)
                 np.testing.assert_array_equal(found, section.words)
     expected = golden(sampled)

@@ -5,8 +5,8 @@ import numpy as np
 from hdl.boards import board
 from host.compiler.compile import compile_model
 from host.driver import Driver
-from host.measure.link import Link
 from host.transport.golden import GoldenTransport
+from host.transport.packets import PacketLink
 from host.transport.serial import SerialTransport
 from isa.configurations import configuration
 from isa.packets import Space
@@ -31,7 +31,7 @@ def test_tokens_are_goldens_and_the_chip_is_content() -> None:
                 result = Driver(transport, image).generate(PROMPT, COUNT)
                 for section in image.sections:
                     if section.space is Space.EXTERNAL:
-                        words = Link(transport).read(Space.EXTERNAL, section.address, 64)
+                        words = PacketLink(transport).read(Space.EXTERNAL, section.address, 64)
                         np.testing.assert_array_equal(words, section.words[:64])
             assert (result.tokens, result.stop) == (expected.tokens, expected.stop)
             assert result.counters["external_words_read"] > 0

@@ -7,8 +7,8 @@ from golden.checkpoints.config import ModelConfig
 from host.compiler.compile import compile_model
 from host.driver import Driver
 from host.flow.speed import measure
-from host.measure.link import Link
 from host.transport.golden import GoldenTransport
+from host.transport.packets import PacketLink
 from host.transport.simulated import SimulatedTransport
 from isa.configurations import configuration
 from isa.contents import Contents, contents, entry_words, image_identity
@@ -53,7 +53,7 @@ def test_a_preloaded_device_generates_without_loading() -> None:
         assert driver.generate(tokens, 12).tokens == golden_tokens(model, tokens, 12)
         for section in model.sections:
             if section.space is Space.ROW:
-                found = Link(device).read(Space.ROW, section.address, section.words.size)
+                found = PacketLink(device).read(Space.ROW, section.address, section.words.size)
                 assert np.array_equal(found, section.words)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from golden.checkpoints.config import ModelConfig
 from host.compiler.compile import compile_model
-from host.measure.link import Link
+from host.transport.packets import PacketLink
 from isa.configurations import configuration
 from isa.errors import SpikeletError
 from isa.packets import Space
@@ -51,7 +51,7 @@ def test_written_words_read_back() -> None:
     print(f"seed {SEED}")
     rng = np.random.default_rng(SEED)
     with Pair(random_model(TINY, SEED), "tiny_sdram", "external", memory=SDRAM) as pair:
-        words, links = pair.c.external_words, (Link(pair.golden), Link(pair.simulated))
+        words, links = pair.c.external_words, (PacketLink(pair.golden), PacketLink(pair.simulated))
         places = [40_000, 50_000 - 3, words - 5, words - 300, words, 1 << 30]
         for address in [*places, *rng.integers(30_000, words, 5).tolist()]:
             data = rng.integers(0, 1 << 32, 300, dtype=np.uint32)
@@ -75,7 +75,7 @@ def test_written_words_read_back() -> None:
 def test_external_memory_is_refused_during_a_run(write: bool) -> None:
     q = random_model(TINY, SEED)
     with Pair(q, "tiny_sdram", "external", memory=FAST) as pair:
-        link = Link(pair.simulated)
+        link = PacketLink(pair.simulated)
 
         def access(token: int) -> None:
             if write:
@@ -94,7 +94,7 @@ def test_no_external_memory_is_one_clear_line(write: bool) -> None:
         compile_model(q, configuration("tiny"), weights="external")
     with Pair(q, "tiny") as pair:
         for transport in (pair.golden, pair.simulated):
-            link = Link(transport)
+            link = PacketLink(transport)
             with pytest.raises(SpikeletError, match="no such memory"):
                 if write:
                     link.write(Space.EXTERNAL, 0, np.zeros(4, np.uint32))

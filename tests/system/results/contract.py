@@ -5,7 +5,7 @@ from enum import Enum
 
 import numpy as np
 
-from host.measure.link import packet
+from host.transport.packets import packet
 from isa import external, frames, instructions, packets, registers, schedule
 from isa.configurations import CONFIGURATIONS
 from isa.frames import FrameType

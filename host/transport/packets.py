@@ -51,7 +51,7 @@ def packet(
     return np.concatenate([np.array(head, dtype=np.uint32), payload])
 
 
-class Link:
+class PacketLink:
     """Sends packets to a device and receives its answers.
 
     Every method that waits for an answer raises SpikeletError where the device reports a fault or
@@ -105,7 +105,7 @@ class Link:
         return answer.payload
 
 
-def device_identity(link: Link) -> dict[str, int]:
+def device_identity(link: PacketLink) -> dict[str, int]:
     """The identity registers by name.
 
     Raises:
@@ -128,6 +128,6 @@ def named_counters(words: np.ndarray) -> dict[str, int]:
     return {r.name: int(words[r.address - COUNTERS[0].address]) for r in COUNTERS}
 
 
-def read_counters(link: Link) -> dict[str, int]:
+def read_counters(link: PacketLink) -> dict[str, int]:
     """The device's counters by name; they wrap at 2**32."""
     return named_counters(link.read(Space.REGISTER, COUNTERS[0].address, len(COUNTERS)))
