@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.device.machine import Fields, Machine
-from golden.device.memories import Memories, spike_response
+from golden.device.memories import Memories
 from golden.device.operations import OPERATIONS
 from golden.units import fixed, norm
+from golden.units.neuron import spike_response
 from golden.units.post import post
 from isa.access import Mode, Resource
 from isa.formats import CODE, UNITY_MANTISSA

@@ -1,11 +1,8 @@
 """The golden device's memories, loaded and read through the same link words as the hardware's."""
 
-from functools import cache
-
 import numpy as np
 
 from golden.units.functions import Tables, default_tables
-from golden.units.neuron import total
 from isa.access import Resource
 from isa.configurations import Configuration
 from isa.formats import (
@@ -150,17 +147,6 @@ class Memories:
                 break
         start = tuple(min(settings[f"start_{b}"], len(steps) - 1) for b in range(CODE.bits))
         return Schedule("loaded", tuple(steps), start, bool(settings["skip_silent"]))
-
-
-@cache
-def spike_response(schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
-    """(sum of weighted spikes, number of spikes) of every code -127..127, index code + 127.
-
-    A neuron's spikes depend on its own code only (what a group skips is silent), so the device
-    may look them up instead of stepping.
-    """
-    pairs = [total(np.array([q]), schedule) for q in range(-CODE.maximum, CODE.maximum + 1)]
-    return np.array([int(s[0]) for s, _ in pairs]), np.array([n for _, n in pairs])
 
 
 assert default_tables().silu_base.max() < 1 << 23

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from golden.checkpoints.config import Attention, ModelConfig
 from golden.decoder import population_of
-from golden.device.memories import spike_response
 from golden.spiking_model.arithmetic import SPIKES_OF_CODE
 from golden.spiking_model.model import SpikingModel
+from golden.units.neuron import spike_response
 from isa.formats import CODE, CODE_PHASES
 from isa.schedule import Population, phase_schedule
 

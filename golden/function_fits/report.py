@@ -10,7 +10,7 @@ import numpy as np
 from golden.function_fits import lines, staircase
 from golden.function_fits.partitions import logarithmic, power_law, uniform
 from golden.function_fits.staircase import Function
-from golden.units import functions as units
+from golden.units import functions
 from isa.formats import (
     EXP2_CLAMP,
     EXP2_FRACTION,
@@ -124,20 +124,20 @@ def released(vectors: Path | None) -> Iterator[Row]:
 
 def hardware() -> Iterator[Row]:
     """The integer tables of an image, over every argument for which they differ."""
-    tables = units.default_tables()
+    tables = functions.default_tables()
     t = np.arange(EXP2_CLAMP + 1)
-    value = units.exp2_negative(t, tables) / 2**EXP2_FRACTION
+    value = functions.exp2_negative(t, tables) / 2**EXP2_FRACTION
     largest, mean, _ = error(value, 2.0 ** (-t / 2**SCORE_FRACTION))
     yield Row("exp2", "[-31, 0]", "uniform, shifted", EXP2_PIECES, "-", "integer chords", largest,
               mean)
-    g = np.arange(-units.SILU_LIMIT, units.SILU_LIMIT)
-    value = units.silu(g, SILU_FRACTION, tables) / 2**SILU_FRACTION
+    g = np.arange(-functions.SILU_LIMIT, functions.SILU_LIMIT)
+    value = functions.silu(g, SILU_FRACTION, tables) / 2**SILU_FRACTION
     yield Row("SiLU", "[-8, 8)", "uniform", len(tables.silu_base), "-", "integer lines",
               *error(value, silu(g / 2**SILU_FRACTION)))
     v = np.arange(1, 1 << 17)
     for name, unit, power, entries in (
-        ("reciprocal", units.reciprocal, -1.0, RECIPROCAL_ENTRIES),
-        ("rsqrt", units.rsqrt, -0.5, RSQRT_ENTRIES - UNUSED_RSQRT_ENTRIES),
+        ("reciprocal", functions.reciprocal, -1.0, RECIPROCAL_ENTRIES),
+        ("rsqrt", functions.rsqrt, -0.5, RSQRT_ENTRIES - UNUSED_RSQRT_ENTRIES),
     ):
         mantissa, exponent = unit(v, tables)
         largest, mean, _ = error(mantissa * 2.0**exponent / v**power, np.ones(len(v)))

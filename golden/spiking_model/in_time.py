@@ -15,9 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from golden.device.memories import spike_response
 from golden.spiking_model.arithmetic import by_code, exact_type, of_codes
-from golden.units.neuron import step
+from golden.units.neuron import spike_response, step
 from isa.formats import ARRIVED_MAXIMUM, CODE
 from isa.schedule import Population, Schedule
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from golden.decoder import LAYER_MAPS, full_name, population_of
-from golden.device.memories import spike_response
 from golden.quantisation.quantise import Layer, QuantisedModel
 from golden.quantisation.synapses import Synapses
 from golden.spiking_model import arithmetic as a
 from golden.spiking_model.activity import Counters
 from golden.spiking_model.in_time import InTime, at_once
 from golden.spiking_model.lookups import TensorTables, silu_values
+from golden.units.neuron import spike_response
 from isa.schedule import Schedule
 
 Watch = Callable[[str, Tensor, int | Tensor, int | None], None]

@@ -16,10 +16,11 @@ tensors of int64 alike, as it uses only what both have; the rest of this file is
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from isa.formats import POTENTIAL
+from isa.formats import CODE, POTENTIAL
 from isa.schedule import LEAK_CLEAR, Reset, Schedule, Step
 
 
@@ -91,3 +92,14 @@ def total(codes: np.ndarray, schedule: Schedule) -> tuple[np.ndarray, int]:
         result += fired.sign << fired.amplitude
         count += int(np.count_nonzero(fired.sign))
     return result, count
+
+
+@cache
+def spike_response(schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """(sum of weighted spikes, number of spikes) of every code -127..127, index code + 127.
+
+    A neuron's spikes depend on its own code only (what a group skips is silent), so a model may
+    look them up instead of stepping.
+    """
+    pairs = [total(np.array([q]), schedule) for q in range(-CODE.maximum, CODE.maximum + 1)]
+    return np.array([int(s[0]) for s, _ in pairs]), np.array([n for _, n in pairs])

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from golden.device.memories import spike_response
 from golden.spiking_model import arithmetic as fast
 from golden.spiking_model import lookups
 from golden.spiking_model.in_time import AtOnce, InBytes, at_once, byte_product
 from golden.units import attention, fixed, functions, norm
 from golden.units import post as post_unit
-from golden.units.neuron import total
+from golden.units.neuron import spike_response, total
 from isa.formats import EXP2_CLAMP, VECTOR
 from isa.schedule import Population, phase_schedule
 from tests.golden.models import SEED
