@@ -10,7 +10,7 @@ from hdl.lib.shapes import table_write
 from hdl.units.sequencer.program import ProgramMemory
 from hdl.units.sequencer.units import OPCODES, UNITS
 from isa.configurations import Configuration
-from isa.instructions import INSTRUCTION_BITS, RECORDS, Opcode
+from isa.instructions import CONTROL, INSTRUCTION_BITS, RECORDS, Opcode
 
 
 class Dispatch(Component):
@@ -76,7 +76,7 @@ class Dispatch(Component):
                 fetched.eq(fetched & ~fetched_last),
                 fetched_last.eq(address == self.c.program_depth - 1),
             ]
-        opcode = program.instruction[:4]
+        opcode = CONTROL.layout()(program.instruction[: CONTROL.bits]).opcode
         is_head = opcode == Opcode.HEAD
         with m.If(self.restart | (advance & ~fetched)):
             m.d.sync += [flag.eq(0) for flag in (*goes_to.values(), passes, ends)]

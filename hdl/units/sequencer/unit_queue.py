@@ -21,6 +21,7 @@ class UnitQueue(Component):
     """
 
     LATENCY = Queue.first_word_latency + 2  # cycles from a push to its offer, without a wait
+    DONE_TO_OFFER = 1  # cycles from `done_X` to the offer of a head that waited for it
     IDLE_LATENCY = 2  # cycles from `done` to `idle`
 
     def __init__(self, unit: str) -> None:
