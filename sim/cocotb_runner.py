@@ -76,42 +76,50 @@ def run_cocotb(
     else:
         raise ValueError(f"target {target!r} is none of {TARGETS}")
     folder = _build(text, name, waves, public, optimise, sources)
-    runner = get_runner("verilator")
     if str(_ROOT) not in sys.path:
         sys.path.insert(0, str(_ROOT))  # cocotb hands sys.path on to the simulator process
     seed = os.environ.get("SPIKELET_SEED", "1")
-    environment = {
-        "SPIKELET_SEED": seed,
-        "SPIKELET_PARAMETERS": json.dumps(dict(parameters or {})),
-        "COCOTB_REWRITE_ASSERTION_FILES": "*.py",
-        "NO_COLOR": "1",
-    }
-    with tempfile.TemporaryDirectory(prefix="run-", dir=cache_root()) as run_folder:
-        results = Path(run_folder) / "results.xml"
-        log = Path(run_folder) / "log.txt"
-        # A failure is told below, with its reason.
-        with contextlib.suppress(SystemExit, RuntimeError):
-            runner.test(
-                test_module=test_module,
-                hdl_toplevel=name,
-                hdl_toplevel_lang="verilog",
-                testcase=testcase,
-                seed=seed,
-                build_dir=folder,
-                test_dir=run_folder,
-                results_xml=str(results),
-                log_file=str(log),
-                extra_env=environment,
-                waves=waves,
-            )
-        text = log.read_text(errors="replace") if log.exists() else ""
-        print(text)
-        if waves and (Path(run_folder) / "dump.vcd").exists():
-            kept = _ROOT / "build" / "waves" / f"{name}.vcd"
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(Path(run_folder) / "dump.vcd", kept)
-            print(f"waveform: {kept}")
-        problem = _problem(results, text)
+
+    def simulate(explain: bool) -> str | None:
+        """Runs the bench; what failed, if anything. `explain` adds the values of assertions."""
+        environment = {
+            "SPIKELET_SEED": seed,
+            "SPIKELET_PARAMETERS": json.dumps(dict(parameters or {})),
+            "COCOTB_REWRITE_ASSERTION_FILES": "*.py" if explain else "",
+            "NO_COLOR": "1",
+        }
+        with tempfile.TemporaryDirectory(prefix="run-", dir=cache_root()) as run_folder:
+            results = Path(run_folder) / "results.xml"
+            log = Path(run_folder) / "log.txt"
+            # A failure is told below, with its reason.
+            with contextlib.suppress(SystemExit, RuntimeError):
+                get_runner("verilator").test(
+                    test_module=test_module,
+                    hdl_toplevel=name,
+                    hdl_toplevel_lang="verilog",
+                    testcase=testcase,
+                    seed=seed,
+                    build_dir=folder,
+                    test_dir=run_folder,
+                    results_xml=str(results),
+                    log_file=str(log),
+                    extra_env=environment,
+                    waves=waves,
+                )
+            shown = log.read_text(errors="replace") if log.exists() else ""
+            print(shown)
+            if waves and (Path(run_folder) / "dump.vcd").exists():
+                kept = _ROOT / "build" / "waves" / f"{name}.vcd"
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(Path(run_folder) / "dump.vcd", kept)
+                print(f"waveform: {kept}")
+            return _problem(results, shown)
+
+    # Preparing assertions to show their values takes a second, so only a run that failed, which
+    # its seed repeats, is done again with it.
+    problem = simulate(explain=False)
+    if problem is not None:
+        problem = simulate(explain=True) or f"{problem}\n(passed when it was repeated)"
     assert problem is None, f"{name}, seed {seed}: {problem}"
 
 
@@ -162,14 +170,10 @@ def _build(
         sources = compiler.verilate(files, name, work, [*flags, *paths], log)
         main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
         common = compiler.model_flags(find_verilator(), vpi=True, trace=waves)
-        units = []
-        once = [path for path in sources if "__Slow" in path.name]
-        often = [path for path in sources if path not in once]
-        for kind, members, wanted in (("fast", [*often, main], level), ("slow", once, "-O0")):
-            options = [*common, wanted]
-            options += [*compiler.precompiled(options, vpi=True), f"-I{work}"]
-            merged = compiler.merge_sources(members, work, kind, _GROUP_BYTES)
-            units += [(path, options) for path in merged]
+        options = [*common, level]
+        options += [*compiler.precompiled(options, vpi=True), f"-I{work}"]
+        merged = compiler.merge_sources([*sources, main], work, name, _GROUP_BYTES)
+        units = [(path, options) for path in merged]
         objects = compiler.compile_objects(units, work, log)
         objects += compiler.runtime_objects(vpi=True, trace=waves)
         command = [find_compiler(), "-o", folder / name, *objects, f"-L{config.libs_dir}"]
