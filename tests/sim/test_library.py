@@ -150,11 +150,12 @@ def test_waveform(tmp_path):
 
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch):
-    """An empty cache, with the compiled runtime of the usual one (it takes long)."""
-    usual = cache.cache_root() / "runtime"
+    """An empty cache, with what the usual one has of the runtime (it takes long)."""
+    usual = cache.cache_root()
     monkeypatch.setenv("SPIKELET_CACHE", str(tmp_path / "cache"))
-    if usual.exists():
-        shutil.copytree(usual, tmp_path / "cache" / "runtime")
+    for kind in ("runtime", "headers"):
+        if (usual / kind).exists():
+            shutil.copytree(usual / kind, tmp_path / "cache" / kind)
     return tmp_path / "cache"
 
 
