@@ -50,6 +50,20 @@ def arguments_of(words: Sequence[str]) -> tuple[list[str], bool]:
     return ["-n", "2", "--durations", "3", *QUICK[words[1]], *words[2:]], False
 
 
+def test_environment() -> dict[str, str]:
+    """The environment of the tests, made of ours.
+
+    PyTorch's threads must not spin, as simulations run beside them. Bytecode is kept, also where
+    the environment says otherwise (containers often do): hundreds of processes import the same
+    libraries, and without it each of them compiles their sources. It lies in the folder of this
+    Python's environment, not beside the sources.
+    """
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive",
+                   "PYTHONPYCACHEPREFIX": str(Path(sys.prefix) / "bytecode")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
 def processor_seconds() -> float:
     """What this process and all that it waited for has used of the processors."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -71,8 +85,7 @@ def main(words: Sequence[str]) -> int:
     if words[:1] == ["--raise-constraints"]:
         command = [sys.executable, "-m", "tests.raise_constraints", *words[1:]]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
-    # PyTorch's threads must not spin: simulations run beside them.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    environment = test_environment()
     commands: list[list[str | Path]] = [[programs / "ruff", "check", "."]] if lint else []
     commands.append([programs / "pytest", *arguments])
     code = 0
