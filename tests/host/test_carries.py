@@ -12,6 +12,8 @@ from hdl.lib.ecp5 import Target, carry_sum
 from host.flow.carries import begin_chains
 from tests.yosys import yosys
 
+pytestmark = pytest.mark.extra  # synthesis by Yosys
+
 BITS = (5, 8)  # of the chains: in one the last cell is half used
 
 

@@ -94,6 +94,7 @@ def small_cores(monkeypatch) -> None:
     monkeypatch.setattr("host.cli.build._design", design)
 
 
+@pytest.mark.extra  # synthesis, place and route
 def test_a_bitstream_from_the_command_line(run, small_cores, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SPIKELET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("host.flow.speed.derive", lambda image, tell: Speed(64, 5000, 0))

@@ -11,6 +11,8 @@ from amaranth.lib.wiring import Component, In, Out
 from host.flow.equal_modules import share
 from tests.yosys import yosys
 
+pytestmark = pytest.mark.extra  # synthesis by Yosys
+
 
 class Part(Component):
     """Some logic."""

@@ -7,6 +7,7 @@ import pytest
 from amaranth.back import rtlil
 
 from hdl.device import Device
+from hdl.emit import elaborating
 from host.flow import floorplan
 from host.flow.floorplan import place_blocks
 from isa.configurations import configuration
@@ -108,7 +109,8 @@ def test_what_has_no_plan_is_left_to_the_placer(part, cores, banks) -> None:
 
 def test_the_memories_are_called_as_the_device_calls_them() -> None:
     """Every memory that is known by its name is there: a memory that moves is noticed."""
-    text = rtlil.convert(Device(configuration("tiny")), name="core.device")
+    with elaborating():
+        text = rtlil.convert(Device(configuration("tiny")), name="core.device", emit_src=False)
     modules = re.findall(r"^module \\(\S+)", text, re.MULTILINE)
     names = [f"{module}.memory.0.0" for module in modules]
     for pattern in floorplan._OTHERS:

@@ -13,6 +13,8 @@ from amaranth.lib.wiring import In, Out
 from tests.netlist.bench_block_ram import initial_contents
 from tests.netlist.block_ram import Cell, PlainBlockRam
 
+pytestmark = pytest.mark.extra  # synthesis by Yosys
+
 
 class OneRead(wiring.Component):
     """One block RAM with contents and a single wire out of it."""

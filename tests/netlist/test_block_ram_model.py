@@ -10,6 +10,8 @@ from tests.cocotb_support import run_cocotb
 from tests.netlist.bench_block_ram import initial_contents
 from tests.netlist.block_ram import Cell, cells
 
+pytestmark = pytest.mark.extra  # what netlists are simulated with
+
 _PINS = {"ad": 14, "di": 18, "ce": 1, "oce": 1, "we": 1, "rst": 1, "cs": 3}
 _INIT = {f"p_INITVAL_{k:02X}": Const(initial_contents() >> 320 * k & (1 << 320) - 1, 320)
          for k in range(64)}  # fmt: skip

@@ -8,6 +8,8 @@ from sim.netlist import to_netlist
 from tests.cocotb_support import run_cocotb
 from tests.netlist.memories import ClearedRead, Memories
 
+pytestmark = pytest.mark.extra  # synthesis by Yosys
+
 BENCH = "tests.netlist.bench_memories"
 
 

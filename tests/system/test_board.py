@@ -104,7 +104,7 @@ def interrupted(transport: SerialTransport, act, at: int) -> str:
 
 def test_a_line_of_noise_stops_with_one_line(board):
     """Half of all bits flip from the third token on: nothing gets through any more."""
-    with connected(board, patience=10.0) as transport:
+    with connected(board, patience=5.0) as transport:
         def noise() -> None:
             board.set_faults(Faults(flip=0.5), Faults(flip=0.5), seed())
 
@@ -141,7 +141,7 @@ def test_one_user_at_a_time(board):
 
 def test_a_session_takes_over(board):
     """Another host that opens a session ends the first: its generation stops with a line."""
-    with connected(board, patience=10.0) as transport:
+    with connected(board, patience=5.0) as transport:
         driver = Driver(transport, image())
         hello = Frame(FrameType.HELLO, payload=words_payload([FRAME_VERSION, 99])).encoded(0)
         with serial.Serial(board.path, simulation().baud) as other:  # does not ask for the lock

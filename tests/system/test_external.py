@@ -110,6 +110,7 @@ def test_an_image_that_is_too_large_is_one_clear_line() -> None:
     assert "--config ulx3s_sdram" in str(raised.value)
 
 
+@pytest.mark.extra  # compiling this simulator takes long
 @pytest.mark.parametrize("model", LARGE)
 def test_other_shapes(model: str) -> None:
     """Narrow tiles, biases, padded heads, untied head on the board's configuration."""
