@@ -53,12 +53,13 @@ def arguments_of(words: Sequence[str]) -> tuple[list[str], bool]:
 def test_environment() -> dict[str, str]:
     """The environment of the tests, made of ours.
 
-    PyTorch's threads must not spin, as simulations run beside them. Bytecode is kept, also where
-    the environment says otherwise (containers often do): hundreds of processes import the same
-    libraries, and without it each of them compiles their sources. It lies in the folder of this
-    Python's environment, not beside the sources.
+    PyTorch's threads must not spin, as simulations run beside them. Simulators run for seconds
+    only, so they are compiled quickly. Bytecode is kept, also where the environment says otherwise
+    (containers often do): hundreds of processes import the same libraries, and without it each of
+    them compiles their sources. It lies in the folder of this Python's environment, not beside the
+    sources.
     """
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive",
+    environment = {"SPIKELET_OPTIMISE": "-O1", **os.environ, "OMP_WAIT_POLICY": "passive",
                    "PYTHONPYCACHEPREFIX": str(Path(sys.prefix) / "bytecode")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment
