@@ -75,7 +75,7 @@ def test_no_multiplication_after_generic_synthesis(design: Path) -> None:
     assert not MULTIPLICATIONS & set(found), found
 
 
-@pytest.mark.extra  # a minute of synthesis
+@pytest.mark.slow  # test_bitstream.py looks at a larger device as closely
 def test_no_multiplier_on_ecp5(design: Path) -> None:
     """The complete synth_ecp5: look-up tables, carry chains, block RAMs, and no DSP block."""
     found = cells(design, "synth_ecp5 -top spikelet_device")

@@ -1,6 +1,7 @@
 """Weights in the SDRAM of a virtual board: over the UART into the chip, and golden tokens out."""
 
 import numpy as np
+import pytest
 
 from hdl.boards import board
 from host.compiler.compile import compile_model
@@ -19,6 +20,7 @@ from tests.system.pairs import random_model
 COUNT = 6
 
 
+@pytest.mark.extra  # compiling this simulator takes long
 def test_tokens_are_goldens_and_the_chip_is_content() -> None:
     """Twice, the second time after the board's power was away: the weights are loaded again."""
     c = configuration("tiny_sdram")

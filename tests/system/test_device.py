@@ -5,7 +5,7 @@ import pytest
 
 from golden.checkpoints.config import ModelConfig
 from isa.registers import Stop
-from tests.golden.models import SEED, TINY, TINY_GATE
+from tests.golden.models import ODD, SEED, TINY, TINY_GATE
 from tests.system.pairs import Pair, random_model
 
 # More heads than lanes' worth, head size 64, untied head, biases, nothing a multiple of 32.
@@ -73,9 +73,12 @@ def test_runs_follow_one_another_on_one_device() -> None:
     assert first.counters["cycles"] == again.counters["cycles"]
 
 
+@pytest.mark.parametrize("name, config", [
+    ("ulx3s", ODD), pytest.param("small", WIDE, marks=pytest.mark.extra),
+], ids=["ulx3s", "small"])  # fmt: skip
 @pytest.mark.parametrize("weights", ["resident", "streamed"])
-def test_another_shape(weights: str) -> None:
-    """Grouped heads of 64, biases, untied head, odd sizes: nothing is tied to one checkpoint."""
-    with Pair(random_model(WIDE, SEED), "small", weights) as pair:
-        pair.generate(prompt(WIDE, 4), 3)
-        pair.logits(prompt(WIDE, 2))
+def test_another_shape(weights: str, name: str, config: ModelConfig) -> None:
+    """Grouped heads, biases, untied head, odd sizes: nothing is tied to one checkpoint."""
+    with Pair(random_model(config, SEED), name, weights) as pair:
+        pair.generate(prompt(config, 4), 3)
+        pair.logits(prompt(config, 2))
