@@ -11,12 +11,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from isa.frames import DEVICE_RESEND_SECONDS
 from sim.board.library import BoardCounts, Faults, SimulatedBoard
 from sim.board.terminal import Terminal
 
 _SLICE_SECONDS = 0.02  # the clock runs so long between two looks at what is asked for
 _FIRST_CYCLES = 20_000
-_QUIET_SECONDS = 0.1  # of the board's time, without a change on a pin: it naps
+# Of the board's time, without a change on a pin: it naps. Longer than what it waits for an answer.
+_QUIET_SECONDS = 1.2 * DEVICE_RESEND_SECONDS
 _NAP_SECONDS = 0.25
 
 
