@@ -2,7 +2,7 @@
 
     ./test                    what must stay true, on every change
     ./test --quick UNIT       one unit in half a minute (`./test --quick` lists the units)
-    ./test --extras           what needs an extra or a program of the system
+    ./test --extras           what needs synthesis, a large simulator, an extra or a program
     ./test --versions         against the oldest and the newest transformers, each in its own place
     ./test --raise-constraints    raises constraints.txt to the newest versions, runs the tests
     ./test --all              everything, the slow tests included (about an hour)

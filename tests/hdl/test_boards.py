@@ -103,7 +103,7 @@ def test_the_pll_has_its_settings_in_the_netlist() -> None:
 
 def test_the_simulated_top_has_the_pins_and_no_cells_of_a_vendor(tmp_path) -> None:
     b = board("ulx3s_85f")
-    text = board_verilog(BoardTop(b, configuration("minimal")))
+    text = board_verilog(BoardTop(b, configuration("tiny")))
     module = text[text.index("module spikelet_board(") :]
     ports = module[module.index("(") + 1 : module.index(")")].split(", ")
     assert sorted(ports) == ["clk25", "led", "uart_rx", "uart_tx"]
@@ -166,13 +166,13 @@ def test_another_chip_is_one_record() -> None:
 def test_another_link_is_one_record() -> None:
     """Neither core nor top know what a UART is; the simulator's harness does, and says so."""
     b = another(link=ParallelLink())
-    text = board_verilog(BoardTop(b, configuration("minimal")))
+    text = board_verilog(BoardTop(b, configuration("tiny")))
     module = text[text.index("module spikelet_board(") :]
     ports = module[module.index("(") + 1 : module.index(")")].split(", ")
     assert sorted(ports) == ["answer", "clk25", "led", "ready", "valid", "word"]
     assert "uart" not in text
     with pytest.raises(SpikeletError, match="link of another is .*has a UART at its pins"):
-        build_board(b, configuration("minimal"))
+        build_board(b, configuration("tiny"))
 
 
 @pytest.mark.parametrize(("memory", "words"), [

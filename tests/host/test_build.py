@@ -130,7 +130,7 @@ def test_timing_that_cannot_be_met(cache) -> None:
             build(slow)
 
 
-@synthesis
+@pytest.mark.slow  # two placements
 def test_placement_looks_at_the_clock_where_it_is_told_to(cache) -> None:
     for timing_driven in (False, True):
         design = small(core=dict(bits=64), timing_driven=timing_driven)
@@ -187,7 +187,7 @@ def test_a_multiplier_is_refused(cache, name: str, cell: str) -> None:
 @synthesis
 @pytest.mark.parametrize(("name", "suffix"), [
     ("tang_primer_20k", ".fs"), ("icebreaker", ".bin"),
-    pytest.param("tang_mega_138k", ".fs", marks=pytest.mark.extra),  # a large part to read
+    pytest.param("tang_mega_138k", ".fs", marks=pytest.mark.slow),  # a large part to read
 ])  # fmt: skip
 def test_other_families(cache, name: str, suffix: str) -> None:
     design = small(name, dict(bits=24))

@@ -58,6 +58,7 @@ def test_devices(run, port, tmp_path):
     assert port in words and "there is no serial port" in words
 
 
+@pytest.mark.extra  # half a minute of a simulated line
 def test_selftest_passes(run, port):
     result = run("selftest", "--device", f"serial:{port}", "--quick", "--max-new-tokens", 3)
     assert (result.status, result.out.splitlines()[-1]) == (0, "pass"), result.out + result.err

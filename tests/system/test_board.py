@@ -70,7 +70,9 @@ def test_one_session_after_another(board):
 
 # A frame of 128 words is 5,000 bits: the rates below damage up to half of those.
 @pytest.mark.parametrize("faults", [
-    Faults(flip=1e-4), Faults(drop=4e-4), Faults(insert=4e-4),
+    Faults(flip=1e-4),
+    pytest.param(Faults(drop=4e-4), marks=pytest.mark.extra),
+    pytest.param(Faults(insert=4e-4), marks=pytest.mark.extra),
     Faults(flip=3e-5, drop=2e-4, insert=2e-4),
 ], ids=["flip", "drop", "insert", "all"])  # fmt: skip
 def test_it_recovers_from_faults(board, faults):

@@ -44,6 +44,7 @@ def golden_tokens(model: Image, tokens: list[int], count: int) -> list[int]:
     return Driver(GoldenTransport(C), model).generate(tokens, count).tokens
 
 
+@pytest.mark.extra  # a simulator of its own
 def test_a_preloaded_device_generates_without_loading() -> None:
     model = image()
     tokens = prompt(TINY, 6)

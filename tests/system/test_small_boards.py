@@ -16,7 +16,7 @@ STORIES_260K = ModelConfig(dim=64, hidden=172, layers=5, heads=8, kv_heads=4, he
 @pytest.mark.parametrize(("name", "weights"), [
     ("minimal", "streamed"),
     pytest.param("ulx3s_25f", "streamed", marks=pytest.mark.extra),
-    pytest.param("tang_mega", "resident", marks=pytest.mark.extra),
+    pytest.param("tang_mega", "resident", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_every_vector(name: str, weights: str) -> None:
     with Pair(random_model(TINY, SEED), name, weights) as pair:
